@@ -1,0 +1,340 @@
+"""The command line. ``python -m SFDALib --help`` describes it.
+
+Exit status: 0 done; 1 a defect of ours; 2 the request or its input is unusable; 3 out of memory;
+130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from SFDALib import __version__, registry
+from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError, SFDAError
+from SFDALib.jobs import events
+from SFDALib.jobs.request import Job, parse_options, read_job
+
+log = logging.getLogger("SFDALib")
+NOTICE = "Research software, not a medical device."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _cancel)
+    signal.signal(signal.SIGINT, _cancel)
+    reporter = events.Reporter()
+    try:
+        arguments = parser().parse_args(words)
+        reporter = events.reporter(getattr(arguments, "progress", "none"))
+        with reporter:
+            return arguments.command(arguments, reporter) or 0
+    except BaseException as error:
+        failure = _as_failure(error)
+        if failure is None:
+            raise
+        log.error("SFDALib: %s", failure)
+        reporter.event("error", message=str(failure), status=failure.exit_status)
+        return failure.exit_status
+
+
+def _cancel(signum: int, frame: object) -> NoReturn:
+    raise Cancelled("cancelled; nothing was written")
+
+
+def _as_failure(error: BaseException) -> SFDAError | None:
+    """The failure that an exception means to the user; None for a defect of ours."""
+    if isinstance(error, SFDAError):
+        return error
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        need = text.splitlines()[0][:200] if text else "no figure given"
+        return OutOfMemoryError(
+            f"out of memory ({need}); close other programs that use the device, lower --option"
+            " batch or samples if the method has them, or choose --device cpu"
+        )
+    return None
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="SFDALib", description=f"Source-free domain adaptation. {NOTICE}")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add_run(commands)
+    _add_cohort(commands)
+    _add_evaluate(commands)
+    _add_methods(commands)
+    _add_inspect(commands)
+    _add_train(commands)
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--progress", choices=events.MODES, default="auto", help="how progress is shown"
+    )
+
+
+def _method_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--bundle", help="source model: bundle folder or .zip")
+    command.add_argument("--input", nargs="+", metavar="FILE")
+    command.add_argument("--method", help=", ".join(registry.METHODS))
+    command.add_argument("--output", help="result folder; must not exist")
+    command.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the method"
+    )
+    _common(command)
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    missing = [n for n in ("bundle", "input", "method", "output") if not getattr(arguments, n)]
+    if missing:
+        raise RequestError(
+            f"SFDALib: found no --{missing[0]}, expected --bundle, --input, --method and --output"
+        )
+    return Job(
+        bundle=arguments.bundle,
+        input=tuple(arguments.input),
+        method=arguments.method,
+        output=arguments.output,
+        options=parse_options(arguments.option),
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+
+
+def _add_run(commands: Any) -> None:
+    command = commands.add_parser(
+        "run",
+        help="one method on one image",
+        description="Several files are channels of one image.",
+    )
+    _method_arguments(command)
+    command.add_argument("--job", help="a JSON file that describes all of this instead")
+    command.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    job = read_job(Path(arguments.job)) if arguments.job else _job(arguments)
+    job = job.checked()
+    from SFDALib.jobs.run import run
+
+    run(job, reporter)
+
+
+def _add_cohort(commands: Any) -> None:
+    command = commands.add_parser("cohort", help="one method on many images")
+    _method_arguments(command)
+    command.add_argument(
+        "--adapt",
+        choices=("each", "once"),
+        default="each",
+        help="to every image by itself, or once to all of them",
+    )
+    command.set_defaults(command=_cohort)
+
+
+def _cohort(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
+    job = _job(arguments).checked()
+    from SFDALib.jobs.cohort import images_in, run_cohort
+
+    job = Job(**{**job.to_dict(), "input": images_in(job.input)})
+    summary = run_cohort(job, arguments.adapt, reporter)
+    return RequestError.exit_status if summary["failed"] else 0
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = commands.add_parser("evaluate", help="results against a reference segmentation")
+    command.add_argument("--result", action="append", required=True, metavar="FILE_OR_FOLDER")
+    command.add_argument("--reference", required=True)
+    command.add_argument("--tolerance-mm", type=float, default=2.0, help="of the surface Dice")
+    command.add_argument("--json", dest="table", help="write the table as JSON, too")
+    command.set_defaults(command=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.evaluate import evaluate
+
+    summary = evaluate(
+        [Path(path) for path in arguments.result],
+        Path(arguments.reference),
+        arguments.tolerance_mm,
+        Path(arguments.table) if arguments.table else None,
+    )
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("result", "label", "Dice", "ASD mm", "HD95 mm", "surface Dice", "ml", "ref. ml")
+    for row in summary["results"]:
+        for label, values in row["classes"].items():
+            numbers = ("dice", "asd_mm", "hd95_mm", "surface_dice", "predicted_ml", "reference_ml")
+            table.add_row(row["result"], label, *(f"{values[name]:.4g}" for name in numbers))
+    Console().print(table)
+
+
+def _add_methods(commands: Any) -> None:
+    command = commands.add_parser("methods", help="the methods and their options")
+    command.add_argument("--json", action="store_true", help="as data")
+    command.set_defaults(command=_methods)
+
+
+def _methods(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    if arguments.json:
+        print(json.dumps([method.to_dict() for method in registry.METHODS.values()], indent=2))
+        return
+    for method in registry.METHODS.values():
+        print(f"{method.name}: {method.title}\n  {method.summary}\n  Paper: {method.paper}")
+        print(f"  Updates: {method.updates}. Needs: {', '.join(method.needs) or 'any bundle'}.")
+        print(f"  Cost: {method.cost}.")
+        for option in method.options:
+            print(f"    {option.name}={option.default} ({option.expected()})  {option.help}")
+        print()
+
+
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser("inspect", help="what a bundle is, and whether it is usable")
+    command.add_argument("bundle")
+    command.add_argument("--json", action="store_true", help="as data")
+    command.set_defaults(command=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.inspect import in_words, inspect
+
+    facts = inspect(Path(arguments.bundle))
+    print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))
+
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser(
+        "train", help="a source model, at the source site", description="Also under torchrun."
+    )
+    kinds = command.add_subparsers(required=True, metavar="KIND", parser_class=Parser)
+    segmentation = kinds.add_parser("segmentation", help="a segmentation network")
+    segmentation.add_argument("--config", required=True, help="JSON: network, grid, labels")
+    segmentation.add_argument("--loss", choices=("ce", "dice-ce"), default="ce")
+    _training_arguments(segmentation, steps=10000, rate=1e-3)
+    segmentation.set_defaults(command=_train_segmentation)
+    head = kinds.add_parser("early-head", help="a head on early features, for a bundle")
+    head.add_argument("--bundle", required=True)
+    head.add_argument("--level", type=int, choices=(0, 1), default=0)
+    _training_arguments(head, steps=2000, rate=1e-3)
+    head.set_defaults(command=_train_early_head)
+    diffusion = kinds.add_parser("diffusion", help="a diffusion model, for a bundle")
+    diffusion.add_argument("--bundle", required=True)
+    diffusion.add_argument("--config", required=True, help="JSON: network, spacing, conditions")
+    diffusion.add_argument("--patch-size", required=True, help="such as 112,96 or 128,128,128")
+    diffusion.add_argument(
+        "--corruption",
+        type=float,
+        default=0.0,
+        help="share of patches with a damaged mask, as denoised pseudo-labels are",
+    )
+    _training_arguments(diffusion, steps=100000, rate=1e-5, ema=0.999)
+    diffusion.set_defaults(command=_train_diffusion)
+
+
+def _training_arguments(
+    command: argparse.ArgumentParser, steps: int, rate: float, ema: float = 0.0
+) -> None:
+    command.add_argument("--manifest", required=True, help="CSV with image,label,split")
+    command.add_argument("--output", required=True, help="bundle folder to write")
+    command.add_argument("--steps", type=int, default=steps)
+    command.add_argument("--batch", type=int, default=20)
+    command.add_argument("--learning-rate", type=float, default=rate)
+    command.add_argument("--schedule", choices=("cosine", "constant"), default="cosine")
+    command.add_argument("--weight-decay", type=float, default=0.0)
+    command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
+    command.add_argument("--augment", action="store_true", help="flips, rotations, scalings")
+    command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
+    command.add_argument("--half", action="store_true", help="write half-precision weights")
+    command.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    _common(command)
+
+
+def _training(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The request and the device of a training."""
+    from SFDALib.jobs.devices import resolve
+    from SFDALib.training.loop import LoopOptions
+    from SFDALib.training.manifest import read_manifest
+    from SFDALib.training.request import TrainingRequest
+
+    if arguments.steps < 1 or arguments.batch < 1 or arguments.learning_rate <= 0:
+        raise RequestError("train: expected --steps and --batch of at least 1, --learning-rate > 0")
+    loop = LoopOptions(
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        schedule=arguments.schedule,
+        weight_decay=arguments.weight_decay,
+        ema=arguments.ema,
+        mixed_precision=arguments.amp,
+        seed=arguments.seed,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+    )
+    request = TrainingRequest(
+        entries=read_manifest(Path(arguments.manifest)),
+        output=Path(arguments.output),
+        batch=arguments.batch,
+        augment=arguments.augment,
+        half=arguments.half,
+        loop=loop,
+    )
+    return request, resolve(arguments.device)
+
+
+def _train_segmentation(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.training import segmentation
+    from SFDALib.training.request import describe, read_config
+
+    request, device = _training(arguments)
+    description = describe(read_config(Path(arguments.config)))
+    segmentation.train(request, description, arguments.loss, device, reporter)
+
+
+def _train_early_head(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.training import early_head
+
+    request, device = _training(arguments)
+    early_head.train(request, Path(arguments.bundle), arguments.level, device, reporter)
+
+
+def _train_diffusion(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.training import diffusion
+    from SFDALib.training.request import read_config
+
+    request, device = _training(arguments)
+    described = diffusion.describe(read_config(Path(arguments.config)))
+    try:
+        patch_size = tuple(int(word) for word in arguments.patch_size.split(","))
+    except ValueError as error:
+        raise RequestError(
+            f"--patch-size: found {arguments.patch_size}, expected 112,96"
+        ) from error
+    diffusion.train(
+        request,
+        Path(arguments.bundle),
+        described,
+        patch_size,
+        arguments.corruption,
+        device,
+        reporter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

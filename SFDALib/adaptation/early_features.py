@@ -1,0 +1,210 @@
+"""Self-training of early features: the deep network teaches its own first layers (UDAS).
+
+Only the layers before the first down-sampling (level 0), or before the second (level 1), are
+trained, so that a head on their features agrees with the final prediction on the target images.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from SFDALib import inference_options
+from SFDALib.method import Method, Option, choice
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from SFDALib.adaptation.patches import TargetPatches
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Adapted
+    from SFDALib.volume.grid import Conformed
+
+METHOD = Method(
+    name="early-features",
+    title="Early features (UDAS)",
+    summary="Lets the deep part of the model teach its first layers what the new images look like.",
+    paper="Sheikh, Schultz. Unsupervised domain adaptation for medical image segmentation via"
+    " self-training of early features. MIDL 2022",
+    updates="the layers before the first down-sampling (14,160 weights in the paper's network)",
+    needs=("early-head",),
+    cost="a few passes over the images; only the first layers are trained",
+    options=(
+        Option("epochs", 50, "At most so many passes over the target images.", 1, 1000, kind="int"),
+        Option("learning_rate", 1e-3, "Of Adam.", 0, 1),
+        Option("batch", 20, "Patches (2D: slices) an optimiser step.", 1, 1024, kind="int"),
+        Option(
+            "detach_teacher",
+            True,
+            "Gradients stop at the teacher, as in the paper; the original code lets them through.",
+            kind="bool",
+        ),
+        choice(
+            "bn",
+            ("train_all", "train_updated", "eval"),
+            "Batch normalisation that uses and learns the target's statistics: everywhere (as the"
+            " original code), in the trained layers alone, or nowhere.",
+        ),
+        Option(
+            "stop_change",
+            0.005,
+            "Stops when the Dice between early and final prediction changes by less; 0: never.",
+            0,
+            1,
+        ),
+        choice(
+            "stop_images",
+            ("all", "batches"),
+            "The stop rule's Dice over all images, or the original's mean over shuffled batches.",
+        ),
+        *inference_options.OPTIONS,
+    ),
+    entry="SFDALib.adaptation.early_features:adapt",
+    adapts=True,
+)
+
+
+def adapt(
+    model: Source,
+    images: Sequence[Conformed],
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+) -> Adapted:
+    """Adapt a copy of the network; the state with the best early/final agreement is returned."""
+    import numpy as np
+    import torch
+
+    from SFDALib.adaptation.patches import TargetPatches
+    from SFDALib.adaptation.watch import Watch, measure
+    from SFDALib.outcome import Adapted
+
+    network = copy.deepcopy(model.network)
+    stages = model.early_stages(network, model.description.early_head.level)
+    for stage in stages:
+        stage.requires_grad_(True)
+    patches = TargetPatches(model, [image.array for image in images])
+    optimiser = torch.optim.Adam(
+        [p for stage in stages for p in stage.parameters()], options["learning_rate"]
+    )
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    watch = Watch()
+
+    def look() -> bool:
+        network.eval()
+        agreement = _agreement(model, network, stages, patches, options, rng)
+        state = measure(network, patches, model.description.temperature, lambda z, i: 1 - agreement)
+        return watch.look(network, state, agreement=agreement)
+
+    go_on = look()
+    for epoch in range(options["epochs"]):
+        set_mode(network, stages, options["bn"])
+        for indices in patches.shuffled(options["batch"], rng, drop_last=True):
+            value = refinement_loss(
+                network, stages, model.early_head, patches.batch(indices), options["detach_teacher"]
+            )
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+        go_on = look()
+        before, now = watch.curves["agreement"][-2:]
+        progress("adapting", epoch + 1, options["epochs"], agreement=now)
+        if not go_on:
+            break
+        if abs(now - before) < options["stop_change"]:
+            watch.stopped = (
+                f"early and final prediction agree to a Dice of {now:.3f}, which changed by less"
+                f" than {options['stop_change']:g}"
+            )
+            break
+    stopped = watch.stopped or f"all {options['epochs']} epochs done"
+    return Adapted(watch.weights, watch.curves, watch.best_epoch, stopped)
+
+
+def set_mode(network: nn.Module, stages: Sequence[nn.Module], bn: str) -> None:
+    """Put batch normalisation into the mode that the option ``bn`` names."""
+    network.train(bn == "train_all")
+    if bn == "train_updated":
+        for stage in stages:
+            stage.train()
+
+
+def early_logits(stages: Sequence[nn.Module], head: nn.Module, images: Tensor) -> Tensor:
+    """The head's logits at the images' resolution."""
+    from SFDALib.networks.residual_unet import at_resolution
+
+    features = reduce(lambda x, stage: stage(x), stages, images)
+    return at_resolution(head(features), images.shape[2:])
+
+
+def refinement_loss(
+    network: nn.Module,
+    stages: Sequence[nn.Module],
+    head: nn.Module,
+    images: Tensor,
+    detach_teacher: bool,
+) -> Tensor:
+    """Cross-entropy of the early prediction under the final one.
+
+    Two forward passes through the early layers, as in the original: their batch normalisation
+    learns twice as fast as that of the deep ones.
+    """
+    import torch
+
+    from SFDALib.adaptation.losses import soft_cross_entropy
+
+    early = early_logits(stages, head, images)
+    with torch.set_grad_enabled(not detach_teacher):
+        final = network(images)
+        teacher = torch.sigmoid(final) if final.shape[1] == 1 else torch.softmax(final, dim=1)
+    return soft_cross_entropy(early, teacher)
+
+
+def _agreement(
+    model: Source,
+    network: nn.Module,
+    stages: Sequence[nn.Module],
+    patches: TargetPatches,
+    options: dict[str, Any],
+    rng: Any,
+) -> float:
+    """Dice between the hard early and final predictions: of all patches together, or the mean over
+    shuffled batches without the last incomplete one.
+    """
+    import torch
+
+    from SFDALib.networks.catalogue import class_probabilities
+
+    by_batch = options["stop_images"] == "batches"
+    batches = (
+        patches.shuffled(options["batch"], rng, drop_last=True)
+        if by_batch
+        else list(patches.ordered(options["batch"]))
+    )
+    pairs = []
+    with torch.no_grad():
+        for indices in batches:
+            images = patches.batch(indices)
+            early = class_probabilities(early_logits(stages, model.early_head, images)).argmax(1)
+            final = class_probabilities(network(images)).argmax(1)
+            pairs.append((early.cpu(), final.cpu()))
+    if not by_batch:
+        pairs = [tuple(torch.cat(side) for side in zip(*pairs, strict=True))]
+    values = [mask_dice(early, final, model.description.classes) for early, final in pairs]
+    return float(sum(values) / len(values))
+
+
+def mask_dice(a: Tensor, b: Tensor, classes: int, smooth: float = 1e-4) -> float:
+    """Mean over the foreground classes of ``(2 |A and B| + s) / (|A| + |B| + s)``; 1 if both are
+    empty.
+    """
+    values = []
+    for label in range(1, classes):
+        in_a, in_b = a == label, b == label
+        overlap = float((in_a & in_b).sum())
+        values.append((2 * overlap + smooth) / (float(in_a.sum()) + float(in_b.sum()) + smooth))
+    return sum(values) / len(values)

@@ -1,0 +1,42 @@
+"""The source model as it is: what every other method is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from SFDALib import inference_options
+from SFDALib.method import Method
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Segmented
+    from SFDALib.volume.grid import Conformed
+
+METHOD = Method(
+    name="none",
+    title="No adaptation",
+    summary="Runs the source model as it is.",
+    paper="the baseline of every paper",
+    updates="nothing",
+    needs=(),
+    cost="one pass over the image",
+    options=inference_options.OPTIONS,
+    entry="SFDALib.adaptation.none:segment",
+    adapts=False,
+)
+
+
+def segment(
+    model: Source,
+    target: Conformed,
+    source_probabilities: Tensor,
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+) -> Segmented:
+    from SFDALib.outcome import Segmented
+
+    return Segmented(source_probabilities)

@@ -1,0 +1,74 @@
+"""The target images as batches of patches: slices for a 2D network, blocks for a 3D one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.data.utils import dense_patch_slices
+from torch import Tensor
+
+from SFDALib.bundle.source import Source
+from SFDALib.inference import window
+
+
+class TargetPatches:
+    """All windows of the target images, none left out, without overlap where they fit.
+
+    Args:
+        model: its grid, patch size and device.
+        images: each ``(C, k, j, i)`` on the model's grid.
+    """
+
+    def __init__(self, model: Source, images: Sequence[np.ndarray]) -> None:
+        description = model.description
+        self._device = model.device
+        stacks = [torch.from_numpy(image) for image in images]
+        items = [
+            item
+            for stack in stacks
+            for item in (stack.unbind(1) if description.grid.slices else [stack])
+        ]
+        largest = tuple(max(sizes) for sizes in zip(*(i.shape[1:] for i in items), strict=True))
+        self.size = window(largest, description.patch_size, model.divisor)
+        self._patches = [
+            item[(slice(None), *where)]
+            for item in (_padded(item, self.size) for item in items)
+            for where in dense_patch_slices(item.shape[1:], self.size, self.size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._patches)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Patches ``(N, C, [k,] j, i)`` on the model's device."""
+        chosen = torch.stack([self._patches[index] for index in indices])
+        # as the weights are: see training.loop
+        layout = torch.channels_last if chosen.ndim == 4 else torch.contiguous_format
+        return chosen.to(self._device, memory_format=layout)
+
+    def ordered(self, size: int) -> Iterator[list[int]]:
+        """Every index once, in order."""
+        yield from _split(list(range(len(self))), size, drop_last=False)
+
+    def shuffled(self, size: int, rng: np.random.Generator, drop_last: bool) -> list[list[int]]:
+        """Every index once, shuffled; with ``drop_last`` without the incomplete last batch."""
+        return _split(rng.permutation(len(self)).tolist(), min(size, len(self)), drop_last)
+
+
+def _split(indices: list[int], size: int, drop_last: bool) -> list[list[int]]:
+    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+    if drop_last and len(batches) > 1 and len(batches[-1]) < size:
+        batches.pop()
+    return batches
+
+
+def _padded(item: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Replicate the border on both sides up to ``size``, as inference does."""
+    lack = [max(want - have, 0) for want, have in zip(size, item.shape[1:], strict=True)]
+    if not any(lack):
+        return item
+    pads = [side for n in reversed(lack) for side in (n // 2, n - n // 2)]
+    return F.pad(item[None], pads, mode="replicate")[0]

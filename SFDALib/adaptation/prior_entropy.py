@@ -1,0 +1,231 @@
+"""Minimise the entropy of the predictions under a class-ratio prior: what AdaMI and AdaEnt share.
+
+All weights are trained on the target images alone, by Adam, as published. Beyond the papers: the
+state that is returned is the one with the smallest loss in eval mode (the papers choose by target
+labels), and a collapsing adaptation is stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from SFDALib import inference_options
+from SFDALib.method import Option, choice
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Adapted
+    from SFDALib.volume.grid import Conformed
+
+OPTIONS = (
+    Option("epochs", 100, "Passes over the target images.", 1, 10000, kind="int"),
+    Option("learning_rate", 1e-6, "Of Adam.", 0, 1),
+    Option("weight_decay", 1e-4, "L2 penalty in Adam.", 0, 1),
+    Option("lr_decay", 0.9, "Factor of the learning rate every lr_decay_epochs.", 0, 1),
+    Option("lr_decay_epochs", 20, "Epochs between two decays.", 1, 10000, kind="int"),
+    Option("batch", 24, "Patches (2D: slices) an optimiser step.", 1, 1024, kind="int"),
+    Option("entropy_weight", 1.0, "Weight of the entropy term.", 0, 1000),
+    Option("prior_weight", 1.0, "Weight of the class-ratio term.", 0, 1000),
+    Option(
+        "class_weights",
+        "auto",
+        'Weights of the classes in the entropy, background first, such as "0.1,0.9"; auto takes'
+        " the inverse of the prior ratios.",
+        kind="text",
+    ),
+    Option(
+        "prior",
+        "bundle",
+        "Size of each class: bundle, or one value a class separated by commas, in ml or as a ratio"
+        ' of the image, such as "1400 ml" or "0.2".',
+        kind="text",
+    ),
+    choice(
+        "presence",
+        ("select", "notag", "tags", "all"),
+        "How it is known which images show a class: select trusts the source model's clear cases;"
+        " notag drops classes that are hardly predicted; tags are typed; all assumes every class.",
+    ),
+    Option(
+        "presence_threshold",
+        0.02,
+        "Share of an image above which a prediction counts as clear (select, notag).",
+        0,
+        1,
+    ),
+    Option(
+        "tags",
+        None,
+        "Presence per slice, such as 0011, for presence=tags.",
+        kind="text",
+        optional=True,
+    ),
+    choice("ratio", ("maxnorm", "mean"), "Predicted class ratio: the code's, or the paper's mean."),
+    Option("prior_renorm", True, "Scale priors to sum to 1.", kind="bool"),
+    choice(
+        "bn",
+        ("train", "eval"),
+        "Batch normalisation by each batch's statistics, as published, or by the source's.",
+    ),
+    Option(
+        "patience",
+        0,
+        "Epochs without a smaller loss before it stops; 0: never.",
+        0,
+        10000,
+        kind="int",
+    ),
+    *inference_options.OPTIONS,
+)
+
+
+def minimise(
+    model: Source,
+    images: Sequence[Conformed],
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+    prior_term: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+) -> Adapted:
+    """Adapt a copy of the model's network to the images.
+
+    ``L = entropy_weight * weighted_entropy + prior_weight * prior_term(estimate, prior)``
+    """
+    import numpy as np
+    import torch
+
+    from SFDALib.adaptation import losses
+    from SFDALib.adaptation.patches import TargetPatches
+    from SFDALib.adaptation.watch import Watch, measure
+    from SFDALib.networks.catalogue import class_probabilities
+    from SFDALib.outcome import Adapted
+
+    network = copy.deepcopy(model.network).requires_grad_(True)
+    patches = TargetPatches(model, [image.array for image in images])
+    priors, keep, note = _priors(model, images, patches, options)
+    weights = _class_weights(options["class_weights"], priors).to(model.device)
+
+    def loss(logits: Tensor, indices: list[int]) -> Tensor:
+        p = class_probabilities(logits.float())
+        estimate = losses.class_ratio(p, options["ratio"])
+        used = keep[indices].to(model.device)
+        if options["presence"] == "notag":
+            used = _hardly_predicted(p, options["presence_threshold"])
+        prior = priors[indices].to(model.device)
+        return options["entropy_weight"] * losses.weighted_entropy(p, weights) + options[
+            "prior_weight"
+        ] * prior_term(estimate, prior, used)
+
+    optimiser = torch.optim.Adam(
+        network.parameters(), options["learning_rate"], weight_decay=options["weight_decay"]
+    )
+    schedule = torch.optim.lr_scheduler.StepLR(
+        optimiser, options["lr_decay_epochs"], options["lr_decay"]
+    )
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    watch = Watch(options["patience"])
+
+    def look() -> bool:
+        temperature = model.description.temperature
+        state = measure(network, patches, temperature, lambda z, i: float(loss(z, i)))
+        return watch.look(network, state)
+
+    go_on = look()
+    for epoch in range(options["epochs"]):
+        network.train(options["bn"] == "train")
+        for indices in patches.shuffled(options["batch"], rng, drop_last=False):
+            value = loss(network(patches.batch(indices)), indices)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+        schedule.step()
+        go_on = look()
+        progress("adapting", epoch + 1, options["epochs"], loss=watch.curves["criterion"][-1])
+        if not go_on:
+            break
+    stopped = watch.stopped or f"all {options['epochs']} epochs done"
+    return Adapted(watch.weights, watch.curves, watch.best_epoch, stopped, note)
+
+
+def _priors(
+    model: Source, images: Sequence[Conformed], patches: Any, options: dict[str, Any]
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Prior (N, K) and use (N, K) of every patch, and what to say of them."""
+    import torch
+
+    from SFDALib.adaptation import prior
+    from SFDALib.networks.catalogue import class_probabilities
+
+    description = model.description
+    hard = []
+    for indices in patches.ordered(options["batch"]):
+        with torch.no_grad():
+            labels = class_probabilities(model.network(patches.batch(indices))).argmax(1)
+        flat = labels.flatten(1).cpu()
+        hard.append(
+            torch.stack([(flat == k).float().mean(1) for k in range(description.classes)], dim=1)
+        )
+    ratios = torch.cat(hard)  # (N, K) of the source's own labels
+    threshold = options["presence_threshold"]
+    present = torch.ones(len(patches), description.classes - 1, dtype=torch.bool)
+    used = torch.ones(len(patches), dtype=torch.bool)
+    if options["presence"] == "select":
+        present, used = prior.selected(ratios, threshold)
+    elif options["presence"] == "tags":
+        present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
+    shown = ((ratios[:, 1:] > threshold).sum(dim=0) / len(images)).tolist()
+    spacing = images[0].geometry.spacing_kji
+    window = patches.size if len(patches.size) == 3 else (1, *patches.size)
+    patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
+    full = prior.class_ratios(options["prior"], description, patch_mm, shown)
+    priors = prior.image_priors(full, present)
+    if options["prior_renorm"]:
+        priors = priors / priors.sum(dim=1, keepdim=True)
+    keep = used[:, None].float().expand(-1, description.classes)
+    shares = ", ".join(
+        f"{label.name} {100 * float(ratio):.1f} %"
+        for label, ratio in zip(description.labels, full[1:], strict=True)
+    )
+    note = f"prior of an image that shows the class: {shares}; prior used on {int(used.sum())} of"
+    return priors, keep, (f"{note} {len(patches)} patches, {int(present.any(1).sum())} positive",)
+
+
+def _hardly_predicted(p: Tensor, threshold: float) -> Tensor:
+    """NoTag: 0 for classes of an image whose hard ratio is at most the threshold, and for the
+    background where the whole foreground is.
+    """
+    import torch
+
+    labels = p.argmax(1).flatten(1)
+    ratios = torch.stack([(labels == k).float().mean(1) for k in range(p.shape[1])], dim=1)
+    keep = ratios > threshold
+    keep[:, 0] = ratios[:, 1:].sum(1) > threshold
+    return keep.float()
+
+
+def _class_weights(text: str, priors: Tensor) -> Tensor:
+    """The weights typed, or the inverse mean prior sizes, normalised."""
+    import torch
+
+    from SFDALib.errors import RequestError
+
+    classes = priors.shape[1]
+    if text == "auto":
+        inverse = 1 / priors.mean(dim=0).clamp(min=1e-4)
+        return inverse / inverse.sum()
+    try:
+        values = [float(word) for word in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != classes or min(values, default=-1) < 0:
+        raise RequestError(
+            f'option class_weights: found "{text[:60]}", expected auto or {classes} numbers'
+            " separated by commas, background first"
+        )
+    return torch.tensor(values)

@@ -1,0 +1,141 @@
+"""The files of a bundle, in a folder or a .zip: named, bounded, never unpacked, never executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from SFDALib.bundle import description
+from SFDALib.errors import RequestError
+
+MODEL = "models/model.pt"
+EARLY_HEAD = "models/early_head.pt"
+DIFFUSION = "models/diffusion.pt"
+JSON_LIMIT = 4 << 20
+WEIGHTS_LIMIT = 8 << 30
+TOTAL_LIMIT = 16 << 30
+RATIO_LIMIT = 200  # a .zip that grows more than this is a bomb: weights hardly compress
+
+
+class BundleFiles:
+    """Read access to the files of a bundle by their names inside it.
+
+    Raises:
+        RequestError: no such bundle, not a bundle, or a .zip that is hostile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise RequestError(
+                f"{self.path}: no such bundle; expected a MONAI bundle folder or .zip; check the path"
+            )
+        self._archive: dict[str, zipfile.ZipInfo] | None = None
+        self._prefix = ""
+        if self.path.is_file():
+            self._archive = self._open_archive()
+            inside = [name for name in self._archive if name.endswith(description.METADATA)]
+            if inside:
+                self._prefix = min(inside, key=len).removesuffix(description.METADATA)
+        if not self.has(description.METADATA):
+            raise RequestError(
+                f"{self.path}: found no {description.METADATA}, expected a MONAI bundle folder or"
+                " .zip; choose the folder that holds configs and models"
+            )
+
+    def _open_archive(self) -> dict[str, zipfile.ZipInfo]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise RequestError(
+                f"{self.path}: found a file that is no .zip or is damaged ({error}), expected a"
+                " bundle folder or .zip; copy it again"
+            ) from error
+        for entry in entries:
+            name = PurePosixPath(entry.filename.replace("\\", "/"))
+            if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
+                raise RequestError(
+                    f'{self.path}: found the entry "{entry.filename[:80]}", which points outside'
+                    " the bundle; expected plain names; do not trust this file"
+                )
+        total = sum(entry.file_size for entry in entries)
+        packed = sum(entry.compress_size for entry in entries)
+        if total > TOTAL_LIMIT or total > RATIO_LIMIT * max(packed, 1 << 16):
+            raise RequestError(
+                f"{self.path}: found {packed} bytes that unpack to {total}, expected weights, which"
+                " hardly compress; do not trust this file"
+            )
+        return {entry.filename: entry for entry in entries}
+
+    def has(self, name: str) -> bool:
+        if self._archive is not None:
+            return self._prefix + name in self._archive
+        return (self.path / name).is_file()
+
+    @contextmanager
+    def open(self, name: str, limit: int) -> Iterator[IO[bytes]]:
+        """Open one file of the bundle for reading; refuses one larger than ``limit`` bytes."""
+        if not self.has(name):
+            raise RequestError(
+                f"{self.path}: found no {name}, expected it in the bundle; the copy is incomplete:"
+                " copy it again or write the bundle again"
+            )
+        try:
+            if self._archive is None:
+                file = self.path / name
+                self._check_size(name, file.stat().st_size, limit)
+                with open(file, "rb") as stream:
+                    yield stream
+            else:
+                entry = self._archive[self._prefix + name]
+                self._check_size(name, entry.file_size, limit)
+                with zipfile.ZipFile(self.path) as archive, archive.open(entry) as stream:
+                    yield stream
+        except PermissionError as error:
+            raise RequestError(f"{self.path}: no permission to read {name}") from error
+        except zipfile.BadZipFile as error:
+            raise RequestError(
+                f"{self.path}: {name} is damaged ({error}); copy it again"
+            ) from error
+
+    def _check_size(self, name: str, size: int, limit: int) -> None:
+        if size > limit:
+            raise RequestError(
+                f"{self.path}: found {name} of {size} bytes, expected at most {limit}"
+            )
+
+    def json(self, name: str) -> Any:
+        with self.open(name, JSON_LIMIT) as stream:
+            try:
+                return json.loads(stream.read(JSON_LIMIT + 1).decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise RequestError(
+                    f"{self.path}: {name} is no valid JSON ({str(error)[:120]}); correct it"
+                ) from error
+
+    def describe(self) -> description.Description:
+        """The bundle's description, checked."""
+        try:
+            return description.from_json(
+                self.json(description.METADATA), self.json(description.INFERENCE)
+            )
+        except RequestError as error:
+            prefix = "" if str(error).startswith(str(self.path)) else f"{self.path}: "
+            raise RequestError(f"{prefix}{error}") from error
+
+    def sha256(self) -> str:
+        """One digest over the names and contents of everything that decides the results."""
+        digest = hashlib.sha256()
+        for name in (description.METADATA, description.INFERENCE, MODEL, EARLY_HEAD, DIFFUSION):
+            if self.has(name):
+                digest.update(name.encode())
+                with self.open(name, WEIGHTS_LIMIT) as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
+        return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""The networks of a bundle with their weights: loading them safely, and writing a bundle."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from SFDALib.bundle import description as about
+from SFDALib.bundle import files
+from SFDALib.bundle.description import Description
+from SFDALib.errors import RequestError
+from SFDALib.networks import catalogue
+from SFDALib.networks.residual_unet import EarlyHead
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source model in memory, on one device, in eval mode and without gradients."""
+
+    description: Description
+    network: nn.Module
+    early_head: nn.Module | None
+    diffusion: nn.Module | None
+    device: torch.device
+    documents: Mapping[str, str]
+
+    @property
+    def divisor(self) -> int:
+        return catalogue.divisor(self.description.network)
+
+    def early_stages(self, network: nn.Module, level: int) -> tuple[nn.Module, ...]:
+        """The submodules of ``network`` (this one or a copy of it) up to its early features."""
+        return catalogue.early_stages(network, self.description.network, level)
+
+
+DOCUMENTS = ("LICENSE", "docs/README.md")
+
+
+def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
+    """Read a bundle with all its weights; ``diffusion`` False leaves that model on the disk.
+
+    Raises:
+        RequestError: anything that is not as the description says.
+    """
+    bundle = files.BundleFiles(path)
+    description = bundle.describe()
+    network = catalogue.build(description.network, f"{path}: {about.INFERENCE}, network_def")
+    _load_into(network, bundle, files.MODEL)
+    early_head = denoiser = None
+    if description.early_head:
+        early_head = EarlyHead(
+            description.spatial_dims, description.early_head.channels, description.out_channels
+        )
+        _load_into(early_head, bundle, files.EARLY_HEAD)
+    if description.diffusion and diffusion:
+        denoiser = catalogue.build(
+            description.diffusion.network, f"{path}: {about.INFERENCE}, diffusion_def"
+        )
+        _load_into(denoiser, bundle, files.DIFFUSION)
+    documents = {}
+    for name in DOCUMENTS:
+        if bundle.has(name):
+            with bundle.open(name, files.JSON_LIMIT) as stream:
+                documents[name] = stream.read(files.JSON_LIMIT).decode("utf-8", "replace")
+    return Source(
+        description,
+        *(_frozen(n, device) for n in (network, early_head, denoiser)),
+        device,
+        documents,
+    )
+
+
+def _frozen(network: nn.Module | None, device: torch.device) -> nn.Module | None:
+    return None if network is None else network.to(device).eval().requires_grad_(False)
+
+
+def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None:
+    weights = _read_weights(bundle, name)
+    expected = network.state_dict()
+    where = f"{bundle.path}: {name}"
+    missing = [key for key in expected if key not in weights]
+    surplus = [key for key in weights if key not in expected]
+    if missing or surplus:
+        raise RequestError(
+            f"{where}: found {len(surplus)} surplus weight(s) {_few(surplus)} and {len(missing)}"
+            f" missing {_few(missing)}, expected exactly those of the network in {about.INFERENCE};"
+            " use the weights that belong to it"
+        )
+    for key, value in expected.items():
+        if weights[key].shape != value.shape:
+            raise RequestError(
+                f"{where}: found {key} of shape {tuple(weights[key].shape)}, expected"
+                f" {tuple(value.shape)}; use the weights that belong to {about.INFERENCE}"
+            )
+        if not torch.isfinite(weights[key].float()).all():
+            raise RequestError(f"{where}: found NaN or infinite numbers in {key}; train it again")
+    network.load_state_dict(weights)
+
+
+def _few(names: list[str]) -> str:
+    return f"({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
+
+
+def _read_weights(bundle: files.BundleFiles, name: str) -> dict[str, Tensor]:
+    with bundle.open(name, files.WEIGHTS_LIMIT) as stream:
+        data = io.BytesIO(stream.read())
+    where = f"{bundle.path}: {name}"
+    if b"constants.pkl" in data.getbuffer()[:4096].tobytes():
+        raise RequestError(
+            f"{where}: found a TorchScript archive, which holds code; expected a state dict saved"
+            " with torch.save(network.state_dict()); export it so"
+        )
+    try:
+        weights = torch.load(data, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
+        raise RequestError(
+            f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
+            " a state dict of tensors; nothing in it was executed; export the weights again"
+        ) from error
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+    ):
+        raise RequestError(
+            f"{where}: found {type(weights).__name__} with other things than tensors, expected a"
+            " state dict; save network.state_dict() alone"
+        )
+    return weights
+
+
+def write(
+    path: Path,
+    description: Description,
+    network: Weights,
+    early_head: Weights | None = None,
+    diffusion: Weights | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> None:
+    """Write a complete bundle folder; ``path`` must not exist.
+
+    Whoever calls it writes beside the final place and renames at the end.
+    """
+    path = Path(path)
+    for folder in ("configs", "models", "docs"):
+        (path / folder).mkdir(parents=True)
+    metadata, inference = about.to_json(description)
+    for name, content in ((about.METADATA, metadata), (about.INFERENCE, inference)):
+        (path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for name, weights in (
+        (files.MODEL, network),
+        (files.EARLY_HEAD, early_head),
+        (files.DIFFUSION, diffusion),
+    ):
+        if weights is not None:
+            torch.save({key: value.detach().cpu() for key, value in weights.items()}, path / name)
+    for name, text in {**_default_documents(description), **(documents or {})}.items():
+        (path / name).write_text(text, encoding="utf-8")
+
+
+def _default_documents(description: Description) -> dict[str, str]:
+    labels = "\n".join(f"- {label.value}: {label.name}" for label in description.labels)
+    return {
+        "LICENSE": "The licence of these weights has not been stated by whoever trained them.\n",
+        "docs/README.md": f"# {description.name}\n\nSource model for source-free domain adaptation,"
+        f" trained on {description.modality}.\n\n{labels}\n\nResearch only; not a medical device.\n",
+    }
+
+
+def half(weights: Weights) -> dict[str, Tensor]:
+    """The same weights with floating-point tensors in half precision, for shipping."""
+    return {key: v.half() if v.is_floating_point() else v for key, v in weights.items()}
+
+
+def state(network: nn.Module | None) -> Weights | None:
+    """The weights of a network that a bundle may lack."""
+    return None if network is None else network.state_dict()

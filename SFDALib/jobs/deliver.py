@@ -1,0 +1,171 @@
+"""Write what a job found into its result folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from SFDALib.jobs import devices
+from SFDALib.jobs.engine import Engine, Target
+from SFDALib.outcome import Adapted, Segmented
+from SFDALib.results.images import write_map, write_segmentation
+from SFDALib.results.overview import Overview, draw_overview
+from SFDALib.results.report import NOTICE, sha256, software_versions, write_report
+from SFDALib.volume.grid import oriented
+
+DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
+
+
+def write_result(
+    folder: Path,
+    engine: Engine,
+    target: Target,
+    segmented: Segmented,
+    adapted: Adapted | None,
+    extra: dict[str, Any],
+) -> dict[str, Any]:
+    """Write every file of DESIGN's result folder and return the report."""
+    description = engine.model.description
+    geometry = target.volume.geometry
+    with engine.stopwatch.stage("restoring and writing"):
+        before = target.source_labels
+        after = target.conformed.restore_labels(segmented.probabilities)
+        maps = {"entropy": target.entropy}
+        maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
+        write_segmentation(folder / "segmentation.seg.nrrd", after, geometry, description.labels)
+        write_segmentation(
+            folder / "source_segmentation.seg.nrrd", before, geometry, description.labels
+        )
+        for name, map_ in maps.items():
+            write_map(folder / f"{name}.nrrd", map_, geometry)
+        if segmented.denoised is not None:
+            labels = _restored_denoised(target, segmented.denoised, description.classes)
+            write_segmentation(folder / "denoised.seg.nrrd", labels, geometry, description.labels)
+        samples = [target.restored(sample.mean(dim=0)) for sample in segmented.samples]
+        if samples:
+            (folder / "samples").mkdir()
+        for index, sample in enumerate(samples):
+            write_map(folder / "samples" / f"sample_{index}.nrrd", sample, geometry)
+        if adapted is not None:
+            engine.write_adapted_bundle(folder / "adapted_bundle", adapted)
+        volumes = _volumes(before, after, engine, target)
+        shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
+        draw_overview(
+            folder / "overview.png",
+            _overview(
+                engine, target, before, after, maps[shown], shown, samples, segmented, volumes
+            ),
+        )
+    report = {
+        "notice": NOTICE,
+        "method": engine.method.name,
+        "title": engine.method.title,
+        "paper": engine.method.paper,
+        "options": dict(engine.options),
+        "seed": engine.seed,
+        "device": devices.describe(engine.model.device),
+        "software": software_versions(),
+        "input": [{"name": path.name, "sha256": sha256(path)} for path in target.paths],
+        "bundle": {
+            "name": description.name,
+            "sha256": engine.bundle.sha256(),
+            "modality": description.modality,
+        },
+        "model_grid": {
+            "size": list(target.conformed.geometry.size),
+            "spacing_mm": list(target.conformed.geometry.spacing),
+        },
+        "volumes": volumes,
+        "mean_entropy_bits": float(maps["entropy"].mean()),
+        "details": dict(segmented.report),
+        "notes": [*segmented.notes, *(adapted.notes if adapted else ())],
+        "adaptation": None
+        if adapted is None
+        else {
+            "curves": dict(adapted.curves),
+            "best_epoch": adapted.best_epoch,
+            "stopped": adapted.stopped,
+        },
+        "seconds": dict(engine.stopwatch.seconds),
+        "peak_memory_mb": devices.peak_memory_mb(engine.model.device),
+        **extra,
+    }
+    write_report(folder / "report.json", report)
+    return report
+
+
+def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:
+    one_hot = torch.nn.functional.one_hot(labels.long(), classes).movedim(-1, 0).float()
+    return target.conformed.restore_labels(one_hot)
+
+
+def _volumes(
+    before: np.ndarray, after: np.ndarray, engine: Engine, target: Target
+) -> list[dict[str, Any]]:
+    """ml of each class by the source model and in the result, with the bundle's plausible range."""
+    voxel_ml = target.volume.geometry.voxel_ml
+    return [
+        {
+            "label": label.value,
+            "name": label.name,
+            "source_ml": round(float((before == label.value).sum()) * voxel_ml, 4),
+            "result_ml": round(float((after == label.value).sum()) * voxel_ml, 4),
+            "plausible_ml": list(label.size_ml) if label.size_ml else None,
+        }
+        for label in engine.model.description.labels
+    ]
+
+
+def _overview(
+    engine: Engine,
+    target: Target,
+    before: np.ndarray,
+    after: np.ndarray,
+    uncertainty: np.ndarray,
+    uncertainty_name: str,
+    samples: list[np.ndarray],
+    segmented: Segmented,
+    volumes: list[dict[str, Any]],
+) -> Overview:
+    geometry = target.volume.geometry
+
+    def shown(array: np.ndarray) -> np.ndarray:
+        return oriented(array, geometry, DISPLAY)[0]
+
+    image, spacing_kji = oriented(target.volume.array, geometry, DISPLAY)
+    nig = uncertainty_name == "nig_uncertainty"
+    classes = engine.model.description.classes
+    sample, caption = None, ""
+    if segmented.chosen is not None and samples:
+        sample = shown(samples[segmented.chosen])
+        score = segmented.report["samples"][segmented.chosen]["score"]
+        caption = f"Sample {segmented.chosen + 1} of {len(samples)}, S = {score:.3f}"
+    return Overview(
+        image=image,
+        spacing_kji=spacing_kji,
+        source_labels=shown(before),
+        final_labels=shown(after),
+        labels=engine.model.description.labels,
+        volumes=[_change(volume) for volume in volumes],
+        title=f"{engine.method.title}: {target.paths[0].name}",
+        subtitle=engine.model.description.name,
+        uncertainty=shown(uncertainty),
+        uncertainty_name="NIG uncertainty" if nig else "Entropy",
+        uncertainty_unit="0 to 1" if nig else "bits",
+        uncertainty_range=(0.0, 1.0 if nig else float(np.log2(classes))),
+        sample=sample,
+        sample_caption=caption,
+    )
+
+
+def _change(volume: dict[str, Any]) -> str:
+    before, after = volume["source_ml"], volume["result_ml"]
+    change = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
+    return f"{_ml(before)} → {_ml(after)} ml{change}"
+
+
+def _ml(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,61 @@
+"""Which device computes, without ever falling back in silence."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import torch
+
+from SFDALib.errors import RequestError
+
+log = logging.getLogger(__name__)
+
+
+def resolve(name: str) -> torch.device:
+    """The torch device of "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        RequestError: a device was asked for that this machine, or its torch, does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        log.warning(
+            "no GPU that torch %s can use was found: computing on the CPU", torch.__version__
+        )
+        return torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RequestError(
+            f"device: found {torch.cuda.device_count()} CUDA device(s) that torch"
+            f" {torch.__version__} can use, expected {name}; choose another or --device cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RequestError("device: found no Apple GPU, expected mps; choose --device cpu")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the report."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Largest memory so far: of the process, and of the GPU."""
+    peaks = {}
+    if device.type == "cuda":
+        peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return peaks
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peaks["process"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    return peaks

@@ -1,0 +1,61 @@
+"""Compare segmentations with a reference segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from SFDALib import metrics
+from SFDALib.errors import RequestError
+from SFDALib.results.folder import write_atomically
+from SFDALib.results.report import write_report
+from SFDALib.volume.files import read_labels
+
+RESULT = "segmentation.seg.nrrd"
+
+
+def evaluate(
+    results: Sequence[Path], reference: Path, tolerance_mm: float, table: Path | None
+) -> dict[str, Any]:
+    """Dice, ASD, HD95, surface Dice and volumes of each class of each result.
+
+    Args:
+        results: segmentation files or result folders.
+        reference: a segmentation on the same grid.
+        tolerance_mm: of the surface Dice.
+        table: where to write the same as JSON.
+
+    Raises:
+        RequestError: unreadable, or on different grids.
+    """
+    truth = read_labels(reference)
+    files = [path / RESULT if path.is_dir() else path for path in results]
+    rows = []
+    for path, file in zip(results, files, strict=True):
+        found = read_labels(file)
+        if not found.geometry.matches(truth.geometry, tolerance=1e-2):
+            raise RequestError(
+                f"{file}: found another grid than that of {reference}, expected both on the input"
+                " image's grid; resample one of them"
+            )
+        labels = sorted(({*found.array.flat} | {*truth.array.flat}) - {0})
+        measured = metrics.evaluate_labels(
+            found.array[0],
+            truth.array[0],
+            truth.geometry.spacing_kji,
+            [int(label) for label in labels],
+            tolerance_mm,
+        )
+        rows.append(
+            {
+                "result": str(path),
+                "classes": {str(label): asdict(values) for label, values in measured.items()},
+            }
+        )
+    summary = {"reference": str(reference), "tolerance_mm": tolerance_mm, "results": rows}
+    if table is not None:
+        with write_atomically(table) as partial:
+            write_report(partial, summary)
+    return summary

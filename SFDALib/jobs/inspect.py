@@ -1,0 +1,77 @@
+"""What a bundle is, in words, and which methods it can serve. Standard library alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from SFDALib import registry
+from SFDALib.bundle.files import DIFFUSION, EARLY_HEAD, MODEL, BundleFiles
+from SFDALib.errors import RequestError
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """The facts about a bundle; its weights are looked for but not loaded.
+
+    Raises:
+        RequestError: it is unusable, and why.
+    """
+    bundle = BundleFiles(path)
+    about = bundle.describe()
+    head, diffusion = about.early_head is not None, about.diffusion is not None
+    for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
+        if needed and not bundle.has(name):
+            raise RequestError(
+                f"{path}: found no {name}, expected it as the metadata say; the copy is incomplete:"
+                " copy it again"
+            )
+    reasons = {m.name: m.lacks(head, diffusion) for m in registry.METHODS.values()}
+    return {
+        "name": about.name,
+        "modality": about.modality,
+        "labels": [
+            {
+                "value": label.value,
+                "name": label.name,
+                "color": list(label.color),
+                "size_ml": list(label.size_ml) if label.size_ml else None,
+            }
+            for label in about.labels
+        ],
+        "network": about.network["_target_"].rsplit(".", 1)[-1],
+        "spatial_dims": about.spatial_dims,
+        "channels": about.grid.channels,
+        "orientation": about.grid.orientation,
+        "spacing_mm": list(about.grid.spacing),
+        "normalisation": about.grid.normalisation.to_dict(),
+        "temperature": about.temperature,
+        "early_head": head,
+        "diffusion": diffusion,
+        "methods": [name for name, reason in reasons.items() if reason is None],
+        "unavailable": {name: reason for name, reason in reasons.items() if reason},
+        "provenance": dict(about.provenance),
+    }
+
+
+def in_words(facts: dict[str, Any]) -> str:
+    """The same for people."""
+    labels = ", ".join(
+        label["name"]
+        + (f" ({label['size_ml'][0]:g} to {label['size_ml'][1]:g} ml)" if label["size_ml"] else "")
+        for label in facts["labels"]
+    )
+    spacing = " x ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
+    lines = [
+        facts["name"],
+        f"  trained on      {facts['modality']}",
+        f"  labels          {labels}",
+        f"  network         {facts['network']}, {facts['spatial_dims']}D,"
+        f" {facts['channels']} channel(s)",
+        f"  grid            {facts['orientation'] or 'as is'}, spacing {spacing} mm,"
+        f" {facts['normalisation']['kind']} normalisation",
+        f"  early head      {'yes' if facts['early_head'] else 'no'}",
+        f"  diffusion model {'yes' if facts['diffusion'] else 'no'}",
+        f"  methods         {', '.join(facts['methods'])}",
+    ]
+    lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""Run one job: one image in, one result folder out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from SFDALib.jobs import devices
+from SFDALib.jobs.deliver import write_result
+from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.request import Job
+from SFDALib.results.folder import ResultFolder
+
+log = logging.getLogger(__name__)
+
+
+def run(job: Job, reporter: Reporter) -> dict[str, Any]:
+    """Carry the job out and return its report.
+
+    Raises:
+        RequestError: anything about the request that cannot be done; nothing is written then.
+    """
+    job = job.checked()
+    with ResultFolder(job.output) as folder:
+        reporter.event("started", job=job.to_dict())
+        device = devices.resolve(job.device)
+        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        target = engine.read([Path(path) for path in job.input], reporter)
+        adapted = engine.adapt([target], reporter)
+        segmented = engine.segment(target, adapted, reporter)
+        report = write_result(folder, engine, target, segmented, adapted, {})
+    for note in report["notes"]:
+        log.info("%s", note)
+    reporter.event("result", output=str(Path(job.output).resolve()), volumes=report["volumes"])
+    return report

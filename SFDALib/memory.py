@@ -1,0 +1,61 @@
+"""How much memory is free, and how many patches fit."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+import torch
+from torch import Tensor, nn
+
+SHARE = 0.6  # of the free memory that a batch may take
+CPU_BATCH = 8  # larger batches gain nothing on a CPU
+GPU_BATCH = 64
+UNKNOWN = 4 << 30
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device; a cautious constant where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return UNKNOWN
+
+
+def activation_bytes(
+    network: nn.Module, patch: tuple[int, ...], extra: tuple[Tensor, ...] = ()
+) -> int:
+    """Bytes of everything that the layers put out for one patch ``(C, ...)``, counted on the meta
+    device: what training must keep and an upper bound for inference.
+
+    Args:
+        extra: further arguments of the network's forward, on the meta device.
+    """
+    counted = 0
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal counted
+        if isinstance(output, Tensor):
+            counted += output.numel() * output.element_size()
+
+    shadow = copy.deepcopy(network).to("meta")
+    for module in shadow.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        shadow(torch.empty((1, *patch), device="meta"), *extra)
+    return counted
+
+
+def batch_that_fits(
+    network: nn.Module,
+    patch: tuple[int, ...],
+    device: torch.device,
+    extra: tuple[Tensor, ...] = (),
+) -> int:
+    """How many patches ``(C, ...)`` go through the network at once."""
+    most = GPU_BATCH if device.type == "cuda" else CPU_BATCH
+    fits = int(SHARE * free_bytes(device) / max(activation_bytes(network, patch, extra), 1))
+    return max(1, min(most, fits))

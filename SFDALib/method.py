@@ -1,0 +1,175 @@
+"""What a method says of itself: to the registry, the command line, the panel and the documentation.
+
+Standard library alone. A method's file holds one ``METHOD`` and the function that it names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from SFDALib.errors import RequestError
+
+Value = float | int | bool | str | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a method.
+
+    Args:
+        name: as typed on the command line.
+        default: its value when it is not given; its type is the option's type. With ``optional`` it
+            may be None, and ``kind`` tells the type.
+        help: one sentence with units.
+        low, high: inclusive bounds of a number.
+        choices: the words that a text option accepts; empty for free text.
+        kind: "float", "int", "bool" or "text".
+        optional: whether "none" is a value.
+    """
+
+    name: str
+    default: Value
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    kind: Literal["float", "int", "bool", "text"] = "float"
+    optional: bool = False
+
+    def check(self, value: object) -> Value:
+        """The value in the option's type, from a word of the command line or a value of JSON.
+
+        Raises:
+            RequestError: not of the type, out of range, or not among the choices.
+        """
+        if self.optional and (value is None or value == "none"):
+            return None
+        parsed = self._parse(value)
+        if parsed is None or (
+            self.kind in ("float", "int") and not self.low <= float(parsed) <= self.high
+        ):
+            raise RequestError(
+                f'option {self.name}: found "{str(value)[:60]}", expected {self.expected()};'
+                f" the default is {self.default}"
+            )
+        return parsed
+
+    def expected(self) -> str:
+        """The values that it accepts, in words."""
+        words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+        text = " or ".join(self.choices) if self.choices else words.get(self.kind, "text")
+        if self.low > -math.inf:
+            text += f" from {self.low:g}"
+        if self.high < math.inf:
+            text += f" to {self.high:g}"
+        return text + (" or none" if self.optional else "")
+
+    def _parse(self, value: object) -> Value:
+        if self.kind == "bool":
+            words = {"true": True, "false": False, "on": True, "off": False}
+            return value if isinstance(value, bool) else words.get(str(value).lower())
+        if isinstance(value, bool):
+            return None
+        if self.kind == "text":
+            good = isinstance(value, str) and (not self.choices or value in self.choices)
+            return value if good else None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return None
+        if not math.isfinite(number) or (self.kind == "int" and number != int(number)):
+            return None
+        return int(number) if self.kind == "int" else number
+
+
+def choice(name: str, choices: tuple[str, ...], help: str) -> Option:
+    """A text option whose first choice is the default."""
+    return Option(name, choices[0], help, choices=choices, kind="text")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Args:
+        name: as typed; lower case with hyphens.
+        title: as shown.
+        summary: one sentence for clinicians.
+        paper: authors, title, where, year.
+        updates: which weights change; "nothing" where none do.
+        needs: what a bundle must hold: among "early-head", "diffusion".
+        cost: what it takes, in words.
+        options: its options.
+        entry: "module:function". A method that updates weights offers
+            ``adapt(model, images, options, seed, progress) -> Adapted``, one that does not
+            ``segment(model, target, options, seed, progress) -> Segmented``.
+        adapts: whether it updates weights.
+    """
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    updates: str
+    needs: tuple[str, ...]
+    cost: str
+    options: tuple[Option, ...]
+    entry: str
+    adapts: bool
+
+    def values(self, given: Mapping[str, object]) -> dict[str, Value]:
+        """Every option's value: those given, checked, and the defaults of the rest.
+
+        Raises:
+            RequestError: an unknown option or a value that it does not accept.
+        """
+        known = {option.name: option for option in self.options}
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise RequestError(
+                f'method {self.name}: found the option "{unknown[0][:60]}", expected one of'
+                f" {', '.join(known) or 'none, as it has no options'}"
+            )
+        return {
+            name: option.check(given[name]) if name in given else option.default
+            for name, option in known.items()
+        }
+
+    def lacks(self, has_early_head: bool, has_diffusion: bool) -> str | None:
+        """Why a bundle cannot serve this method; None if it can."""
+        has = {"early-head": has_early_head, "diffusion": has_diffusion}
+        remedy = {
+            "early-head": "a head on early features; add one with SFDALib train early-head",
+            "diffusion": "a diffusion model; add one with SFDALib train diffusion",
+        }
+        missing = [remedy[need] for need in self.needs if not has[need]]
+        return f"needs {' and '.join(missing)}" if missing else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for ``methods --json`` and the panel."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "summary": self.summary,
+            "paper": self.paper,
+            "updates": self.updates,
+            "needs": list(self.needs),
+            "cost": self.cost,
+            "adapts": self.adapts,
+            "options": [
+                {
+                    "name": option.name,
+                    "kind": option.kind,
+                    "default": option.default,
+                    "low": option.low if math.isfinite(option.low) else None,
+                    "high": option.high if math.isfinite(option.high) else None,
+                    "choices": list(option.choices),
+                    "optional": option.optional,
+                    "help": option.help,
+                }
+                for option in self.options
+            ],
+        }

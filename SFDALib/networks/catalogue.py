@@ -1,0 +1,132 @@
+"""The allow-list of networks, and what the rest of the house needs to know of each.
+
+A bundle names a network by a string and gives plain arguments: data, never code. A network is
+added by one entry here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from SFDALib.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a segmentation network is asked for beside its logits.
+
+    Args:
+        early_stages: submodules which, applied one after the other to the image, give the features
+            at full resolution (level 0) and after the first down-sampling (level 1).
+        divisor: network arguments -> the number that every side of its input must be a multiple of.
+    """
+
+    early_stages: tuple[str, ...]
+    divisor: Callable[[Mapping[str, Any]], int]
+
+
+def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
+    def largest(stride: int | list[int]) -> int:
+        return max(stride) if isinstance(stride, list) else stride
+
+    return math.prod(largest(stride) for stride in arguments["strides"])
+
+
+SEGMENTATION: dict[str, Architecture] = {
+    "SFDALib.networks.residual_unet.ResidualUNet": Architecture(
+        ("init_path", "down1"), lambda arguments: 8
+    ),
+    "monai.networks.nets.DynUNet": Architecture(("input_block", "downsamples.0"), _dynunet_divisor),
+}
+DIFFUSION = ("SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",)
+
+
+def check_definition(definition: object, allowed: Any, where: str) -> dict[str, Any]:
+    """Check a MONAI ``network_def`` before anything is imported and return it.
+
+    Raises:
+        RequestError: no dictionary, a ``_target_`` outside the allow-list, or an argument that is
+            an expression (``$``) or a reference (``@``, ``%``).
+    """
+    if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
+        raise RequestError(
+            f"{where}: found {type(definition).__name__} without a network name; expected an object"
+            ' with "_target_" and the network\'s arguments; write it as SFDALib train does'
+        )
+    target = definition["_target_"]
+    if target not in allowed:
+        raise RequestError(
+            f'{where}: found "_target_": "{target[:120]}", which is not on the list of networks'
+            f" that may be built; expected one of {', '.join(sorted(allowed))}"
+        )
+    _refuse_expressions(definition, where)
+    return definition
+
+
+def _refuse_expressions(value: object, where: str) -> None:
+    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        raise RequestError(
+            f'{where}: found the expression "{value[:80]}"; expected plain values, because nothing'
+            " in a bundle is ever executed; replace it by its value"
+        )
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key != "_target_" and key.startswith("_"):
+                raise RequestError(
+                    f'{where}: found the instruction "{key[:80]}"; expected only "_target_" and'
+                    " the network's arguments; remove it"
+                )
+            _refuse_expressions(item, where)
+    if isinstance(value, list):
+        for item in value:
+            _refuse_expressions(item, where)
+
+
+def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Module:
+    """Build the network of a checked definition, with random weights.
+
+    Raises:
+        RequestError: the network refuses the arguments.
+    """
+    module, name = definition["_target_"].rsplit(".", 1)
+    arguments = {key: value for key, value in definition.items() if key != "_target_"}
+    try:
+        return getattr(importlib.import_module(module), name)(**arguments)
+    except (TypeError, ValueError, AssertionError, IndexError, KeyError) as error:
+        raise RequestError(
+            f"{where}: {name} cannot be built from its arguments ({error}); expected the arguments"
+            " that it was trained with; correct them in configs/inference.json"
+        ) from error
+
+
+def divisor(definition: Mapping[str, Any]) -> int:
+    """The number that every side of the network's input must be a multiple of."""
+    return SEGMENTATION[definition["_target_"]].divisor(definition)
+
+
+def early_stages(
+    network: nn.Module, definition: Mapping[str, Any], level: int
+) -> tuple[nn.Module, ...]:
+    """The submodules up to the early features of ``level`` 0 or 1, in order."""
+    names = SEGMENTATION[definition["_target_"]].early_stages[: level + 1]
+    return tuple(network.get_submodule(name) for name in names)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Logits ``(N, 1 or K, ...)`` to probabilities ``(N, K, ...)``, background first.
+
+    One output channel is a sigmoid and becomes two classes; more are a softmax.
+    """
+    import torch
+
+    if logits.shape[1] == 1:
+        foreground = torch.sigmoid(logits)
+        return torch.cat([1 - foreground, foreground], dim=1)
+    return torch.softmax(logits, dim=1)

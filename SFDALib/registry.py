@@ -1,0 +1,36 @@
+"""The methods. One line each; everything else is in the method's own file. Standard library alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from SFDALib.adaptation import adaent, adami, early_features, none
+from SFDALib.errors import RequestError
+from SFDALib.heal import pipeline as heal
+from SFDALib.method import Method
+
+METHODS: dict[str, Method] = {
+    module.METHOD.name: module.METHOD for module in (none, heal, adami, adaent, early_features)
+}
+
+
+def find(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if name not in METHODS:
+        raise RequestError(
+            f'method: found "{name[:60]}", expected one of {", ".join(METHODS)}; SFDALib methods'
+            " describes them"
+        )
+    return METHODS[name]
+
+
+def entry(method: Method) -> Callable[..., Any]:
+    """The function that a method names."""
+    module, function = method.entry.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,164 @@
+"""Results that are whole or absent: made under a temporary name, renamed at the end.
+
+The temporary folder lies beside the result (a rename within one file system is atomic) and carries
+the host and the process in its name: ``.<name>.partial-<host>-<pid>``. A run that was killed leaves
+it behind; the next run to the same place on the same host sweeps it away. The host is part of the
+name because on a disk shared by a cluster another node's process looks dead from here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from SFDALib.errors import RequestError
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space or choose a folder on another disk",
+    errno.EDQUOT: "your disk quota is used up; free some space or choose another disk",
+    errno.EROFS: "the disk is read-only; choose a folder on another disk",
+    errno.EACCES: "writing there is not permitted; choose a folder of your own",
+    errno.EPERM: "writing there is not permitted; choose a folder of your own",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+_FULL_BELOW_BYTES = 1 << 20
+
+
+class ResultFolder(AbstractContextManager[Path]):
+    """The folder of one run: ``with ResultFolder(out) as folder: ...`` and write into ``folder``.
+
+    When the block ends well, ``folder`` becomes ``out`` in one step. When it does not, whatever
+    the reason, ``folder`` is removed and ``out`` never appears.
+
+    Args:
+        path: the result folder; it must not exist, its parent must.
+
+    Raises:
+        RequestError: ``path`` exists (nothing there is touched) or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(os.path.abspath(path))
+        self._partial = self._path.parent / f"{_partial_prefix(self._path)}{os.getpid()}"
+        self._product = self._partial
+
+    def __enter__(self) -> Path:
+        self._refuse_existing()
+        if not self._path.parent.is_dir():
+            raise RequestError(
+                f"{self._path} cannot be written: the folder {self._path.parent} does not exist. "
+                "Make it first, or choose another place."
+            )
+        try:
+            _sweep(self._path)
+            self._partial.mkdir()
+        except OSError as error:
+            raise self._refusal(error) from error
+        return self._product
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._publish()
+            elif self._is_about_writing(error):
+                raise self._refusal(error) from error
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _publish(self) -> None:
+        self._refuse_existing()  # a rename would silently replace an empty folder or a file
+        try:
+            os.rename(self._product, self._path)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refuse_existing(self) -> None:
+        if os.path.lexists(self._path):
+            raise RequestError(
+                f"{self._path} exists already and is left as it is. "
+                "Choose another name, or move it away first."
+            )
+
+    def _is_about_writing(self, error: BaseException) -> bool:
+        """Whether ``error`` says that the disk refuses the result.
+
+        ITK and torch report a full disk as a RuntimeError without a cause: so the disk is asked.
+        """
+        if isinstance(error, OSError):
+            here = error.filename is None or self._partial in Path(str(error.filename)).parents
+            return here and error.errno in _REMEDIES
+        if isinstance(error, RuntimeError):
+            return shutil.disk_usage(self._path.parent).free < _FULL_BELOW_BYTES
+        return False
+
+    def _refusal(self, error: BaseException) -> RequestError:
+        code = error.errno if isinstance(error, OSError) else errno.ENOSPC
+        return RequestError(f"{self._path} cannot be written: {_REMEDIES.get(code, error)}.")
+
+
+class _ResultFile(ResultFolder):
+    """The same for a single file, which is made inside the temporary folder."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._product = self._partial / self._path.name
+
+
+def write_atomically(path: str | os.PathLike[str]) -> AbstractContextManager[Path]:
+    """A single file, whole or absent: ``with write_atomically(table) as partial: ...``.
+
+    Yields the path to write to, with the same suffix as ``path``; refuses as `ResultFolder` does.
+    """
+    return _ResultFile(path)
+
+
+def _partial_prefix(path: Path) -> str:
+    return f".{path.name}.partial-{socket.gethostname()}-"
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed runs of this host left behind while they wrote ``path``."""
+    prefix = _partial_prefix(path)
+    for entry in path.parent.iterdir():
+        process = entry.name.removeprefix(prefix)
+        if entry.name.startswith(prefix) and process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of that id exists; one with our own id died before we were born."""
+    if process == os.getpid():
+        return False
+    if os.name == "nt":  # where os.kill(process, 0) would send Ctrl-C
+        return _is_running_on_windows(process)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _is_running_on_windows(process: int) -> bool:
+    import ctypes
+
+    synchronize, access_denied, timed_out = 0x00100000, 5, 0x102
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    handle = kernel.OpenProcess(synchronize, False, process)
+    if not handle:
+        return ctypes.get_last_error() == access_denied
+    try:
+        return kernel.WaitForSingleObject(handle, 0) == timed_out
+    finally:
+        kernel.CloseHandle(handle)

@@ -1,0 +1,75 @@
+"""report.json: what was run, on what, with which versions, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+NOTICE = (
+    "Research software, not a medical device. Results must be reviewed by a qualified person "
+    "and must not be the sole basis of a clinical decision."
+)
+
+_PACKAGES = ("torch", "monai", "numpy", "scikit-image", "SimpleITK")
+
+
+def write_report(path: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
+    """Write ``report`` with the notice as JSON, keys sorted, so that equal runs compare equal.
+
+    NumPy scalars and arrays become numbers and lists, paths become text, and floats that JSON has
+    no word for (NaN, infinities) become null.
+    """
+    content = _jsonable({**report, "notice": NOTICE})
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def software_versions() -> dict[str, str | None]:
+    """Versions of Python, SFDA and of the packages that compute; None for one not installed."""
+    from SFDALib import __version__
+
+    versions: dict[str, str | None] = {"python": platform.python_version(), "SFDA": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 in hex of a file's content, or of a folder.
+
+    A folder's is that of the lines ``<sha256 of the file>  <name relative to the folder>``, sorted
+    by name, as ``sha256sum`` prints them: it tells a renamed, a changed and a missing file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    names = sorted(
+        entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()
+    )
+    lines = "".join(f"{sha256(path / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy
+        return _jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

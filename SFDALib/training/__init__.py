@@ -1,0 +1,5 @@
+"""Training at the source site: segmentation network, early head, diffusion network.
+
+Each writes a complete bundle. One process or ``torchrun``, through the same command. Knows nothing
+of Slicer.
+"""

@@ -1,0 +1,76 @@
+"""Train a head on the early features of a bundle's network, which stays as it is (UDAS)."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from SFDALib.bundle import source
+from SFDALib.bundle.description import EarlyHeadDescription
+from SFDALib.networks.residual_unet import EarlyHead, at_resolution
+from SFDALib.progress import Progress
+from SFDALib.training import loop
+from SFDALib.training.manifest import load_cases
+from SFDALib.training.patches import Patches
+from SFDALib.training.request import TrainingRequest, weights_for_shipping
+from SFDALib.training.segmentation import segmentation_loss
+
+
+def train(
+    request: TrainingRequest, bundle: Path, level: int, device: torch.device, progress: Progress
+) -> None:
+    """Train the head of ``level`` 0 or 1 on the ``train`` cases; write the bundle with it."""
+    workers = loop.start_workers(device)
+    request.prepare(workers)
+    model = source.load(bundle, workers.device)
+    description = model.description
+    cases = load_cases(
+        request.entries,
+        "train",
+        description.grid,
+        description.classes,
+        request.work / f"early-head-{workers.rank}",
+    )
+    stages = model.early_stages(model.network, level)
+    patches = Patches(cases, description.patch_size, request.batch, request.augment)
+
+    def features(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return reduce(lambda x, stage: stage(x), stages, images.to(workers.device))
+
+    channels = features(patches.draw(0, 0, workers.rank)[0][:1]).shape[1]
+    torch.manual_seed(request.loop.seed)
+    head = EarlyHead(description.spatial_dims, channels, description.out_channels)
+
+    def step_loss(trained: nn.Module, step: int) -> Tensor:
+        images, labels = patches.draw(request.loop.seed, step, workers.rank)
+        logits = at_resolution(trained(features(images)), labels.shape[1:])
+        return segmentation_loss(logits, labels.to(workers.device))
+
+    weights, curve = loop.fit(
+        head,
+        step_loss,
+        request.loop,
+        {"task": "early-head", "level": level},
+        request.work / "checkpoint.pt",
+        workers,
+        progress,
+    )
+    described = description.with_changes(
+        early_head=EarlyHeadDescription(level, channels),
+        provenance={**description.provenance, **request.provenance("early_head", curve)},
+    )
+    request.finish(
+        workers,
+        lambda folder: source.write(
+            folder,
+            described,
+            weights_for_shipping(request, model.network.state_dict()),
+            early_head=weights_for_shipping(request, weights),
+            diffusion=source.state(model.diffusion),
+            documents=model.documents,
+        ),
+    )

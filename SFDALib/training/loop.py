@@ -1,0 +1,197 @@
+"""The one training loop: mixed precision, EMA, checkpoints, resume, several processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from SFDALib.errors import RequestError
+from SFDALib.progress import Progress
+
+LOSS_POINTS = 200  # a curve keeps about so many points, each a mean
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How a network is trained.
+
+    Args:
+        steps: optimiser steps.
+        learning_rate: of Adam at the start.
+        schedule: "cosine" falls to a hundredth at the end, "constant" stays.
+        weight_decay: L2 in Adam.
+        ema: decay a step of the moving average that is kept instead of the last weights; 0 for none.
+        mixed_precision: bfloat16 autocast.
+        seed: of weights and patches.
+        checkpoint_minutes: between two checkpoints.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    ema: float = 0.0
+    mixed_precision: bool = False
+    seed: int = 0
+    checkpoint_minutes: float = 2.0
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes of a ``torchrun``; one alone without."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def wait(self) -> None:
+        if self.count > 1:
+            torch.distributed.barrier()
+
+
+def start_workers(device: torch.device) -> Workers:
+    """Join the process group that torchrun's environment variables describe, if any."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Workers(0, 1, device)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Workers(torch.distributed.get_rank(), count, device)
+
+
+def fit(
+    network: nn.Module,
+    loss: Callable[[nn.Module, int], Tensor],
+    options: LoopOptions,
+    identity: dict[str, Any],
+    checkpoint: Path,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[dict[str, Tensor], list[tuple[int, float]]]:
+    """Minimise ``loss(network, step)`` and return the weights and the loss curve.
+
+    ``identity`` says what is being trained; a checkpoint of the same training is gone on with, one
+    of another is refused.
+    """
+    # channels_last concerns 2D weights alone and halves the time of a step on CPUs
+    network = network.to(workers.device, memory_format=torch.channels_last).train()
+    trained = network
+    if workers.count > 1:
+        trained = DistributedDataParallel(network)
+    optimiser = torch.optim.Adam(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+    average = None
+    if options.ema:
+        average = AveragedModel(
+            network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True
+        )
+    identity = {**identity, **asdict(options), "processes": workers.count}
+    identity.pop("checkpoint_minutes")
+    first, curve = _resume(checkpoint, network, optimiser, average, identity, workers)
+    saved = time.monotonic()
+    losses: list[float] = []
+    for step in range(first, options.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = options.learning_rate * _factor(options, step)
+        with torch.autocast(
+            workers.device.type, dtype=torch.bfloat16, enabled=options.mixed_precision
+        ):
+            value = loss(trained, step)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        if average is not None:
+            average.update_parameters(network)
+        losses.append(value.item())
+        if not math.isfinite(losses[-1]):
+            raise RequestError(
+                f"training: found a loss of {losses[-1]} at step {step + 1}, expected a number;"
+                " lower the learning rate or look for wrong images in the manifest"
+            )
+        if (step + 1) % max(1, options.steps // LOSS_POINTS) == 0 or step + 1 == options.steps:
+            curve.append((step + 1, sum(losses) / len(losses)))
+            losses = []
+            progress("training", step + 1, options.steps, loss=round(curve[-1][1], 5))
+        if workers.leads and time.monotonic() - saved > 60 * options.checkpoint_minutes:
+            _save(checkpoint, network, optimiser, average, identity, step + 1, curve)
+            saved = time.monotonic()
+    if workers.leads:
+        _save(checkpoint, network, optimiser, average, identity, options.steps, curve)
+    workers.wait()
+    kept = average.module if average is not None else network
+    return {k: v.detach().cpu().contiguous() for k, v in kept.state_dict().items()}, curve
+
+
+def _factor(options: LoopOptions, step: int) -> float:
+    if options.schedule == "constant":
+        return 1.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: AveragedModel | None,
+    identity: dict[str, Any],
+    step: int,
+    curve: list[tuple[int, float]],
+) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {
+            "identity": identity,
+            "step": step,
+            "curve": curve,
+            "network": network.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "average": average.state_dict() if average is not None else None,
+        },
+        partial,
+    )
+    os.replace(partial, path)
+
+
+def _resume(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: AveragedModel | None,
+    identity: dict[str, Any],
+    workers: Workers,
+) -> tuple[int, list[tuple[int, float]]]:
+    if not path.exists():
+        return 0, []
+    state = torch.load(path, map_location=workers.device, weights_only=True)
+    if state["identity"] != identity:
+        differing = [key for key in identity if state["identity"].get(key) != identity[key]]
+        raise RequestError(
+            f"{path.parent}: found the checkpoint of another training (other"
+            f" {', '.join(differing) or 'fields'}), expected none or one of this; repeat the"
+            " command that made it to go on, or remove the folder to start anew"
+        )
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    if average is not None:
+        average.load_state_dict(state["average"])
+    return state["step"], [tuple(point) for point in state["curve"]]

@@ -1,0 +1,108 @@
+"""Random patches of the training cases: a function of (seed, step, rank) and nothing else.
+
+So a training that was interrupted goes on with exactly the patches that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SFDALib.training.manifest import Case
+
+FOREGROUND_SHARE = 1 / 3  # of 3D patches, centred on a foreground voxel, as in nnU-Net
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Draws batches.
+
+    Args:
+        cases: on the model's grid.
+        size: patch size, (j, i) of whole slices or (k, j, i).
+        batch: patches a batch and process.
+        augment: random left-right flips and small rotations and scalings (no intensity change: the
+            source's contrast is what the model is to know).
+        flip_axis: array axis from the end (1 is i) that runs from right to left.
+    """
+
+    cases: Sequence[Case]
+    size: tuple[int, ...]
+    batch: int
+    augment: bool
+    flip_axis: int = 1
+
+    def draw(self, seed: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """Images ``(N, C, [k,] j, i)`` and labels ``(N, [k,] j, i)`` int64."""
+        rng = np.random.default_rng([seed, step, rank])
+        images, labels = [], []
+        for _ in range(self.batch):
+            image, label = self._patch(rng)
+            if self.augment:
+                image, label = self._augmented(image, label, rng)
+            images.append(image)
+            labels.append(label)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)).long()
+
+    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        weights = np.array([self._extent(case) for case in self.cases], dtype=float)
+        case = self.cases[rng.choice(len(self.cases), p=weights / weights.sum())]
+        if len(self.size) == 2:
+            index = rng.integers(case.labels.shape[0])
+            image, labels = case.image[:, index], case.labels[index]
+        else:
+            image, labels = case.image, case.labels
+        window = self._window(labels, rng)
+        return _cut(image, window, self.size, "edge"), _cut(labels, window, self.size, "constant")
+
+    def _extent(self, case: Case) -> int:
+        """How often a case is drawn: by its slices in 2D, evenly in 3D."""
+        return case.labels.shape[0] if len(self.size) == 2 else 1
+
+    def _window(self, labels: np.ndarray, rng: np.random.Generator) -> list[int]:
+        """First index of the patch along each axis; uniform, or around a foreground voxel."""
+        room = [max(n - size, 0) for n, size in zip(labels.shape, self.size, strict=True)]
+        if len(self.size) == 3 and any(room) and rng.random() < FOREGROUND_SHARE:
+            voxels = np.flatnonzero(labels)
+            if len(voxels):
+                centre = np.unravel_index(rng.choice(voxels), labels.shape)
+                return [
+                    int(np.clip(c - size // 2, 0, free))
+                    for c, size, free in zip(centre, self.size, room, strict=True)
+                ]
+        return [int(rng.integers(free + 1)) for free in room]
+
+    def _augmented(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        from scipy.ndimage import affine_transform
+
+        if rng.random() < 0.5:
+            image, labels = np.flip(image, -self.flip_axis), np.flip(labels, -self.flip_axis)
+        angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.9, 1.1, size=2)
+        shift = rng.uniform(-0.04, 0.04, size=2) * self.size[-2:]
+        matrix, size = np.eye(labels.ndim), np.array(labels.shape)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix[-2:, -2:] = turn @ np.diag(scale)
+        centre = (size - 1) / 2
+        offset = centre - matrix @ centre
+        offset[-2:] += shift
+        image = np.stack(
+            [affine_transform(c, matrix, offset, order=1, mode="nearest") for c in image]
+        )
+        return image, affine_transform(labels, matrix, offset, order=0, mode="constant")
+
+
+def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], padding: str) -> np.ndarray:
+    """Cut a window of the last axes, padded on both sides where the array is smaller."""
+    lead = array.ndim - len(size)
+    window = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
+    patch = np.asarray(array[(slice(None),) * lead + window])
+    lack = [n - m for n, m in zip(size, patch.shape[lead:], strict=True)]
+    if any(lack):
+        patch = np.pad(patch, [(0, 0)] * lead + [(n // 2, n - n // 2) for n in lack], padding)
+    return patch

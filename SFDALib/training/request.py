@@ -1,0 +1,115 @@
+"""What the three trainings share: their request, the work folder, and writing the bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from SFDALib import __version__
+from SFDALib.bundle import source
+from SFDALib.bundle.description import Description, from_json
+from SFDALib.errors import RequestError
+from SFDALib.progress import Progress
+from SFDALib.results.folder import ResultFolder
+from SFDALib.training.loop import LoopOptions, Workers
+from SFDALib.training.manifest import Entry
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training: the cases, where the bundle goes, and how.
+
+    Args:
+        entries: the manifest's cases.
+        output: the bundle folder to write; must not exist.
+        batch: patches an optimiser step and process.
+        augment: random flips, rotations and scalings.
+        half: write the weights in half precision.
+        loop: steps, learning rate and the like.
+    """
+
+    entries: tuple[Entry, ...]
+    output: Path
+    batch: int
+    augment: bool
+    half: bool
+    loop: LoopOptions
+
+    @property
+    def work(self) -> Path:
+        """Holds the checkpoint and the conformed cases until the bundle is written."""
+        return self.output.parent / f".{self.output.name}.training"
+
+    def prepare(self, workers: Workers) -> None:
+        """Refuse an existing output and make the work folder."""
+        if self.output.exists():
+            raise RequestError(f"{self.output}: exists already; choose another name or remove it")
+        if workers.leads:
+            try:
+                self.work.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RequestError(f"{self.work}: cannot be made ({error.strerror})") from error
+        workers.wait()
+
+    def provenance(self, task: str, curve: list[tuple[int, float]]) -> dict[str, Any]:
+        """What is written about this training into the bundle."""
+        return {
+            task: {
+                "date": date.today().isoformat(),
+                "cases": [entry.images[0].name for entry in self.entries if entry.split == "train"],
+                "batch": self.batch,
+                "augment": self.augment,
+                **asdict(self.loop),
+                "final_loss": curve[-1][1] if curve else None,
+                "software": {"SFDALib": __version__, "torch": torch.__version__},
+            }
+        }
+
+    def finish(self, workers: Workers, write: Callable[[Path], None]) -> None:
+        """Write the bundle whole or not at all, then drop the work folder."""
+        if workers.leads:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            with ResultFolder(self.output) as folder:
+                write(folder)
+            shutil.rmtree(self.work)
+        workers.wait()
+
+
+Train = Callable[[TrainingRequest, torch.device, Progress], None]
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read a training's JSON file."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
+    return values
+
+
+def describe(config: Mapping[str, Any]) -> Description:
+    """The description of a bundle to be trained, from a configuration with the fields of
+    ``sfda`` in configs/metadata.json plus name, licence and network.
+    """
+    network = config.get("network", {})
+    channels = network.get("in_channels") if isinstance(network, dict) else None
+    metadata = {
+        "name": config.get("name"),
+        "copyright": config.get("licence", "see LICENSE"),
+        "network_data_format": {"inputs": {"image": {"num_channels": channels}}},
+        "sfda": {k: v for k, v in config.items() if k not in ("name", "licence", "network")},
+    }
+    return from_json(metadata, {"network_def": network})
+
+
+def weights_for_shipping(request: TrainingRequest, weights: source.Weights) -> source.Weights:
+    return source.half(weights) if request.half else weights

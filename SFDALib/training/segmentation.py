@@ -1,0 +1,138 @@
+"""Train a source segmentation network, and measure what adaptation will want to know of the source.
+
+Cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft Dice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from SFDALib.bundle import source
+from SFDALib.bundle.description import Description, Label
+from SFDALib.networks import catalogue
+from SFDALib.progress import Progress
+from SFDALib.training import loop
+from SFDALib.training.manifest import Case, load_cases
+from SFDALib.training.patches import Patches
+from SFDALib.training.request import TrainingRequest, weights_for_shipping
+
+SIZE_MARGIN = 0.25  # plausible volumes reach this share beyond the smallest and largest seen
+
+
+def train(
+    request: TrainingRequest,
+    description: Description,
+    loss: str,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Train on the manifest's ``train`` cases; calibrate on its ``val`` cases; write a bundle.
+
+    Args:
+        loss: "ce" or "dice-ce".
+    """
+    workers = loop.start_workers(device)
+    request.prepare(workers)
+    cache = request.work / f"segmentation-{workers.rank}"
+    cases = load_cases(request.entries, "train", description.grid, description.classes, cache)
+    torch.manual_seed(request.loop.seed)
+    network = catalogue.build(description.network)
+    patches = Patches(cases, description.patch_size, request.batch, request.augment)
+
+    def step_loss(trained: nn.Module, step: int) -> Tensor:
+        images, labels = patches.draw(request.loop.seed, step, workers.rank)
+        logits = trained(images.to(workers.device))
+        return segmentation_loss(logits, labels.to(workers.device), loss)
+
+    weights, curve = loop.fit(
+        network,
+        step_loss,
+        request.loop,
+        {"task": "segmentation", "network": dict(description.network), "loss": loss},
+        request.work / "checkpoint.pt",
+        workers,
+        progress,
+    )
+    network.load_state_dict(weights)
+    network.eval()
+    held_out = load_cases(request.entries, "val", description.grid, description.classes, cache)
+    calibration = Patches(held_out or cases, description.patch_size, request.batch, False)
+    described = description.with_changes(
+        labels=tuple(_measured(label, cases, description) for label in description.labels),
+        temperature=calibrate(network, calibration, workers.device),
+        provenance={**description.provenance, **request.provenance("segmentation", curve)},
+    )
+    request.finish(
+        workers,
+        lambda folder: source.write(folder, described, weights_for_shipping(request, weights)),
+    )
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, kind: str = "ce") -> Tensor:
+    """Mean over voxels of the cross-entropy, plus soft Dice of the foreground for "dice-ce".
+
+    Args:
+        logits: (N, 1 or K, ...).
+        labels: (N, ...) int64.
+    """
+    if logits.shape[1] == 1:
+        entropy = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    else:
+        entropy = F.cross_entropy(logits, labels)
+    if kind == "ce":
+        return entropy
+    from monai.losses import DiceLoss
+
+    probabilities = catalogue.class_probabilities(logits)
+    dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
+    return entropy + dice(probabilities, labels[:, None])
+
+
+def calibrate(network: nn.Module, patches: Patches, device: torch.device, draws: int = 16) -> float:
+    """The temperature T that makes softmax(logits / T) most likely on patches of known labels.
+
+    Guo et al. 2017 (arXiv:1706.04599), by minimising the cross-entropy over log T.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad():
+        for index in range(draws):
+            images, labels = patches.draw(0, index, 0)
+            pairs.append((network(images.to(device)).float(), labels.to(device)))
+
+    def loss_at(log_temperature: float) -> float:
+        scale = float(np.exp(-log_temperature))
+        return sum(segmentation_loss(z * scale, y).item() for z, y in pairs) / len(pairs)
+
+    from scipy.optimize import minimize_scalar
+
+    found: Any = minimize_scalar(loss_at, bounds=(np.log(0.25), np.log(8.0)), method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def _measured(label: Label, cases: list[Case], description: Description) -> Label:
+    """The label with its volume and its area on the slices that show it, over the cases."""
+    volumes, areas = [], []
+    for case in cases:
+        mask = case.labels == label.value
+        if mask.any():
+            volumes.append(float(mask.sum()) * float(np.prod(case.spacing_kji)) / 1000)
+            per_slice = mask.sum(axis=(1, 2))
+            areas.extend(per_slice[per_slice > 0] * float(np.prod(case.spacing_kji[1:])))
+    if not volumes:
+        return label
+    return replace(
+        label,
+        size_ml=label.size_ml
+        or (
+            round(min(volumes) * (1 - SIZE_MARGIN), 3),
+            round(max(volumes) * (1 + SIZE_MARGIN), 3),
+        ),
+        mean_ml=round(float(np.mean(volumes)), 3),
+        slice_area_mm2=round(float(np.mean(areas)), 2) if description.grid.slices else None,
+    )
