@@ -7,8 +7,10 @@ Exit status: 0 done; 1 a defect of ours; 2 the request or its input is unusable;
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,11 +18,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from SFDALib import __version__, registry
-from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError, SFDAError
+from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
-from SFDALib.jobs.request import Job, parse_options, read_job
+from SFDALib.jobs.exhaustion import as_out_of_memory
+from SFDALib.jobs.request import FIELDS, REQUIRED, Job, parse_options, read_job
 
 log = logging.getLogger("SFDALib")
+REFUSALS_OF_THE_SYSTEM = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 NOTICE = "Research software, not a medical device."
 
 
@@ -31,42 +39,65 @@ class Parser(argparse.ArgumentParser):
         raise RequestError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
+class StderrHandler(logging.StreamHandler):
+    """Writes to what ``sys.stderr`` is at the moment: a progress bar puts itself there, so that
+    lines come out above it.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    signal.signal(signal.SIGTERM, _cancel)
-    signal.signal(signal.SIGINT, _cancel)
+    """Run the command line and return the exit status; a defect of ours escapes as it is."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[StderrHandler()])
     reporter = events.Reporter()
     try:
         arguments = parser().parse_args(words)
         reporter = events.reporter(getattr(arguments, "progress", "none"))
         with reporter:
-            return arguments.command(arguments, reporter) or 0
+            status = arguments.command(arguments, reporter) or 0
+            sys.stdout.flush()
+            return status
+    except SystemExit:  # of --help and --version
+        raise
     except BaseException as error:
         failure = _as_failure(error)
         if failure is None:
+            reporter.event("error", message=f"a defect of SFDALib: {error!r}", status=1)
             raise
         log.error("SFDALib: %s", failure)
         reporter.event("error", message=str(failure), status=failure.exit_status)
         return failure.exit_status
 
 
-def _cancel(signum: int, frame: object) -> NoReturn:
-    raise Cancelled("cancelled; nothing was written")
-
-
-def _as_failure(error: BaseException) -> SFDAError | None:
+def _as_failure(error: BaseException) -> SFDAError | Cancelled | None:
     """The failure that an exception means to the user; None for a defect of ours."""
-    if isinstance(error, SFDAError):
+    if isinstance(error, SFDAError | Cancelled):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
-        need = text.splitlines()[0][:200] if text else "no figure given"
-        return OutOfMemoryError(
-            f"out of memory ({need}); close other programs that use the device, lower --option"
-            " batch or samples if the method has them, or choose --device cpu"
+    if isinstance(error, BrokenPipeError):
+        # Nobody hears what else is said there, such as Python's own flush when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Cancelled("cancelled, as nobody reads the output any more")
+    if isinstance(error, OSError) and error.errno in REFUSALS_OF_THE_SYSTEM:
+        where = f"{str(error.filename)[:200]}: " if error.filename else ""
+        return RequestError(
+            f"{where}cannot be used ({error.strerror}); check the path, permissions and the disk"
         )
-    return None
+    return as_out_of_memory(error, "lower --batch if you train")
+
+
+def cancel_on_signals() -> None:
+    """Let SIGTERM and SIGINT end the job once; what follows them must not disturb the cleaning."""
+
+    def cancel(signum: int, frame: object) -> NoReturn:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        raise Cancelled("cancelled; nothing was written")
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, cancel)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,55 +114,68 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+    command.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     command.add_argument(
         "--progress", choices=events.MODES, default="auto", help="how progress is shown"
     )
 
 
-def _method_arguments(command: argparse.ArgumentParser) -> None:
+def _method_arguments(command: argparse.ArgumentParser, files: str) -> None:
     command.add_argument("--bundle", help="source model: bundle folder or .zip")
-    command.add_argument("--input", nargs="+", metavar="FILE")
+    command.add_argument("--input", nargs="+", metavar="FILE", help=files)
     command.add_argument("--method", help=", ".join(registry.METHODS))
     command.add_argument("--output", help="result folder; must not exist")
     command.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the method"
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the method; SFDALib methods lists them",
     )
     _common(command)
+    command.set_defaults(device=None, seed=None)  # their defaults are the Job's
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    missing = [n for n in ("bundle", "input", "method", "output") if not getattr(arguments, n)]
+    given = _given(arguments)
+    missing = [name for name in REQUIRED if name not in given]
     if missing:
         raise RequestError(
-            f"SFDALib: found no --{missing[0]}, expected --bundle, --input, --method and --output"
+            f"found no --{missing[0]}, expected --{', --'.join(REQUIRED[:-1])} and --{REQUIRED[-1]}"
         )
-    return Job(
-        bundle=arguments.bundle,
-        input=tuple(arguments.input),
-        method=arguments.method,
-        output=arguments.output,
-        options=parse_options(arguments.option),
-        device=arguments.device,
-        seed=arguments.seed,
-    )
+    return Job(**given)
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a Job that the words state."""
+    fields = {name: getattr(arguments, name) for name in FIELDS if name != "options"}
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "input" in given:
+        given["input"] = tuple(given["input"])
+    if arguments.option:
+        given["options"] = parse_options(arguments.option)
+    return given
 
 
 def _add_run(commands: Any) -> None:
     command = commands.add_parser(
         "run",
         help="one method on one image",
-        description="Several files are channels of one image.",
     )
-    _method_arguments(command)
+    _method_arguments(command, "the image; several files are its channels")
     command.add_argument("--job", help="a JSON file that describes all of this instead")
     command.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    if arguments.job and (more := _given(arguments)):
+        raise RequestError(
+            f"found {', '.join(more)} beside --job, expected all of it in {arguments.job}; change"
+            " the file or leave --job out"
+        )
     job = read_job(Path(arguments.job)) if arguments.job else _job(arguments)
-    job = job.checked()
+    job = job.checked()  # before torch is imported
     from SFDALib.jobs.run import run
 
     run(job, reporter)
@@ -139,7 +183,7 @@ def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
 def _add_cohort(commands: Any) -> None:
     command = commands.add_parser("cohort", help="one method on many images")
-    _method_arguments(command)
+    _method_arguments(command, "the images; a folder stands for the image files in it")
     command.add_argument(
         "--adapt",
         choices=("each", "once"),
@@ -151,9 +195,8 @@ def _add_cohort(commands: Any) -> None:
 
 def _cohort(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
     job = _job(arguments).checked()
-    from SFDALib.jobs.cohort import images_in, run_cohort
+    from SFDALib.jobs.cohort import run_cohort
 
-    job = Job(**{**job.to_dict(), "input": images_in(job.input)})
     summary = run_cohort(job, arguments.adapt, reporter)
     return RequestError.exit_status if summary["failed"] else 0
 
@@ -177,9 +220,11 @@ def _evaluate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         Path(arguments.table) if arguments.table else None,
     )
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("result", "label", "Dice", "ASD mm", "HD95 mm", "surface Dice", "ml", "ref. ml")
+    table = Table(Column("result", overflow="fold"))
+    for heading in ("label", "Dice", "ASD mm", "HD95 mm", "surface Dice", "ml", "ref. ml"):
+        table.add_column(heading, justify="right", no_wrap=heading != "surface Dice")
     for row in summary["results"]:
         for label, values in row["classes"].items():
             numbers = ("dice", "asd_mm", "hd95_mm", "surface_dice", "predicted_ml", "reference_ml")
@@ -202,7 +247,7 @@ def _methods(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         print(f"  Updates: {method.updates}. Needs: {', '.join(method.needs) or 'any bundle'}.")
         print(f"  Cost: {method.cost}.")
         for option in method.options:
-            print(f"    {option.name}={option.default} ({option.expected()})  {option.help}")
+            print(f"    {option.name}={option.word()} ({option.expected()})  {option.help}")
         print()
 
 
@@ -229,12 +274,12 @@ def _add_train(commands: Any) -> None:
     segmentation.add_argument("--config", required=True, help="JSON: network, grid, labels")
     segmentation.add_argument("--loss", choices=("ce", "dice-ce"), default="ce")
     _training_arguments(segmentation, steps=10000, rate=1e-3)
-    segmentation.set_defaults(command=_train_segmentation)
+    segmentation.set_defaults(command=_train, train=_train_segmentation)
     head = kinds.add_parser("early-head", help="a head on early features, for a bundle")
     head.add_argument("--bundle", required=True)
     head.add_argument("--level", type=int, choices=(0, 1), default=0)
     _training_arguments(head, steps=2000, rate=1e-3)
-    head.set_defaults(command=_train_early_head)
+    head.set_defaults(command=_train, train=_train_early_head)
     diffusion = kinds.add_parser("diffusion", help="a diffusion model, for a bundle")
     diffusion.add_argument("--bundle", required=True)
     diffusion.add_argument("--config", required=True, help="JSON: network, spacing, conditions")
@@ -246,7 +291,7 @@ def _add_train(commands: Any) -> None:
         help="share of patches with a damaged mask, as denoised pseudo-labels are",
     )
     _training_arguments(diffusion, steps=100000, rate=1e-5, ema=0.999)
-    diffusion.set_defaults(command=_train_diffusion)
+    diffusion.set_defaults(command=_train, train=_train_diffusion)
 
 
 def _training_arguments(
@@ -260,15 +305,19 @@ def _training_arguments(
     command.add_argument("--schedule", choices=("cosine", "constant"), default="cosine")
     command.add_argument("--weight-decay", type=float, default=0.0)
     command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
-    command.add_argument("--augment", action="store_true", help="flips, rotations, scalings")
+    command.add_argument(
+        "--augment",
+        choices=("none", "geometric", "intensity"),
+        default="none",
+        help="geometric: flips, rotations, scalings; intensity: brightness, contrast, gamma too",
+    )
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
     command.add_argument("--half", action="store_true", help="write half-precision weights")
     command.add_argument("--checkpoint-minutes", type=float, default=2.0)
     _common(command)
 
 
-def _training(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The request and the device of a training."""
+def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     from SFDALib.jobs.devices import resolve
     from SFDALib.training.loop import LoopOptions
     from SFDALib.training.manifest import read_manifest
@@ -294,37 +343,41 @@ def _training(arguments: argparse.Namespace) -> tuple[Any, Any]:
         half=arguments.half,
         loop=loop,
     )
-    return request, resolve(arguments.device)
+    output = str(request.output.resolve())
+    reporter.event("started", output=output)
+    arguments.train(arguments, request, resolve(arguments.device), reporter)
+    reporter.event("result", output=output)
 
 
-def _train_segmentation(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+def _train_segmentation(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
     from SFDALib.training import segmentation
     from SFDALib.training.request import describe, read_config
 
-    request, device = _training(arguments)
     description = describe(read_config(Path(arguments.config)))
     segmentation.train(request, description, arguments.loss, device, reporter)
 
 
-def _train_early_head(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+def _train_early_head(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
     from SFDALib.training import early_head
 
-    request, device = _training(arguments)
     early_head.train(request, Path(arguments.bundle), arguments.level, device, reporter)
 
 
-def _train_diffusion(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+def _train_diffusion(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
     from SFDALib.training import diffusion
     from SFDALib.training.request import read_config
 
-    request, device = _training(arguments)
     described = diffusion.describe(read_config(Path(arguments.config)))
     try:
         patch_size = tuple(int(word) for word in arguments.patch_size.split(","))
     except ValueError as error:
-        raise RequestError(
-            f"--patch-size: found {arguments.patch_size}, expected 112,96"
-        ) from error
+        raise RequestError(f"--patch-size: found {arguments.patch_size}, expected n,n") from error
     diffusion.train(
         request,
         Path(arguments.bundle),
@@ -337,4 +390,5 @@ def _train_diffusion(arguments: argparse.Namespace, reporter: events.Reporter) -
 
 
 if __name__ == "__main__":
+    cancel_on_signals()
     sys.exit(main())

@@ -11,6 +11,9 @@ class SFDAError(Exception):
 
     exit_status = 1
 
+    def __init__(self, line: str) -> None:
+        super().__init__(" ".join(line.splitlines()))  # others' words may have several lines
+
 
 class RequestError(SFDAError):
     """The request or its input is unusable."""
@@ -24,7 +27,11 @@ class OutOfMemoryError(SFDAError):
     exit_status = 3
 
 
-class Cancelled(SFDAError):
-    """The user or the system ended the job."""
+class Cancelled(KeyboardInterrupt):
+    """The user or the system ended the job.
+
+    No ``Exception``: nothing that goes on after the failure of one image or one attempt may take it
+    for one.
+    """
 
     exit_status = 130

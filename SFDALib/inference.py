@@ -42,7 +42,7 @@ def predict(
     (MONAI), and a 2D network sees the slices as batches.
 
     Args:
-        options: those of ``inference_options``.
+        options: ``method.INFERENCE_OPTIONS``.
         network: instead of the bundle's own, with the same architecture.
     """
     network = model.network if network is None else network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ SHARE = 0.6  # of the free memory that a batch may take
 CPU_BATCH = 8  # larger batches gain nothing on a CPU
 GPU_BATCH = 64
 UNKNOWN = 4 << 30
+
+# By network and the shapes of its input: the count takes a tenth of a second, and an adaptation
+# asks after every epoch.
+_known: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], ...], int]] = WeakKeyDictionary()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -33,6 +38,14 @@ def activation_bytes(
     Args:
         extra: further arguments of the network's forward, on the meta device.
     """
+    known = _known.setdefault(network, {})
+    shapes = (patch, *(tuple(tensor.shape) for tensor in extra))
+    if shapes not in known:
+        known[shapes] = _count(network, patch, extra)
+    return known[shapes]
+
+
+def _count(network: nn.Module, patch: tuple[int, ...], extra: tuple[Tensor, ...]) -> int:
     counted = 0
 
     def count(module: nn.Module, inputs: object, output: object) -> None:

@@ -53,9 +53,15 @@ class Option:
         ):
             raise RequestError(
                 f'option {self.name}: found "{str(value)[:60]}", expected {self.expected()};'
-                f" the default is {self.default}"
+                f" the default is {self.word()}"
             )
         return parsed
+
+    def word(self) -> str:
+        """The default as it is typed."""
+        words = {None: "none", True: "true", False: "false"}
+        by_word = self.default is None or isinstance(self.default, bool)
+        return words[self.default] if by_word else str(self.default)
 
     def expected(self) -> str:
         """The values that it accepts, in words."""
@@ -78,7 +84,7 @@ class Option:
             return value if good else None
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if not math.isfinite(number) or (self.kind == "int" and number != int(number)):
             return None
@@ -173,3 +179,17 @@ class Method:
                 for option in self.options
             ],
         }
+
+
+INFERENCE_OPTIONS = (
+    Option("overlap", 0.5, "Share by which neighbouring windows overlap.", 0, 0.9),
+    Option("mirror", False, "Average over mirrored copies (2 to the dimensions).", kind="bool"),
+)
+
+SETTLE_BN = Option(
+    "settle_bn",
+    False,
+    "Before the first step, replace the statistics of batch normalisation by those of the target"
+    " images (Schneider et al., NeurIPS 2020), so that no step sees a mixture of both.",
+    kind="bool",
+)

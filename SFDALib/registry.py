@@ -1,4 +1,4 @@
-"""The methods. One line each; everything else is in the method's own file. Standard library alone."""
+"""The methods, one line each; the rest is in a method's own file. Standard library alone."""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from SFDALib import inference_options
-from SFDALib.method import Method, Option, choice
+from SFDALib.method import INFERENCE_OPTIONS, SETTLE_BN, Method, Option, choice
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,12 +41,20 @@ METHOD = Method(
             "Gradients stop at the teacher, as in the paper; the original code lets them through.",
             kind="bool",
         ),
+        Option(
+            "calibrate_teacher",
+            True,
+            "Divide the teacher's logits by the bundle's temperature, so that the early prediction"
+            " is not taught to be less sure than the source was; the original does not.",
+            kind="bool",
+        ),
         choice(
             "bn",
             ("train_all", "train_updated", "eval"),
             "Batch normalisation that uses and learns the target's statistics: everywhere (as the"
             " original code), in the trained layers alone, or nowhere.",
         ),
+        SETTLE_BN,
         Option(
             "stop_change",
             0.005,
@@ -60,7 +67,7 @@ METHOD = Method(
             ("all", "batches"),
             "The stop rule's Dice over all images, or the original's mean over shuffled batches.",
         ),
-        *inference_options.OPTIONS,
+        *INFERENCE_OPTIONS,
     ),
     entry="SFDALib.adaptation.early_features:adapt",
     adapts=True,
@@ -74,12 +81,13 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    """Adapt a copy of the network; the state with the best early/final agreement is returned."""
+    """Adapt a copy of the network; the best state by ``watch`` is returned."""
     import numpy as np
     import torch
 
+    from SFDALib.adaptation.batch_norm import settle
     from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.adaptation.watch import Watch, measure
+    from SFDALib.adaptation.watch import Watch, expected_shares, measure
     from SFDALib.outcome import Adapted
 
     network = copy.deepcopy(model.network)
@@ -92,20 +100,31 @@ def adapt(
     )
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    watch = Watch()
+    expected = expected_shares(
+        model.description, patches, images[0].geometry.spacing_kji, len(images)
+    )
+    watch = Watch(expected)
+    temperature = model.description.temperature
 
     def look() -> bool:
-        network.eval()
+        state = measure(network, patches, temperature)
         agreement = _agreement(model, network, stages, patches, options, rng)
-        state = measure(network, patches, model.description.temperature, lambda z, i: 1 - agreement)
         return watch.look(network, state, agreement=agreement)
 
     go_on = look()
+    if options["settle_bn"]:
+        settle(network, patches, options["batch"])
+        go_on = look()
     for epoch in range(options["epochs"]):
         set_mode(network, stages, options["bn"])
         for indices in patches.shuffled(options["batch"], rng, drop_last=True):
             value = refinement_loss(
-                network, stages, model.early_head, patches.batch(indices), options["detach_teacher"]
+                network,
+                stages,
+                model.early_head,
+                patches.batch(indices),
+                options["detach_teacher"],
+                temperature if options["calibrate_teacher"] else 1.0,
             )
             optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -147,8 +166,12 @@ def refinement_loss(
     head: nn.Module,
     images: Tensor,
     detach_teacher: bool,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Cross-entropy of the early prediction under the final one.
+
+    Args:
+        temperature: divides the teacher's logits.
 
     Two forward passes through the early layers, as in the original: their batch normalisation
     learns twice as fast as that of the deep ones.
@@ -159,7 +182,7 @@ def refinement_loss(
 
     early = early_logits(stages, head, images)
     with torch.set_grad_enabled(not detach_teacher):
-        final = network(images)
+        final = network(images) / temperature
         teacher = torch.sigmoid(final) if final.shape[1] == 1 else torch.softmax(final, dim=1)
     return soft_cross_entropy(early, teacher)
 

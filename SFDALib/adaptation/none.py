@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from SFDALib import inference_options
-from SFDALib.method import Method
+from SFDALib.method import INFERENCE_OPTIONS, Method
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ METHOD = Method(
     updates="nothing",
     needs=(),
     cost="one pass over the image",
-    options=inference_options.OPTIONS,
+    options=INFERENCE_OPTIONS,
     entry="SFDALib.adaptation.none:segment",
     adapts=False,
 )

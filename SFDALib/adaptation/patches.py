@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -41,6 +42,11 @@ class TargetPatches:
 
     def __len__(self) -> int:
         return len(self._patches)
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of all patches together."""
+        return len(self) * math.prod(self.size)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Patches ``(N, C, [k,] j, i)`` on the model's device."""

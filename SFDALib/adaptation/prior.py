@@ -22,7 +22,11 @@ NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ml|%)?\s*$")
 
 
 def class_ratios(
-    text: str, description: Description, patch_mm: Sequence[float], shown: Sequence[float]
+    text: str,
+    description: Description,
+    patch_mm: Sequence[float],
+    shown: Sequence[float],
+    whole: bool,
 ) -> Tensor:
     """Prior ratios ``(K,)`` of a patch that shows every class; they sum to 1.
 
@@ -32,11 +36,12 @@ def class_ratios(
         patch_mm: extent of a patch in mm along k, j, i.
         shown: for each foreground class, in how many patches of an image it is expected to show (a
             volume in ml is spread over so many).
+        whole: ratios of the whole image instead, from volumes in ml also for a 2D model.
 
     Raises:
         RequestError: unreadable, a wrong number of values, or ratios that exceed 1 together.
     """
-    values = _from_bundle(description) if text == "bundle" else _typed(text, description)
+    values = _from_bundle(description, whole) if text == "bundle" else _typed(text, description)
     full = {"ml": math.prod(patch_mm) / 1000, "mm2": math.prod(patch_mm[1:]), "ratio": 1.0}
     ratios = [
         value / full[unit] / (max(count, 1.0) if unit == "ml" else 1.0)
@@ -51,11 +56,11 @@ def class_ratios(
     return torch.tensor([1 - sum(ratios), *ratios])
 
 
-def _from_bundle(description: Description) -> list[tuple[float, str]]:
+def _from_bundle(description: Description, whole: bool) -> list[tuple[float, str]]:
     """The mean area on the slices that show a class, for a 2D model; else its mean volume."""
     values = []
     for label in description.labels:
-        if description.grid.slices and label.slice_area_mm2 is not None:
+        if description.grid.slices and not whole and label.slice_area_mm2 is not None:
             values.append((label.slice_area_mm2, "mm2"))
         elif label.mean_ml is not None:
             values.append((label.mean_ml, "ml"))

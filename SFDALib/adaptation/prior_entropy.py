@@ -1,8 +1,8 @@
 """Minimise the entropy of the predictions under a class-ratio prior: what AdaMI and AdaEnt share.
 
 All weights are trained on the target images alone, by Adam, as published. Beyond the papers: the
-state that is returned is the one with the smallest loss in eval mode (the papers choose by target
-labels), and a collapsing adaptation is stopped.
+ratio may be that of the whole volume, which needs no image-level tags; the state that is returned
+is the best by ``watch`` (the papers choose by target labels); a collapsing adaptation is stopped.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib import inference_options
-from SFDALib.method import Option, choice
+from SFDALib.method import INFERENCE_OPTIONS, SETTLE_BN, Option, choice
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,9 +46,10 @@ OPTIONS = (
     ),
     choice(
         "presence",
-        ("select", "notag", "tags", "all"),
-        "How it is known which images show a class: select trusts the source model's clear cases;"
-        " notag drops classes that are hardly predicted; tags are typed; all assumes every class.",
+        ("volume", "select", "notag", "tags", "all"),
+        "How it is known which slices show a class. volume: it need not be, as the ratio is that of"
+        " the whole volume; select trusts the source model's clear cases; notag drops classes that"
+        " are hardly predicted; tags are typed; all assumes every class everywhere.",
     ),
     Option(
         "presence_threshold",
@@ -72,6 +72,7 @@ OPTIONS = (
         ("train", "eval"),
         "Batch normalisation by each batch's statistics, as published, or by the source's.",
     ),
+    SETTLE_BN,
     Option(
         "patience",
         0,
@@ -80,7 +81,7 @@ OPTIONS = (
         10000,
         kind="int",
     ),
-    *inference_options.OPTIONS,
+    *INFERENCE_OPTIONS,
 )
 
 
@@ -100,8 +101,9 @@ def minimise(
     import torch
 
     from SFDALib.adaptation import losses
+    from SFDALib.adaptation.batch_norm import settle
     from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.adaptation.watch import Watch, measure
+    from SFDALib.adaptation.watch import Watch, expected_shares, measure
     from SFDALib.networks.catalogue import class_probabilities
     from SFDALib.outcome import Adapted
 
@@ -114,9 +116,11 @@ def minimise(
         p = class_probabilities(logits.float())
         estimate = losses.class_ratio(p, options["ratio"])
         used = keep[indices].to(model.device)
+        if options["presence"] == "volume":
+            estimate, used = estimate.mean(dim=0, keepdim=True), None
         if options["presence"] == "notag":
             used = _hardly_predicted(p, options["presence_threshold"])
-        prior = priors[indices].to(model.device)
+        prior = priors[indices].to(model.device)[: len(estimate)]
         return options["entropy_weight"] * losses.weighted_entropy(p, weights) + options[
             "prior_weight"
         ] * prior_term(estimate, prior, used)
@@ -124,29 +128,37 @@ def minimise(
     optimiser = torch.optim.Adam(
         network.parameters(), options["learning_rate"], weight_decay=options["weight_decay"]
     )
-    schedule = torch.optim.lr_scheduler.StepLR(
-        optimiser, options["lr_decay_epochs"], options["lr_decay"]
+    # the original decays after epochs 20, 40, ... counted from 0: its first period is one longer
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda epoch: options["lr_decay"] ** (max(epoch - 1, 0) // options["lr_decay_epochs"]),
     )
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    watch = Watch(options["patience"])
+    expected = expected_shares(
+        model.description, patches, images[0].geometry.spacing_kji, len(images)
+    )
+    watch = Watch(expected, options["patience"])
 
-    def look() -> bool:
-        temperature = model.description.temperature
-        state = measure(network, patches, temperature, lambda z, i: float(loss(z, i)))
-        return watch.look(network, state)
+    def look(**more: float) -> bool:
+        return watch.look(network, measure(network, patches, model.description.temperature), **more)
 
     go_on = look()
+    if options["settle_bn"]:
+        settle(network, patches, options["batch"])
+        go_on = look()
     for epoch in range(options["epochs"]):
         network.train(options["bn"] == "train")
+        total = 0.0
         for indices in patches.shuffled(options["batch"], rng, drop_last=False):
             value = loss(network(patches.batch(indices)), indices)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             optimiser.step()
+            total += value.item() * len(indices) / len(patches)
         schedule.step()
-        go_on = look()
-        progress("adapting", epoch + 1, options["epochs"], loss=watch.curves["criterion"][-1])
+        go_on = look(training_loss=total)
+        progress("adapting", epoch + 1, options["epochs"], loss=total)
         if not go_on:
             break
     stopped = watch.stopped or f"all {options['epochs']} epochs done"
@@ -180,10 +192,13 @@ def _priors(
     elif options["presence"] == "tags":
         present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
     shown = ((ratios[:, 1:] > threshold).sum(dim=0) / len(images)).tolist()
+    if options["presence"] == "volume":
+        shown = [len(patches) / len(images)] * (description.classes - 1)
     spacing = images[0].geometry.spacing_kji
     window = patches.size if len(patches.size) == 3 else (1, *patches.size)
     patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
-    full = prior.class_ratios(options["prior"], description, patch_mm, shown)
+    whole = options["presence"] == "volume"
+    full = prior.class_ratios(options["prior"], description, patch_mm, shown, whole)
     priors = prior.image_priors(full, present)
     if options["prior_renorm"]:
         priors = priors / priors.sum(dim=1, keepdim=True)

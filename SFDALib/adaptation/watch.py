@@ -1,67 +1,81 @@
 """Watch an adaptation without labels: is it collapsing, and which state was the best?
 
-Every weight-updating method asks this after each epoch. The criterion is the method's own, the
-smaller the better; the signs of collapse are common to all.
+Every weight-updating method asks this after each epoch, of the network in eval mode on all target
+patches. The criterion, the smaller the better, adds what a good state has little of: entropy, and
+distance of the classes' volumes from what the bundle expects. Neither alone tells: the entropy of a
+mask that vanishes falls, and a volume may be right in the wrong place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.bundle.description import Description
 from SFDALib.memory import batch_that_fits
 from SFDALib.networks.catalogue import class_probabilities
 
-VANISHED = 0.25  # of the source's foreground share: less is taken for a vanishing mask
-FLOODED = 3.0  # times the source's foreground share (or over 90 %): a flooding mask
+# Chosen on the development volumes of the demo's data (patient 12), judged on others: volumes of
+# healthy organs vary by tens of per cent, so that within the range they weigh less than entropy.
+SIZE_WEIGHT = 0.1  # bits for a volume that is wrong by a factor of e
+VANISHED = 0.25  # of the source's share of a class: less is taken for a vanishing mask
+FLOODED = 2.0  # times the largest plausible share, or the source's: more is a flooding mask
 
 
 @dataclass(frozen=True)
 class State:
-    """What the network says of the target images at one moment, in eval mode."""
-
-    criterion: float
-    entropy: float
-    shares: tuple[float, ...]  # of each foreground class, hard, over all patches
-
-
-def measure(
-    network: nn.Module,
-    patches: TargetPatches,
-    temperature: float,
-    criterion: Callable[[Tensor, list[int]], float],
-) -> State:
-    """Evaluate the network on all patches.
-
-    Args:
-        criterion: logits of a batch and its indices -> the method's own criterion for it, a mean
-            over the batch's images.
+    """What the network says of the target patches at one moment: the mean entropy in bits, and the
+    share of each foreground class among its hard labels.
     """
+
+    entropy: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The share of the target patches that a class should fill: least, mean and most."""
+
+    low: float
+    mean: float
+    high: float
+
+
+def expected_shares(
+    description: Description,
+    patches: TargetPatches,
+    spacing_kji: tuple[float, float, float],
+    images: int,
+) -> tuple[Expected | None, ...]:
+    """What the bundle's volumes in ml mean for the patches; None for a class without them."""
+    ml = patches.voxels * math.prod(spacing_kji) / 1000 / images
+    return tuple(
+        Expected(label.size_ml[0] / ml, label.mean_ml / ml, label.size_ml[1] / ml)
+        if label.size_ml and label.mean_ml
+        else None
+        for label in description.labels
+    )
+
+
+@torch.no_grad()
+def measure(network: nn.Module, patches: TargetPatches, temperature: float) -> State:
+    """Evaluate the network on all patches."""
     network.eval()
-    size = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), _device(network))
-    criteria = entropies = 0.0
-    counts: Tensor | None = None
-    voxels = 0
-    with torch.no_grad():
-        for indices in patches.ordered(size):
-            logits = network(patches.batch(indices)).float()
-            p = class_probabilities(logits / temperature)
-            criteria += criterion(logits, indices) * len(indices)
-            entropies += float(torch.special.entr(p).sum(1).mean()) / math.log(2) * len(indices)
-            found = torch.bincount(p.argmax(1).flatten(), minlength=p.shape[1])
-            counts = found if counts is None else counts + found
-            voxels += int(found.sum())
-    shares = tuple(float(count) / voxels for count in counts[1:])
-    return State(criteria / len(patches), entropies / len(patches), shares)
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device
+    device = next(network.parameters()).device
+    size = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), device)
+    entropy = 0.0
+    counts = 0
+    for indices in patches.ordered(size):
+        p = class_probabilities(network(patches.batch(indices)).float() / temperature)
+        entropy += float(torch.special.entr(p).sum(1).mean()) / math.log(2) * len(indices)
+        counts = counts + torch.bincount(p.argmax(1).flatten(), minlength=p.shape[1]).cpu()
+    shares = counts / counts.sum()
+    return State(entropy / len(patches), tuple(shares[1:].tolist()))
 
 
 @dataclass
@@ -69,34 +83,38 @@ class Watch:
     """Keeps the best state and the curves, and tells when to stop.
 
     Args:
-        patience: epochs without a better criterion before it stops; 0 never stops for that.
+        expected: shares of each foreground class, see ``expected_shares``.
+        patience: epochs without a better state before it stops; 0 never stops for that.
     """
 
+    expected: Sequence[Expected | None]
     patience: int = 0
     curves: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int = 0
     stopped: str | None = None
-    _best: State | None = None
     _source: State | None = None
     _weights: dict[str, Tensor] = field(default_factory=dict)
 
     def look(self, network: nn.Module, state: State, **more: float) -> bool:
-        """Note the state after an epoch (the first call: of the source). True: go on."""
-        epoch = len(self.curves.get("criterion", []))
-        self._note(criterion=state.criterion, entropy_bits=state.entropy)
+        """Note the state after an epoch (the first call: of the source). True: go on.
+
+        Args:
+            more: what else is worth a curve.
+        """
+        self._source = self._source or state
+        criterion = self.criterion(state)
+        self._note(criterion=criterion, entropy_bits=state.entropy, **more)
         self._note(**{f"share_{k}": share for k, share in enumerate(state.shares, start=1)})
-        self._note(**more)
-        if self._source is None:
-            self._source = state
+        epoch = len(self.curves["criterion"]) - 1
         collapse = self.collapse(state)
         if collapse:
             self.stopped = f"collapse after epoch {epoch}: {collapse}"
             return False
-        if self._best is None or state.criterion < self._best.criterion:
-            self._best, self.best_epoch = state, epoch
+        if epoch == 0 or criterion < self.curves["criterion"][self.best_epoch]:
+            self.best_epoch = epoch
             self._weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
         elif self.patience and epoch - self.best_epoch >= self.patience:
-            self.stopped = f"no better criterion for {self.patience} epochs"
+            self.stopped = f"no better state for {self.patience} epochs"
             return False
         return True
 
@@ -104,20 +122,30 @@ class Watch:
         for name, value in values.items():
             self.curves.setdefault(name, []).append(float(value))
 
+    def criterion(self, state: State) -> float:
+        """``entropy + sum_k (SIZE_WEIGHT |log(share / mean)| + |log(share / nearest bound)|)``, the
+        latter only outside the plausible range.
+        """
+        total = state.entropy
+        for share, expected in zip(state.shares, self.expected, strict=True):
+            if expected:
+                share = max(share, 1e-9)
+                total += SIZE_WEIGHT * abs(math.log(share / expected.mean))
+                total += max(0.0, math.log(expected.low / share), math.log(share / expected.high))
+        return total
+
     def collapse(self, state: State) -> str | None:
         """What is wrong, in words; None if nothing is."""
-        if not math.isfinite(state.criterion):
-            return "the loss is no number"
-        before, now = sum(self._source.shares), sum(state.shares)
-        if now < VANISHED * before:
-            return f"the foreground shrank from {before:.1%} to {now:.1%} of the image"
-        if now > min(FLOODED * before, 0.9) and before > 0:
-            return f"the foreground grew from {before:.1%} to {now:.1%} of the image"
-        for label, (was, share) in enumerate(
-            zip(self._source.shares, state.shares, strict=True), start=1
-        ):
-            if was > 0 and share < 0.1 * VANISHED * was:
-                return f"label {label} vanished"
+        if not math.isfinite(state.entropy):
+            return "the predictions are no numbers"
+        classes = zip(self._source.shares, state.shares, self.expected, strict=True)
+        for label, (was, now, expected) in enumerate(classes, start=1):
+            least = min(was, expected.low) if expected else was
+            most = max(was, expected.high) if expected else was
+            if now < VANISHED * least:
+                return f"label {label} shrank from {was:.1%} to {now:.1%} of the image"
+            if 0 < FLOODED * most < now:
+                return f"label {label} grew from {was:.1%} to {now:.1%} of the image"
         return None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ from SFDALib.volume.specification import Grid, Normalisation
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 ORIENTATIONS = ("LR", "PA", "SI")
+LARGEST = 1e6  # of the numbers in a description: mm, ml, voxels
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
     from importlib.metadata import version
 
     channels = description.grid.channels
+    outputs = description.network["out_channels"]  # a binary model may have 1 or 2
     names = {"0": "background"} | {str(label.value): label.name for label in description.labels}
     image = {
         "type": "image",
@@ -153,13 +154,14 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
     }
     prediction = {
         "type": "image",
-        "format": "segmentation",
-        "num_channels": description.out_channels,
+        "format": "labels" if outputs > 1 else "segmentation",
+        "modality": "n/a",
+        "num_channels": outputs,
         "spatial_shape": list(description.patch_size),
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
-        "channel_def": names if description.out_channels > 1 else {"0": names["1"]},
+        "channel_def": names if outputs > 1 else {"0": names["1"]},
     }
     return {
         "version": "1.0.0",
@@ -196,8 +198,20 @@ class _Fields:
                 f'{self.where}, field "{key}": found {found}, expected {_names(kind)};'
                 " correct it or write the bundle again"
             )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f'{self.where}, field "{key}": found {value}, expected a number')
+        if isinstance(value, str) and value.splitlines() not in ([], [value]):
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected one line; correct it'
+            )
+        return value
+
+    def number(self, key: str, default: Any = ...) -> Any:
+        """A positive number."""
+        value = self.get(key, (int, float), default)
+        if value is not default and not 0 < value < LARGEST:
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
+                " correct it"
+            )
         return value
 
     def numbers(self, key: str, count: int, default: Any = ..., missing: bool = False) -> Any:
@@ -206,8 +220,7 @@ class _Fields:
         if value is default:
             return value
         good = len(value) == count and all(
-            (item is None and missing)
-            or (isinstance(item, int | float) and not isinstance(item, bool) and 0 < item < 1e6)
+            (item is None and missing) or (type(item) in (int, float) and 0 < item < LARGEST)
             for item in value
         )
         if not good:
@@ -252,7 +265,13 @@ def from_json(metadata: object, inference: object) -> Description:
             f'{sfda.where}, field "patch_size": found {patch_size!r:.80}, expected one number for'
             f" each of the network's {definition.get('spatial_dims')} dimensions; correct it"
         )
-    patch_size = tuple(int(n) for n in sfda.numbers("patch_size", len(patch_size)))
+    patch_size = sfda.numbers("patch_size", len(patch_size))
+    divisor = catalogue.divisor(definition, f"{INFERENCE}, network_def")
+    if not all(type(n) is int and n % divisor == 0 for n in patch_size):
+        raise RequestError(
+            f'{sfda.where}, field "patch_size": found {list(patch_size)}, expected whole numbers'
+            f" that are multiples of {divisor}, as the network needs; correct it"
+        )
     orientation = sfda.get("orientation", str, None)
     if orientation is not None and sorted(
         next((pair for pair in ORIENTATIONS if letter in pair), "") for letter in orientation
@@ -277,35 +296,39 @@ def from_json(metadata: object, inference: object) -> Description:
         ),
         patch_size=patch_size,
         labels=labels,
-        temperature=float(sfda.get("temperature", (int, float), 1.0)),
+        temperature=float(sfda.number("temperature", 1.0)),
         early_head=_early_head(sfda),
         diffusion=_diffusion(sfda, networks),
         provenance=sfda.get("provenance", dict, {}),
         licence=top.get("copyright", str, "see LICENSE"),
     )
-    if description.temperature <= 0:
-        raise RequestError(
-            f'{sfda.where}, field "temperature": found {description.temperature}, expected > 0'
-        )
     if definition.get("in_channels") != description.grid.channels:
         raise RequestError(
-            f"{METADATA}: found {description.grid.channels} image channel(s), expected"
-            f" {definition.get('in_channels')} as in {INFERENCE}, network_def; correct one of them"
+            f'{METADATA}, network_data_format, inputs, image, field "num_channels": found'
+            f" {description.grid.channels}, expected {definition.get('in_channels')!r:.80} as in"
+            f" {INFERENCE}, network_def; correct one of them"
         )
     if definition.get("out_channels") not in (description.out_channels, description.classes):
         raise RequestError(
             f"{METADATA}: found {len(labels)} label(s), expected as many as the network's"
             f" {definition.get('out_channels')} output channel(s) say; correct the labels"
         )
+    _check_conditions(description)
     return description
 
 
 def _image_channels(top: _Fields) -> int:
     where = f"{METADATA}, network_data_format"
     inputs = _Fields(
-        _Fields(top.get("network_data_format", dict), where).get("inputs", dict), where
+        _Fields(top.get("network_data_format", dict), where).get("inputs", dict), f"{where}, inputs"
     )
-    return _Fields(inputs.get("image", dict), where).get("num_channels", int)
+    image = _Fields(inputs.get("image", dict), f"{inputs.where}, image")
+    channels = image.get("num_channels", int)
+    if channels < 1:
+        raise RequestError(
+            f'{image.where}, field "num_channels": found {channels}, expected at least 1'
+        )
+    return channels
 
 
 def _labels(sfda: _Fields) -> tuple[Label, ...]:
@@ -313,7 +336,7 @@ def _labels(sfda: _Fields) -> tuple[Label, ...]:
     for index, values in enumerate(sfda.get("labels", list)):
         one = _Fields(values, f"{sfda.where}, labels[{index}]")
         color = one.get("color", list)
-        if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
+        if len(color) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in color):
             raise RequestError(
                 f'{one.where}, field "color": found {color!r:.60}, expected three whole numbers 0'
                 " to 255; correct it"
@@ -325,10 +348,15 @@ def _labels(sfda: _Fields) -> tuple[Label, ...]:
                 color=tuple(color),
                 terminology=one.get("terminology", str, None),
                 size_ml=one.numbers("size_ml", 2, None),
-                mean_ml=one.get("mean_ml", (int, float), None),
-                slice_area_mm2=one.get("slice_area_mm2", (int, float), None),
+                mean_ml=one.number("mean_ml", None),
+                slice_area_mm2=one.number("slice_area_mm2", None),
             )
         )
+        if labels[-1].size_ml and labels[-1].size_ml[0] > labels[-1].size_ml[1]:
+            raise RequestError(
+                f'{one.where}, field "size_ml": found {list(labels[-1].size_ml)}, expected the'
+                " smallest before the largest; correct it"
+            )
     values = [label.value for label in labels]
     if not labels or values != list(range(1, len(values) + 1)) or len(values) > 254:
         raise RequestError(
@@ -336,6 +364,24 @@ def _labels(sfda: _Fields) -> tuple[Label, ...]:
             " without gaps; correct it"
         )
     return tuple(labels)
+
+
+def _check_conditions(description: Description) -> None:
+    """The diffusion network sees the image, a mask of each label and perhaps the body."""
+    if description.diffusion is None:
+        return
+    network = description.diffusion.network
+    expected = {
+        "spatial_dims": description.spatial_dims,
+        "image_channels": description.grid.channels,
+        "condition_channels": len(description.labels) + description.diffusion.foreground,
+    }
+    for key, value in expected.items():
+        if network.get(key) != value:
+            raise RequestError(
+                f'{INFERENCE}, diffusion_def, field "{key}": found {network.get(key)!r:.80},'
+                f" expected {value} as {METADATA} says; correct one of them"
+            )
 
 
 def _early_head(sfda: _Fields) -> EarlyHeadDescription | None:
@@ -347,6 +393,7 @@ def _early_head(sfda: _Fields) -> EarlyHeadDescription | None:
     if level not in (0, 1) or not 0 < channels < 4096:
         raise RequestError(
             f"{head.where}: found level {level} with {channels} channels, expected level 0 or 1"
+            " with 1 to 4095; correct it"
         )
     return EarlyHeadDescription(level, channels)
 

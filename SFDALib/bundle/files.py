@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,7 +21,9 @@ DIFFUSION = "models/diffusion.pt"
 JSON_LIMIT = 4 << 20
 WEIGHTS_LIMIT = 8 << 30
 TOTAL_LIMIT = 16 << 30
-RATIO_LIMIT = 200  # a .zip that grows more than this is a bomb: weights hardly compress
+JSON_DEPTH = 32
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+RATIO_LIMIT = 50  # a .zip that grows more than this is a bomb: weights hardly compress
 
 
 class BundleFiles:
@@ -31,10 +35,12 @@ class BundleFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # False, too, where a folder above may not be entered
             raise RequestError(
-                f"{self.path}: no such bundle; expected a MONAI bundle folder or .zip; check the path"
+                f"{self.path}: no such bundle; expected a folder or .zip; check the path"
             )
+        if not os.access(self.path, os.R_OK):
+            raise RequestError(f"{self.path}: no permission to read it; ask its owner")
         self._archive: dict[str, zipfile.ZipInfo] | None = None
         self._prefix = ""
         if self.path.is_file():
@@ -64,8 +70,13 @@ class BundleFiles:
                     f'{self.path}: found the entry "{entry.filename[:80]}", which points outside'
                     " the bundle; expected plain names; do not trust this file"
                 )
+            if entry.flag_bits & 1 or entry.compress_type not in COMPRESSIONS:
+                raise RequestError(
+                    f'{self.path}: found the entry "{entry.filename[:80]}" encrypted or compressed'
+                    " in a rare way, expected a plain .zip; pack it again"
+                )
         total = sum(entry.file_size for entry in entries)
-        packed = sum(entry.compress_size for entry in entries)
+        packed = self.path.stat().st_size  # not what the archive says of itself
         if total > TOTAL_LIMIT or total > RATIO_LIMIT * max(packed, 1 << 16):
             raise RequestError(
                 f"{self.path}: found {packed} bytes that unpack to {total}, expected weights, which"
@@ -76,7 +87,7 @@ class BundleFiles:
     def has(self, name: str) -> bool:
         if self._archive is not None:
             return self._prefix + name in self._archive
-        return (self.path / name).is_file()
+        return os.path.isfile(self.path / name)
 
     @contextmanager
     def open(self, name: str, limit: int) -> Iterator[IO[bytes]]:
@@ -89,6 +100,11 @@ class BundleFiles:
         try:
             if self._archive is None:
                 file = self.path / name
+                if not file.resolve().is_relative_to(self.path.resolve()):
+                    raise RequestError(
+                        f"{self.path}: found {name} to be a link to a file outside the bundle,"
+                        " expected the file itself; put a copy in its place"
+                    )
                 self._check_size(name, file.stat().st_size, limit)
                 with open(file, "rb") as stream:
                     yield stream
@@ -99,9 +115,9 @@ class BundleFiles:
                     yield stream
         except PermissionError as error:
             raise RequestError(f"{self.path}: no permission to read {name}") from error
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise RequestError(
-                f"{self.path}: {name} is damaged ({error}); copy it again"
+                f"{self.path}: found {name} damaged ({error}), expected a whole file; copy it again"
             ) from error
 
     def _check_size(self, name: str, size: int, limit: int) -> None:
@@ -113,11 +129,17 @@ class BundleFiles:
     def json(self, name: str) -> Any:
         with self.open(name, JSON_LIMIT) as stream:
             try:
-                return json.loads(stream.read(JSON_LIMIT + 1).decode("utf-8"))
+                content = json.loads(stream.read(JSON_LIMIT + 1).decode("utf-8"))
             except (ValueError, RecursionError) as error:
                 raise RequestError(
                     f"{self.path}: {name} is no valid JSON ({str(error)[:120]}); correct it"
                 ) from error
+        if _deeper_than(JSON_DEPTH, content):
+            raise RequestError(
+                f"{self.path}: found {name} nested more than {JSON_DEPTH} levels deep, expected"
+                " fewer; correct it"
+            )
+        return content
 
     def describe(self) -> description.Description:
         """The bundle's description, checked."""
@@ -139,3 +161,15 @@ class BundleFiles:
                     while block := stream.read(1 << 20):
                         digest.update(block)
         return digest.hexdigest()
+
+
+def _deeper_than(limit: int, content: Any) -> bool:
+    level = [content]
+    for _ in range(limit):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return any(isinstance(value, dict | list) for value in level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +96,14 @@ def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None
             " use the weights that belong to it"
         )
     for key, value in expected.items():
-        if weights[key].shape != value.shape:
+        found = weights[key]
+        if found.shape != value.shape or found.is_floating_point() != value.is_floating_point():
             raise RequestError(
-                f"{where}: found {key} of shape {tuple(weights[key].shape)}, expected"
-                f" {tuple(value.shape)}; use the weights that belong to {about.INFERENCE}"
+                f"{where}: found {key} of shape {tuple(found.shape)} and type {found.dtype},"
+                f" expected {tuple(value.shape)} and {value.dtype}; use the weights that belong to"
+                f" {about.INFERENCE}"
             )
-        if not torch.isfinite(weights[key].float()).all():
+        if not torch.isfinite(found.float()).all():
             raise RequestError(f"{where}: found NaN or infinite numbers in {key}; train it again")
     network.load_state_dict(weights)
 
@@ -114,27 +116,57 @@ def _read_weights(bundle: files.BundleFiles, name: str) -> dict[str, Tensor]:
     with bundle.open(name, files.WEIGHTS_LIMIT) as stream:
         data = io.BytesIO(stream.read())
     where = f"{bundle.path}: {name}"
-    if b"constants.pkl" in data.getbuffer()[:4096].tobytes():
-        raise RequestError(
-            f"{where}: found a TorchScript archive, which holds code; expected a state dict saved"
-            " with torch.save(network.state_dict()); export it so"
-        )
+    if zipfile.is_zipfile(data):
+        _check_archive(data, where)
+    data.seek(0)
     try:
         weights = torch.load(data, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle fails in every way there is
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
             " a state dict of tensors; nothing in it was executed; export the weights again"
         ) from error
     if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()
+        isinstance(key, str) and _is_plain(value) for key, value in weights.items()
     ):
         raise RequestError(
-            f"{where}: found {type(weights).__name__} with other things than tensors, expected a"
-            " state dict; save network.state_dict() alone"
+            f"{where}: found {type(weights).__name__} with other things than dense tensors,"
+            " expected a state dict; save network.state_dict() alone"
         )
     return weights
+
+
+def _check_archive(data: io.BytesIO, where: str) -> None:
+    """Refuse an archive with code, and one that unpacks to more than it is: torch never packs."""
+    try:
+        with zipfile.ZipFile(data) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise RequestError(
+            f"{where}: found a damaged archive ({error}), expected whole weights; copy them again"
+        ) from error
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise RequestError(
+            f"{where}: found a TorchScript archive, which holds code; expected a state dict saved"
+            " with torch.save(network.state_dict()); export it so"
+        )
+    total, packed = sum(entry.file_size for entry in entries), data.getbuffer().nbytes
+    if total > packed:
+        raise RequestError(
+            f"{where}: found {packed} bytes that unpack to {total}, expected weights as torch.save"
+            " writes them; do not trust this file"
+        )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor with its numbers in memory, one beside the other."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
 
 
 def write(
@@ -171,7 +203,7 @@ def _default_documents(description: Description) -> dict[str, str]:
     return {
         "LICENSE": "The licence of these weights has not been stated by whoever trained them.\n",
         "docs/README.md": f"# {description.name}\n\nSource model for source-free domain adaptation,"
-        f" trained on {description.modality}.\n\n{labels}\n\nResearch only; not a medical device.\n",
+        f" trained on {description.modality}.\n\n{labels}\n\nResearch only, no medical device.\n",
     }
 
 

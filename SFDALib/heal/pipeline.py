@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from SFDALib import inference_options
-from SFDALib.method import Method, Option, choice
+from SFDALib.method import INFERENCE_OPTIONS, Method, Option, choice
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 METHOD = Method(
     name="heal",
     title="HEAL",
-    summary="Leaves the model as it is: cleans its first result of doubtful regions, draws images of"
-    " the source's kind that show the rest, and segments the one whose edges fit best.",
-    paper="HEAL: learning-free source-free unsupervised domain adaptation for cross-modality medical"
-    " image segmentation. BMVC 2025, arXiv 2511.17958",
+    summary="Leaves the model as it is: cleans its first result of doubtful regions, draws images"
+    " of the source's kind that show the rest, and segments the one whose edges fit best.",
+    paper="HEAL: learning-free source-free unsupervised domain adaptation for cross-modality"
+    " medical image segmentation. BMVC 2025, arXiv 2511.17958",
     updates="nothing",
     needs=("diffusion",),
     cost="samples x steps evaluations of the diffusion network",
@@ -83,7 +82,7 @@ METHOD = Method(
             "edge_tolerance", 0, "Voxels by which edges may miss each other.", 0, 20, kind="int"
         ),
         choice("fusion", ("hard", "prob_lambda"), "Size-aware fusion (models of several classes)."),
-        *inference_options.OPTIONS,
+        *INFERENCE_OPTIONS,
     ),
     entry="SFDALib.heal.pipeline:segment",
     adapts=False,
@@ -106,7 +105,7 @@ def segment(
     from SFDALib.heal.selection import SelectionOptions, label_edges, select_sample
     from SFDALib.inference import predict
     from SFDALib.outcome import Segmented
-    from SFDALib.volume.grid import normalise
+    from SFDALib.volume.grid import normalise_unit
 
     progress("denoising", 0, 1)
     denoised = hierarchical_denoising(source_probabilities, _pick(DenoisingOptions, options))
@@ -160,7 +159,7 @@ def segment(
     report["condition_edge_voxels"] = selection.condition_edge_count
 
     samples = tuple(_linear(sample, target.array.shape[1:]) for sample in drawn)
-    image = normalise(samples[selection.chosen].numpy(), model.description.grid.normalisation)
+    image = normalise_unit(samples[selection.chosen].numpy(), model.description.grid.normalisation)
     generated = predict(model, image, options, progress, stage="segmenting the sample")
     fused = size_aware_fusion(generated, denoised.labels, source_probabilities, options["fusion"])
     notes.extend(fused.notes)

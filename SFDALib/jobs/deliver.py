@@ -13,9 +13,10 @@ from SFDALib.jobs.engine import Engine, Target
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
-from SFDALib.results.report import NOTICE, sha256, software_versions, write_report
+from SFDALib.results.report import sha256, software_versions, write_report
 from SFDALib.volume.grid import oriented
 
+ADAPTED_BUNDLE = "adapted_bundle"
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
 
 
@@ -27,10 +28,14 @@ def write_result(
     adapted: Adapted | None,
     extra: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write every file of DESIGN's result folder and return the report."""
+    """Write every file of DESIGN's result folder but the adapted bundle; return the report.
+
+    Args:
+        extra: further fields of the report.
+    """
     description = engine.model.description
     geometry = target.volume.geometry
-    with engine.stopwatch.stage("restoring and writing"):
+    with engine.stage("restoring and writing"):
         before = target.source_labels
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
@@ -49,8 +54,6 @@ def write_result(
             (folder / "samples").mkdir()
         for index, sample in enumerate(samples):
             write_map(folder / "samples" / f"sample_{index}.nrrd", sample, geometry)
-        if adapted is not None:
-            engine.write_adapted_bundle(folder / "adapted_bundle", adapted)
         volumes = _volumes(before, after, engine, target)
         shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
         draw_overview(
@@ -60,7 +63,6 @@ def write_result(
             ),
         )
     report = {
-        "notice": NOTICE,
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,

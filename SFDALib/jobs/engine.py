@@ -20,6 +20,7 @@ from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
+from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.method import Method
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
@@ -27,6 +28,8 @@ from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
+
+LOWER_MEMORY = ("batch", "samples")  # options of methods
 
 
 @dataclass
@@ -86,12 +89,29 @@ class Engine:
     seed: int
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; where it runs out of memory, say which options lower the need."""
+        try:
+            with self.stopwatch.stage(name):
+                yield
+        except (MemoryError, RuntimeError) as error:
+            remedies = [
+                f"lower --option {option}, now {self.options[option]}"
+                for option in LOWER_MEMORY
+                if option in self.options
+            ]
+            failure = as_out_of_memory(error, "; ".join(remedies))
+            if failure is None:
+                raise
+            raise failure from error
+
     def read(self, paths: Sequence[Path], progress: Progress) -> Target:
         """Read an image, conform it, and run the source model on it."""
-        with self.stopwatch.stage("reading"):
+        with self.stage("reading"):
             volume = read_volume(paths)
             conformed = conform(volume, self.model.description.grid)
-        with self.stopwatch.stage("source segmentation"):
+        with self.stage("source segmentation"):
             probabilities = predict(
                 self.model, conformed.array, dict(self.options), progress, stage="source model"
             )
@@ -101,7 +121,7 @@ class Engine:
         """Adapt weights to the images together; None for a method that updates nothing."""
         if not self.method.adapts:
             return None
-        with self.stopwatch.stage("adaptation"):
+        with self.stage("adaptation"):
             images = [target.conformed for target in targets]
             return registry.entry(self.method)(
                 self.model, images, dict(self.options), self.seed, progress
@@ -109,7 +129,7 @@ class Engine:
 
     def segment(self, target: Target, adapted: Adapted | None, progress: Progress) -> Segmented:
         """Segment one image by the method, or with the weights that it gave."""
-        with self.stopwatch.stage("segmentation"):
+        with self.stage("segmentation"):
             if adapted is None:
                 return registry.entry(self.method)(
                     self.model,

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from SFDALib import metrics
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import write_atomically
@@ -40,12 +42,12 @@ def evaluate(
                 f"{file}: found another grid than that of {reference}, expected both on the input"
                 " image's grid; resample one of them"
             )
-        labels = sorted(({*found.array.flat} | {*truth.array.flat}) - {0})
+        labels = np.union1d(np.unique(found.array), np.unique(truth.array))
         measured = metrics.evaluate_labels(
             found.array[0],
             truth.array[0],
             truth.geometry.spacing_kji,
-            [int(label) for label in labels],
+            [int(label) for label in labels if label],
             tolerance_mm,
         )
         rows.append(

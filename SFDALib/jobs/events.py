@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -35,23 +38,49 @@ class JsonReporter(Reporter):
     """One JSON object a line on standard output, each flushed."""
 
     def __init__(self) -> None:
-        self._stage: str | None = None
-        self._since = self._last = 0.0
+        self._paces: dict[str, _Pace] = {}
 
     def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._since, self._last = stage, now, 0.0
-        if step < total and now - self._last < MIN_INTERVAL:
+        pace = self._paces.get(stage)
+        if pace is None or step < pace.last_step:  # a stage begins, or begins anew
+            pace = self._paces[stage] = _Pace(step, now, step, now)
+        elif step < total and now - pace.last_time < MIN_INTERVAL:
             return
-        self._last = now
-        left = (now - self._since) / step * (total - step) if step else None
+        pace.last_step, pace.last_time = step, now
         fields = {"stage": stage, "step": step, "total": total, **details}
-        self.event("progress", **fields, seconds_left=None if left is None else round(left, 1))
+        self.event("progress", **fields, seconds_left=pace.seconds_left(total, now))
 
     def event(self, name: str, **fields: Any) -> None:
-        sys.stdout.write(json.dumps({"event": name, **fields}, allow_nan=False) + "\n")
+        line = json.dumps(_plain({"event": name, **fields}), allow_nan=False)
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+@dataclass
+class _Pace:
+    """When a stage was first heard of, and when last told."""
+
+    first_step: int
+    first_time: float
+    last_step: int
+    last_time: float
+
+    def seconds_left(self, total: int, now: float) -> float | None:
+        """By the steps since the first, of which nobody knows how long it took."""
+        if self.last_step >= total:
+            return 0.0
+        done = self.last_step - self.first_step
+        return round((now - self.first_time) / done * (total - self.last_step), 1) if done else None
+
+
+def _plain(value: Any) -> Any:
+    """With null for the numbers that JSON has no word for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class BarReporter(Reporter):
@@ -74,7 +103,7 @@ class BarReporter(Reporter):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[details]}"),
+            TextColumn("{task.fields[details]}", markup=False),
             console=Console(stderr=True),
         )
         self._tasks: dict[str, Any] = {}
@@ -92,14 +121,22 @@ class BarReporter(Reporter):
         self._progress.stop()
 
     def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
-        text = " ".join(f"{key} {value:.4g}" for key, value in details.items())
+        text = " ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in details.items()
+        )
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, details=text)
         self._progress.update(self._tasks[stage], completed=step, total=total, details=text)
 
 
 def reporter(mode: str) -> Reporter:
-    """The reporter of a mode; "auto" is a bar in a terminal and nothing elsewhere."""
+    """The reporter of a mode; "auto" is a bar in a terminal and nothing elsewhere.
+
+    Of the processes of a torchrun only the first speaks.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return Reporter()
     if mode == "auto":
         mode = "bar" if sys.stderr.isatty() else "none"
     return {"bar": BarReporter, "json": JsonReporter, "none": Reporter}[mode]()

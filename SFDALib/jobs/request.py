@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
 from SFDALib.errors import RequestError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Job:
             RequestError: unknown method, option or device, or a value out of range.
         """
         options = registry.find(self.method).values(self.options)
-        kind, _, index = self.device.partition(":")
-        if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
+        if not DEVICE.fullmatch(self.device):
             raise RequestError(
                 f'device: found "{self.device[:40]}", expected auto, cpu, cuda, cuda:1 or mps'
             )
@@ -52,7 +52,7 @@ class Job:
             raise RequestError(f"seed: found {self.seed}, expected 0 to 2147483647")
         if not self.input:
             raise RequestError("input: found no file, expected at least one")
-        return Job(**{**asdict(self), "options": options, "input": tuple(self.input)})
+        return replace(self, options=options)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "input": list(self.input), "options": dict(self.options)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.jobs import devices
-from SFDALib.jobs.deliver import write_result
+from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.request import Job
@@ -31,7 +31,10 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         adapted = engine.adapt([target], reporter)
         segmented = engine.segment(target, adapted, reporter)
         report = write_result(folder, engine, target, segmented, adapted, {})
+        if adapted is not None:
+            engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
     for note in report["notes"]:
         log.info("%s", note)
+    log.info("The result is in %s", Path(job.output).resolve())
     reporter.event("result", output=str(Path(job.output).resolve()), volumes=report["volumes"])
     return report

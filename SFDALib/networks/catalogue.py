@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Architecture:
 
 def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
     def largest(stride: int | list[int]) -> int:
-        return max(stride) if isinstance(stride, list) else stride
+        return max(stride) if isinstance(stride, list | tuple) else stride
 
     return math.prod(largest(stride) for stride in arguments["strides"])
 
@@ -45,6 +46,10 @@ SEGMENTATION: dict[str, Architecture] = {
     ),
     "monai.networks.nets.DynUNet": Architecture(("input_block", "downsamples.0"), _dynunet_divisor),
 }
+WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
+TENSORS_LIMIT = 10_000
+NUMBER_LIMIT = 10**6
+BUILD_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError, RuntimeError)
 DIFFUSION = ("SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",)
 
 
@@ -53,7 +58,7 @@ def check_definition(definition: object, allowed: Any, where: str) -> dict[str, 
 
     Raises:
         RequestError: no dictionary, a ``_target_`` outside the allow-list, or an argument that is
-            an expression (``$``) or a reference (``@``, ``%``).
+            an expression (``$``), a reference (``@``, ``%``), an instruction (``_``) or huge.
     """
     if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
         raise RequestError(
@@ -66,11 +71,11 @@ def check_definition(definition: object, allowed: Any, where: str) -> dict[str, 
             f'{where}: found "_target_": "{target[:120]}", which is not on the list of networks'
             f" that may be built; expected one of {', '.join(sorted(allowed))}"
         )
-    _refuse_expressions(definition, where)
+    _check_arguments({key: definition[key] for key in definition if key != "_target_"}, where)
     return definition
 
 
-def _refuse_expressions(value: object, where: str) -> None:
+def _check_arguments(value: object, where: str) -> None:
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
         raise RequestError(
             f'{where}: found the expression "{value[:80]}"; expected plain values, because nothing'
@@ -78,37 +83,92 @@ def _refuse_expressions(value: object, where: str) -> None:
         )
     if isinstance(value, dict):
         for key, item in value.items():
-            if key != "_target_" and key.startswith("_"):
+            if key.startswith("_"):
                 raise RequestError(
-                    f'{where}: found the instruction "{key[:80]}"; expected only "_target_" and'
+                    f'{where}: found the instruction "{key[:80]}"; expected one "_target_" and'
                     " the network's arguments; remove it"
                 )
-            _refuse_expressions(item, where)
+            _check_arguments(item, where)
+    if isinstance(value, int | float) and not abs(value) <= NUMBER_LIMIT:
+        raise RequestError(
+            f"{where}: found the number {_short(value)}, expected at most {NUMBER_LIMIT};"
+            " correct it"
+        )
     if isinstance(value, list):
         for item in value:
-            _refuse_expressions(item, where)
+            _check_arguments(item, where)
+
+
+def _short(value: object) -> str:
+    return str(value).splitlines()[0][:120]
 
 
 def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Module:
     """Build the network of a checked definition, with random weights.
 
     Raises:
-        RequestError: the network refuses the arguments.
+        RequestError: the network refuses the arguments, or they ask for an absurd size.
     """
+    import torch
+
     module, name = definition["_target_"].rsplit(".", 1)
     arguments = {key: value for key, value in definition.items() if key != "_target_"}
+    network = getattr(importlib.import_module(module), name)
     try:
-        return getattr(importlib.import_module(module), name)(**arguments)
-    except (TypeError, ValueError, AssertionError, IndexError, KeyError) as error:
+        with torch.device("meta"), _bounded(where):  # a rehearsal without memory
+            network(**arguments)
+    except BUILD_ERRORS as error:
         raise RequestError(
-            f"{where}: {name} cannot be built from its arguments ({error}); expected the arguments"
-            " that it was trained with; correct them in configs/inference.json"
+            f"{where}: {name} cannot be built from its arguments ({_short(error)}); expected the"
+            " arguments that it was trained with; correct them in configs/inference.json"
         ) from error
+    return network(**arguments)
 
 
-def divisor(definition: Mapping[str, Any]) -> int:
-    """The number that every side of the network's input must be a multiple of."""
-    return SEGMENTATION[definition["_target_"]].divisor(definition)
+@contextmanager
+def _bounded(where: str) -> Iterator[None]:
+    """Stop the building of a network beyond all measure, while it is being built."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    tensors = numbers = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal tensors, numbers
+        tensors += 1
+        numbers += 0 if parameter is None else parameter.numel()
+        if tensors > TENSORS_LIMIT or numbers > WEIGHTS_LIMIT:
+            raise RequestError(
+                f"{where}: found a network of more than {tensors - 1} weight tensors or"
+                f" {WEIGHTS_LIMIT} weights, expected one that fits into memory; correct its"
+                " arguments"
+            )
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def divisor(definition: Mapping[str, Any], where: str = "network_def") -> int:
+    """The number that every side of the network's input must be a multiple of.
+
+    Raises:
+        RequestError: the arguments that decide it are missing or no numbers.
+    """
+    try:
+        number = SEGMENTATION[definition["_target_"]].divisor(definition)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"{where}: found strides that cannot be read ({error!r:.80}), expected one whole number"
+            " or list for each level; correct them"
+        ) from error
+    if type(number) is not int or number < 1:
+        raise RequestError(
+            f"{where}: found strides with the product {number!r:.40}, expected whole numbers from"
+            " 1; correct them"
+        )
+    return number
 
 
 def early_stages(

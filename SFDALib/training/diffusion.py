@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import DiffusionDescription
+from SFDALib.bundle.files import BundleFiles
 from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
@@ -22,6 +24,8 @@ from SFDALib.training import loop
 from SFDALib.training.manifest import Case, diffusion_grid, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
+
+MOST_MISSING = 0.95  # share of the image in which a damaged mask may be empty
 
 
 def describe(config: Mapping[str, Any]) -> DiffusionDescription:
@@ -99,7 +103,13 @@ def train(
         network,
         step_loss,
         request.loop,
-        {"task": "diffusion", "network": dict(diffusion.network), "corruption": corruption},
+        request.identity(
+            "diffusion",
+            diffusion=asdict(diffusion),
+            patch_size=patch_size,
+            corruption=corruption,
+            bundle=BundleFiles(bundle).sha256(),
+        ),
         request.work / "checkpoint.pt",
         workers,
         progress,
@@ -146,5 +156,5 @@ def _corrupted(labels: Tensor, share: float, rng: np.random.Generator) -> Tensor
     array = labels.numpy()
     keep = binary_erosion(array > 0, iterations=int(rng.integers(1, 4)))
     field = gaussian_filter(rng.standard_normal(array.shape), rng.uniform(2, 8))
-    keep &= field > np.quantile(field, rng.uniform(0, 0.5))
+    keep &= field > np.quantile(field, rng.uniform(0, MOST_MISSING))
     return torch.from_numpy(np.where(keep, array, 0))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import EarlyHeadDescription
+from SFDALib.bundle.files import BundleFiles
 from SFDALib.networks.residual_unet import EarlyHead, at_resolution
 from SFDALib.progress import Progress
 from SFDALib.training import loop
@@ -54,7 +55,7 @@ def train(
         head,
         step_loss,
         request.loop,
-        {"task": "early-head", "level": level},
+        request.identity("early-head", level=level, bundle=BundleFiles(bundle).sha256()),
         request.work / "checkpoint.pt",
         workers,
         progress,

@@ -30,7 +30,7 @@ class LoopOptions:
         learning_rate: of Adam at the start.
         schedule: "cosine" falls to a hundredth at the end, "constant" stays.
         weight_decay: L2 in Adam.
-        ema: decay a step of the moving average that is kept instead of the last weights; 0 for none.
+        ema: decay a step of the moving average that is kept as the weights; 0 for none.
         mixed_precision: bfloat16 autocast.
         seed: of weights and patches.
         checkpoint_minutes: between two checkpoints.
@@ -44,6 +44,22 @@ class LoopOptions:
     mixed_precision: bool = False
     seed: int = 0
     checkpoint_minutes: float = 2.0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "steps": (1, math.inf),
+            "learning_rate": (1e-12, 1e3),
+            "weight_decay": (0, 1e3),
+            "ema": (0, 1),
+            "seed": (0, 2**63),
+            "checkpoint_minutes": (0, math.inf),
+        }
+        for name, (low, high) in ranges.items():
+            found = getattr(self, name)
+            if not low <= found <= high:  # NaN is not, either
+                raise RequestError(
+                    f"--{name.replace('_', '-')}: found {found}, expected {low:g} to {high:g}"
+                )
 
 
 @dataclass(frozen=True)
@@ -90,8 +106,9 @@ def fit(
     ``identity`` says what is being trained; a checkpoint of the same training is gone on with, one
     of another is refused.
     """
-    # channels_last concerns 2D weights alone and halves the time of a step on CPUs
-    network = network.to(workers.device, memory_format=torch.channels_last).train()
+    network = network.to(workers.device).train()
+    if not any(p.ndim == 5 for p in network.parameters()):  # torch refuses it for 3D convolutions
+        network = network.to(memory_format=torch.channels_last)  # halves a step's time on CPUs
     trained = network
     if workers.count > 1:
         trained = DistributedDataParallel(network)
@@ -131,7 +148,8 @@ def fit(
         if (step + 1) % max(1, options.steps // LOSS_POINTS) == 0 or step + 1 == options.steps:
             curve.append((step + 1, sum(losses) / len(losses)))
             losses = []
-            progress("training", step + 1, options.steps, loss=round(curve[-1][1], 5))
+            if workers.leads:
+                progress("training", step + 1, options.steps, loss=round(curve[-1][1], 5))
         if workers.leads and time.monotonic() - saved > 60 * options.checkpoint_minutes:
             _save(checkpoint, network, optimiser, average, identity, step + 1, curve)
             saved = time.monotonic()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,8 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     for number, row in enumerate(rows, start=2):
         if row["split"] not in SPLITS:
             continue
+        if not row["image"] or not row["label"]:
+            raise RequestError(f"{path}, line {number}: found no image or label, expected both")
         images = tuple(path.parent / name for name in row["image"].split(";"))
         entry = Entry(images, path.parent / row["label"], row["split"])
         for file in (*entry.images, entry.label):
@@ -82,10 +86,10 @@ def load_cases(
         RequestError: labels on another grid than their image, or outside the bundle's classes.
     """
     cases = []
-    for index, entry in enumerate(entries):
+    for entry in entries:
         if entry.split != split:
             continue
-        stem = cache / f"{index:05d}"
+        stem = cache / _key(entry, grid)
         image_file, label_file = stem.with_suffix(".image.npy"), stem.with_suffix(".label.npy")
         volume = labels = None
         if not label_file.exists():
@@ -104,7 +108,9 @@ def load_cases(
             cache.mkdir(parents=True, exist_ok=True)
             np.save(image_file, conformed.array)
             np.save(stem.with_suffix(".spacing.npy"), conformed.geometry.spacing_kji)
-            np.save(label_file, conform_labels(labels.array[0], conformed))
+            partial = stem.with_suffix(".partial.npy")
+            np.save(partial, conform_labels(labels.array[0], conformed))
+            os.replace(partial, label_file)  # last and at once: where it is, all are whole
         spacing = np.load(stem.with_suffix(".spacing.npy"))
         cases.append(
             Case(
@@ -117,8 +123,21 @@ def load_cases(
     return cases
 
 
-def diffusion_grid(description: Description) -> Grid:
-    """The grid of a bundle's diffusion model: the segmentation model's, at its own spacing."""
-    from dataclasses import replace
+def _key(entry: Entry, grid: Grid) -> str:
+    """Names a conformed case: other or changed files, or another grid, have another key."""
+    files = [
+        (str(file.resolve()), status.st_size, status.st_mtime_ns)
+        for file in (*entry.images, entry.label)
+        for status in [file.stat()]
+    ]
+    return hashlib.sha256(repr((files, grid)).encode()).hexdigest()[:16]
 
-    return replace(description.grid, spacing=description.diffusion.spacing)
+
+def diffusion_grid(description: Description) -> Grid:
+    """The grid of a bundle's diffusion model: the segmentation model's, at its own spacing and with
+    intensities from 0 to 1.
+    """
+    grid = description.grid
+    return replace(
+        grid, spacing=description.diffusion.spacing, normalisation=grid.normalisation.unit()
+    )

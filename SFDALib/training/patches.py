@@ -17,6 +17,9 @@ from SFDALib.training.manifest import Case
 FOREGROUND_SHARE = 1 / 3  # of 3D patches, centred on a foreground voxel, as in nnU-Net
 
 
+AUGMENTATIONS = ("none", "geometric", "intensity")
+
+
 @dataclass(frozen=True)
 class Patches:
     """Draws batches.
@@ -25,15 +28,15 @@ class Patches:
         cases: on the model's grid.
         size: patch size, (j, i) of whole slices or (k, j, i).
         batch: patches a batch and process.
-        augment: random left-right flips and small rotations and scalings (no intensity change: the
-            source's contrast is what the model is to know).
+        augment: "none"; "geometric" for random left-right flips and small rotations and scalings;
+            "intensity" for these and random brightness, contrast and gamma, as nnU-Net does.
         flip_axis: array axis from the end (1 is i) that runs from right to left.
     """
 
     cases: Sequence[Case]
     size: tuple[int, ...]
     batch: int
-    augment: bool
+    augment: str
     flip_axis: int = 1
 
     def draw(self, seed: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
@@ -42,8 +45,10 @@ class Patches:
         images, labels = [], []
         for _ in range(self.batch):
             image, label = self._patch(rng)
-            if self.augment:
+            if self.augment != "none":
                 image, label = self._augmented(image, label, rng)
+            if self.augment == "intensity":
+                image = np.stack([_recoloured(channel, rng) for channel in image])
             images.append(image)
             labels.append(label)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)).long()
@@ -106,3 +111,23 @@ def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], padding: 
     if any(lack):
         patch = np.pad(patch, [(0, 0)] * lead + [(n // 2, n - n // 2) for n in lack], padding)
     return patch
+
+
+def _recoloured(channel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A channel with other brightness, contrast and gamma; each in a third of the patches.
+
+    Ranges as in nnU-Net: factors 0.7 to 1.3 and 0.65 to 1.5, gamma 0.7 to 1.5, half of the time of
+    the inverted image.
+    """
+    apply = rng.random(3) < 1 / 3
+    if apply[0]:
+        channel = channel * rng.uniform(0.7, 1.3)
+    low, high, mean = channel.min(), channel.max(), channel.mean()
+    if apply[1]:
+        channel = np.clip((channel - mean) * rng.uniform(0.65, 1.5) + mean, low, high)
+    if apply[2] and high > low:
+        relative = (channel - low) / (high - low)
+        gamma = rng.uniform(0.7, 1.5)
+        relative = 1 - (1 - relative) ** gamma if rng.random() < 0.5 else relative**gamma
+        channel = relative * (high - low) + low
+    return channel.astype(np.float32)

@@ -16,7 +16,6 @@ from SFDALib import __version__
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, from_json
 from SFDALib.errors import RequestError
-from SFDALib.progress import Progress
 from SFDALib.results.folder import ResultFolder
 from SFDALib.training.loop import LoopOptions, Workers
 from SFDALib.training.manifest import Entry
@@ -30,7 +29,7 @@ class TrainingRequest:
         entries: the manifest's cases.
         output: the bundle folder to write; must not exist.
         batch: patches an optimiser step and process.
-        augment: random flips, rotations and scalings.
+        augment: one of ``patches.AUGMENTATIONS``.
         half: write the weights in half precision.
         loop: steps, learning rate and the like.
     """
@@ -38,7 +37,7 @@ class TrainingRequest:
     entries: tuple[Entry, ...]
     output: Path
     batch: int
-    augment: bool
+    augment: str
     half: bool
     loop: LoopOptions
 
@@ -57,6 +56,17 @@ class TrainingRequest:
             except OSError as error:
                 raise RequestError(f"{self.work}: cannot be made ({error.strerror})") from error
         workers.wait()
+
+    def identity(self, task: str, **fields: Any) -> dict[str, Any]:
+        """What tells a checkpoint of this training from that of another."""
+        cases = [[*map(str, entry.images), str(entry.label), entry.split] for entry in self.entries]
+        return {
+            "task": task,
+            "cases": cases,
+            "batch": self.batch,
+            "augment": self.augment,
+            **fields,
+        }
 
     def provenance(self, task: str, curve: list[tuple[int, float]]) -> dict[str, Any]:
         """What is written about this training into the bundle."""
@@ -78,11 +88,15 @@ class TrainingRequest:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             with ResultFolder(self.output) as folder:
                 write(folder)
+        workers.wait()  # the others may still read their cases
+        if workers.leads:
             shutil.rmtree(self.work)
-        workers.wait()
 
 
-Train = Callable[[TrainingRequest, torch.device, Progress], None]
+CONFIGURATION = {
+    *("name", "licence", "network", "modality", "labels"),
+    *("orientation", "spacing", "normalisation", "patch_size"),
+}
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -100,6 +114,12 @@ def describe(config: Mapping[str, Any]) -> Description:
     """The description of a bundle to be trained, from a configuration with the fields of
     ``sfda`` in configs/metadata.json plus name, licence and network.
     """
+    unknown = sorted(set(config) - CONFIGURATION)
+    if unknown:
+        raise RequestError(
+            f'configuration: found the field "{unknown[0][:60]}", expected only'
+            f" {', '.join(sorted(CONFIGURATION))}"
+        )
     network = config.get("network", {})
     channels = network.get("in_channels") if isinstance(network, dict) else None
     metadata = {

@@ -5,7 +5,7 @@ Cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,13 @@ def train(
         network,
         step_loss,
         request.loop,
-        {"task": "segmentation", "network": dict(description.network), "loss": loss},
+        request.identity(
+            "segmentation",
+            network=dict(description.network),
+            grid=asdict(description.grid),
+            patch_size=description.patch_size,
+            loss=loss,
+        ),
         request.work / "checkpoint.pt",
         workers,
         progress,
@@ -62,7 +68,7 @@ def train(
     network.load_state_dict(weights)
     network.eval()
     held_out = load_cases(request.entries, "val", description.grid, description.classes, cache)
-    calibration = Patches(held_out or cases, description.patch_size, request.batch, False)
+    calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
     described = description.with_changes(
         labels=tuple(_measured(label, cases, description) for label in description.labels),
         temperature=calibrate(network, calibration, workers.device),

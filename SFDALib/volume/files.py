@@ -5,8 +5,8 @@ NRRD, NIfTI, MetaImage and PNG/JPEG through SimpleITK, and a folder with one DIC
 
 from __future__ import annotations
 
-import gzip
-import struct
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SFDALib.errors import RequestError
+from SFDALib.volume import integrity
 from SFDALib.volume.geometry import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".png", ".jpg", ".jpeg")
 FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG or a folder with one DICOM series"
 PICTURES = (".png", ".jpg", ".jpeg")
+UNEVEN = "ITK_non_uniform_sampling_deviation"  # what ITK notes of a series with gaps
+IMAGE_POSITION = "0020|0032"
 
 
 def read_volume(paths: Path | Sequence[Path]) -> Volume:
@@ -41,11 +44,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
             )
     array = np.concatenate([volume.array for volume in volumes])
     if not np.isfinite(array).all():
-        count = int(array.size - np.isfinite(array).sum())
-        raise RequestError(
-            f"{paths[0]}: found {count} voxel(s) that are NaN or infinite, expected finite"
-            " intensities; replace them (for example by 0) and try again"
-        )
+        integrity.refuse_values(paths[0], int(array.size - np.isfinite(array).sum()))
     for index, channel in enumerate(array):
         if channel.min() == channel.max():
             raise RequestError(
@@ -74,23 +73,28 @@ def read_labels(path: Path) -> Volume:
 
 
 def _read_one(path: Path) -> Volume:
-    if not path.exists():
-        raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
     try:
+        if not path.exists():
+            raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise PermissionError  # ITK calls such a file unknown
         image = _read_dicom(path) if path.is_dir() else _read_file(path)
     except PermissionError as error:
         raise RequestError(f"{path}: no permission to read it; ask its owner") from error
     except RuntimeError as error:
         raise RequestError(
-            f"{path}: found a file that cannot be read ({_last_line(error)}), expected {FORMATS};"
+            f"{path}: found a file that cannot be read ({_reason(error)}), expected {FORMATS};"
             " it may be damaged or not what its name says: export it again"
         ) from error
     return _from_sitk(image, path)
 
 
-def _last_line(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else "unknown reason"
+def _reason(error: RuntimeError) -> str:
+    """ITK's own words: the line that says most, without classes and addresses."""
+    lines = [line.strip() for line in str(error).split("ERROR:", 1)[-1].splitlines()]
+    lines = [line for line in lines if line] or ["unknown reason"]
+    line = lines[-1] if lines[-1].startswith("[nrrd]") else lines[0]
+    return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", line)[:160]
 
 
 def _read_dicom(folder: Path) -> sitk.Image:
@@ -99,13 +103,28 @@ def _read_dicom(folder: Path) -> sitk.Image:
     reader = sitk.ImageSeriesReader()
     series = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
-        found = f"{len(series)} DICOM series" + (f" ({', '.join(series)})" if series else "")
+        found = f"{len(series)} DICOM series ({', '.join(series)})" if series else "no DICOM series"
         raise RequestError(
             f"{folder}: found {found}, expected exactly one in the folder; move each series into a"
             " folder of its own"
         )
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    return reader.Execute()
+    reader.MetaDataDictionaryArrayUpdateOn()
+    image = reader.Execute()
+    if image.HasMetaDataKey(UNEVEN):
+        _check_gaps(reader, len(reader.GetFileNames()), folder)
+    return image
+
+
+def _check_gaps(reader: sitk.ImageSeriesReader, count: int, folder: Path) -> None:
+    """Refuse a series with slices missing: ITK spreads the others evenly over the gap."""
+    positions = [reader.GetMetaData(k, IMAGE_POSITION).split("\\") for k in range(count)]
+    gaps = np.linalg.norm(np.diff(np.array(positions, float), axis=0), axis=1)
+    if gaps.max() > 1.1 * gaps.min():  # scanners round by less
+        raise RequestError(
+            f"{folder}: found slices {gaps.min():.3g} to {gaps.max():.3g} mm apart, expected an"
+            " even spacing; some are missing or belong to another scan: export the whole series"
+        )
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -115,60 +134,18 @@ def _read_file(path: Path) -> sitk.Image:
         raise RequestError(
             f'{path}: found the ending "{path.suffix}", expected {FORMATS}; convert the image'
         )
-    if path.name.lower().endswith(".gz"):
-        _check_gzip(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_nifti_spacing(path)
+    integrity.check(path)
     return sitk.ReadImage(str(path))
-
-
-def _check_gzip(path: Path) -> None:
-    """Read the stream to its end: ITK fills what a truncated one lacks without a word."""
-    try:
-        with gzip.open(path) as stream:
-            while stream.read(1 << 22):
-                pass
-    except (OSError, EOFError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise RequestError(
-            f"{path}: found a damaged or truncated gzip stream ({error}), expected a whole file;"
-            " copy or export it again"
-        ) from error
-
-
-def _check_nifti_spacing(path: Path) -> None:
-    """Refuse zero spacing in the header itself: ITK replaces it by 1 mm without a word."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as stream:
-        header = stream.read(348)
-    if len(header) < 348:
-        raise RequestError(
-            f"{path}: found {len(header)} bytes, expected a NIfTI header of 348; it is no NIfTI"
-            " file or is damaged: export it again"
-        )
-    order = "<" if struct.unpack("<i", header[:4])[0] == 348 else ">"
-    if struct.unpack(order + "i", header[:4])[0] != 348:
-        return  # NIfTI-2 or not NIfTI at all: SimpleITK decides
-    dimensions = struct.unpack(order + "8h", header[40:56])
-    pixdim = struct.unpack(order + "8f", header[76:108])
-    spacing = pixdim[1 : 1 + min(3, max(dimensions[0], 0))]
-    if not all(np.isfinite(mm) and mm > 0 for mm in spacing):
-        _refuse_spacing(path, spacing)
-
-
-def _refuse_spacing(path: Path, spacing: Sequence[float]) -> None:
-    found = " x ".join(f"{mm:g}" for mm in spacing)
-    raise RequestError(
-        f"{path}: found a voxel spacing of {found} mm, expected positive numbers; correct the"
-        " image's header"
-    )
 
 
 def _from_sitk(image: sitk.Image, path: Path) -> Volume:
     import SimpleITK as sitk
 
     array = sitk.GetArrayFromImage(image)
+    if np.iscomplexobj(array):
+        raise RequestError(
+            f"{path}: found complex numbers, expected intensities; export the magnitude"
+        )
     if image.GetNumberOfComponentsPerPixel() > 1:
         array = np.moveaxis(array, -1, 0)
         if array.shape[0] == 4 and path.name.lower().endswith(PICTURES):
@@ -185,7 +162,7 @@ def _from_sitk(image: sitk.Image, path: Path) -> Volume:
         )
     spacing = (*image.GetSpacing(), 1.0)[:3]
     if not all(np.isfinite(mm) and mm > 0 for mm in spacing):
-        _refuse_spacing(path, spacing)
+        integrity.refuse_spacing(path, spacing)
     origin = (*image.GetOrigin(), 0.0)[:3]
     dimension = image.GetDimension()
     direction = np.eye(3)

@@ -7,6 +7,7 @@ divided by a whole number of voxels (as in nnU-Net), and the way back is the exa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from SFDALib.volume.specification import Grid, Normalisation
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+VOXEL_LIMIT = 1 << 31  # beyond any scanner; a spacing in the wrong unit asks for more
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,17 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     wanted = tuple(new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True))
     extent = [n * mm for n, mm in zip(array.shape[1:], spacing, strict=True)]
     shape = tuple(max(1, round(mm / new)) for mm, new in zip(extent, wanted, strict=True))
-    if not grid.slices and min(shape) < 2:
+    if not grid.slices and min(*shape, *array.shape[1:]) < 2:
         raise RequestError(
-            f"input: found a volume one voxel thick ({_times(shape[::-1])} on the model's grid),"
-            " expected a 3D volume for this 3D model; choose the whole series or a 2D model"
+            f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels,"
+            f" {_times(shape[::-1])} on the model's grid), expected a 3D volume for this 3D model;"
+            " choose the whole series or a 2D model"
+        )
+    if math.prod(shape) > VOXEL_LIMIT:
+        raise RequestError(
+            f"input: found an image of {_times(volume.geometry.size)} voxels that grows to"
+            f" {_times(shape[::-1])} on the model's grid, expected one of a scanner's size; check"
+            " the image's spacing and the bundle's"
         )
     spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
     geometry = _geometry(volume.geometry, order, flips, direction, shape, spacing)
@@ -175,6 +185,13 @@ def _resample(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 def normalise(array: np.ndarray, normalisation: Normalisation) -> np.ndarray:
     """Scale the intensities of ``(C, k, j, i)`` channel by channel; float32."""
     return np.stack([_normalise_channel(channel, normalisation) for channel in array])
+
+
+def normalise_unit(array: np.ndarray, normalisation: Normalisation) -> np.ndarray:
+    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``Normalisation.unit`` for the model."""
+    if normalisation.kind == "fixed":
+        array = array * (normalisation.upper - normalisation.lower) + normalisation.lower
+    return normalise(array, normalisation)
 
 
 def _normalise_channel(channel: np.ndarray, how: Normalisation) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from SFDALib.errors import RequestError
@@ -36,20 +35,36 @@ class Normalisation:
             RequestError: unknown kind or field, or constants out of range.
         """
         unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown or values.get("kind") not in KINDS:
+        if unknown or values.get("kind") not in list(KINDS):
             raise RequestError(
                 f"{where}: found {dict(values)!r:.120}, expected one of the kinds"
                 f" {', '.join(KINDS)} with lower, upper, mean, std; correct the bundle's metadata"
             )
         numbers = {key: value for key, value in values.items() if key != "kind"}
         if not all(
-            isinstance(number, int | float) and math.isfinite(number) for number in numbers.values()
+            type(number) in (int, float) and abs(number) < 1e9 for number in numbers.values()
         ):
-            raise RequestError(f"{where}: found {numbers!r:.120}, expected finite numbers")
+            raise RequestError(
+                f"{where}: found {numbers!r:.120}, expected finite numbers; correct it"
+            )
         normalisation = cls(**values)
         if normalisation.std <= 0 or normalisation.lower >= normalisation.upper:
-            raise RequestError(f"{where}: found {numbers!r:.120}, expected lower < upper, std > 0")
+            raise RequestError(
+                f"{where}: found {numbers!r:.120}, expected lower < upper, std > 0; correct it"
+            )
+        if normalisation.kind == "percentile" and not (
+            normalisation.lower >= 0 and normalisation.upper <= 100
+        ):
+            raise RequestError(
+                f"{where}: found {numbers!r:.120}, expected percentiles from 0 to 100; correct it"
+            )
         return normalisation
+
+    def unit(self) -> Normalisation:
+        """The normalisation to 0..1 of images for a diffusion model beside this one."""
+        if self.kind == "fixed":
+            return replace(self, mean=self.lower, std=self.upper - self.lower)
+        return Normalisation() if self.kind == "zscore" else self
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

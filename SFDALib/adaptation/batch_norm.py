@@ -1,0 +1,13 @@
+"""Batch statistics of the target instead of the source's."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from SFDALib.adaptation.patches import TargetPatches
+
+
+def settle(network: nn.Module, patches: TargetPatches, batch: int) -> None:
+    """Replace every running mean and variance by the average over the patches, in one pass."""
+    update_bn((patches.batch(indices) for indices in patches.ordered(batch)), network)

@@ -1,0 +1,25 @@
+"""Running out of memory: recognised, and told with what lowers the need."""
+
+from __future__ import annotations
+
+from SFDALib.errors import OutOfMemoryError
+
+# torch has an exception of its own for GPUs alone; on a CPU its allocator raises a RuntimeError.
+SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def as_out_of_memory(error: BaseException, remedy: str = "") -> OutOfMemoryError | None:
+    """The failure to tell if ``error`` means that memory ran out, else None.
+
+    Args:
+        remedy: what lowers the need, such as "lower --option batch, now 24".
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not (
+        isinstance(error, RuntimeError) and any(sign in text for sign in SIGNS)
+    ):
+        return None
+    need = next((line.strip()[:200] for line in text.splitlines() if line.strip()), "no figure")
+    advice = "close other programs that use the device, or choose another --device"
+    parts = ("out of memory", need, remedy, advice)
+    return OutOfMemoryError("; ".join(part for part in parts if part))
