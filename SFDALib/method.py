@@ -188,8 +188,9 @@ INFERENCE_OPTIONS = (
 
 SETTLE_BN = Option(
     "settle_bn",
-    False,
+    True,
     "Before the first step, replace the statistics of batch normalisation by those of the target"
-    " images (Schneider et al., NeurIPS 2020), so that no step sees a mixture of both.",
+    " images (Schneider et al., NeurIPS 2020), so that no step sees a mixture of both; the original"
+    " does not.",
     kind="bool",
 )

@@ -17,6 +17,7 @@ from SFDALib.heal.selection import (
     edge_agreement,
     label_edges,
     select_sample,
+    widened,
 )
 
 EGS = json.loads((Path(__file__).parent / "parity" / "heal_egs.json").read_text())
@@ -296,9 +297,9 @@ def test_the_tolerance_bridges_pixels_within_a_slice_only(tolerance, expected):
     condition[0, 4] = True
     image = np.zeros_like(condition)
     image[0, 6] = True
-    assert edge_agreement(image, condition, tolerance) == (expected * 9, expected)
+    assert edge_agreement(widened(image, tolerance), condition) == (expected * 9, expected)
     other_slice = np.roll(image, 1, axis=0)
-    assert edge_agreement(other_slice, condition, tolerance) == (0, 0.0)
+    assert edge_agreement(widened(other_slice, tolerance), condition) == (0, 0.0)
 
 
 def test_the_tolerance_is_read_from_the_options():
@@ -375,16 +376,6 @@ def test_a_class_absent_from_the_denoised_label_has_no_weight(mode):
     assert sum(fused.lambdas) == pytest.approx(1)
 
 
-def test_nested_regions_make_the_innermost_class_the_smallest():
-    # Class sizes 2, 1, 3: the smallest class is 2. Regions WT 6, TC 4, ET 3: it is 3.
-    denoised = torch.tensor([1, 1, 2, 3, 3, 3]).view(1, 1, 6)
-    generated = torch.full((4, 1, 1, 6), 0.25)
-    assert size_aware_fusion(generated, denoised).smallest_class == 2
-    fused = size_aware_fusion(generated, denoised, regions=((1, 2, 3), (2, 3), (3,)))
-    assert fused.smallest_class == 3
-    assert fused.lambdas == pytest.approx((2 / 9, 3 / 9, 4 / 9))
-
-
 @pytest.mark.parametrize(
     ("generated", "denoised", "reason"),
     [
@@ -409,3 +400,21 @@ def test_fusion_leaves_its_inputs_as_they_were():
     assert torch.equal(generated, GENERATED)
     assert torch.equal(denoised, DENOISED)
     assert torch.equal(source, source_with(0.6))
+
+
+def test_a_noisy_sample_does_not_win_by_having_edges_everywhere():
+    square = np.zeros((1, 40, 40), np.uint8)
+    square[:, 10:30, 10:30] = 1
+    faithful = square * 0.8
+    faithful[:, 10:30, 10:14] = 0  # one side of four lies elsewhere
+    noise = np.random.default_rng(0).random((1, 40, 40)) * 2
+    options = {"canny_sigma": 1.0, "edge_tolerance": 1}
+
+    by_recall = select_sample(
+        [noise, faithful], square, SelectionOptions(edge_score="recall", **options)
+    )
+    corrected = select_sample([noise, faithful], square, SelectionOptions(**options))
+
+    assert by_recall.scores == corrected.scores
+    assert by_recall.chosen == 0
+    assert corrected.chosen == 1

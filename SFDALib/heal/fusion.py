@@ -37,7 +37,6 @@ def size_aware_fusion(
     denoised_labels: torch.Tensor,
     source_probabilities: torch.Tensor | None = None,
     mode: Literal["hard", "prob_lambda"] = "hard",
-    regions: tuple[tuple[int, ...], ...] | None = None,
 ) -> Fused:
     """Fuse the segmentation of the generated image with the denoised pseudo-label (eq. 8).
 
@@ -55,8 +54,6 @@ def size_aware_fusion(
         denoised_labels: (k, j, i) integers, Y*.
         source_probabilities: (K, k, j, i), M_S(X_T); without them P_k* is 1 where Y* == k*.
             Only "prob_lambda" reads them.
-        regions: labels of nested regions, such as ((1, 2, 3), (2, 3), (3,)): v_k is then the
-            size of the smallest region that holds class k. None: of the class itself.
     """
     generated = generated_probabilities.argmax(dim=0)
     num_classes = len(generated_probabilities)
@@ -65,7 +62,7 @@ def size_aware_fusion(
     if len(present) < 2:
         return Fused(generated, None, (), True, (_why_skipped(num_classes, present),))
 
-    sizes = {k: _size(k, counts, regions) for k in present}
+    sizes = {k: counts[k] for k in present}
     smallest = min(present, key=lambda k: (sizes[k], -k))
     total = sum(1 / size for size in sizes.values())
     lambdas = tuple(1 / sizes[k] / total if k in sizes else 0.0 for k in range(1, num_classes))
@@ -90,12 +87,6 @@ def size_aware_fusion(
         case _:
             assert_never(mode)
     return Fused(labels, smallest, lambdas, False, ())
-
-
-def _size(label: int, counts: list[int], regions: tuple[tuple[int, ...], ...] | None) -> int:
-    if regions is None:
-        return counts[label]
-    return min(sum(counts[k] for k in region) for region in regions if label in region)
 
 
 def _why_skipped(num_classes: int, present: list[int]) -> str:

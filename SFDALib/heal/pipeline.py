@@ -81,6 +81,12 @@ METHOD = Method(
         Option(
             "edge_tolerance", 0, "Voxels by which edges may miss each other.", 0, 20, kind="int"
         ),
+        choice(
+            "edge_score",
+            ("corrected", "recall"),
+            "What the sample is chosen by: the paper's S_i (recall), which favours noisy samples,"
+            " or S_i less what the sample's edge density meets by chance.",
+        ),
         choice("fusion", ("hard", "prob_lambda"), "Size-aware fusion (models of several classes)."),
         *INFERENCE_OPTIONS,
     ),
@@ -150,9 +156,13 @@ def segment(
     )
     notes.extend(selection.notes)
     report["samples"] = [
-        {"seed": sample_seed, "score": score, "edge_voxels_met": met}
-        for sample_seed, score, met in zip(
-            _seeds(seed, len(drawn)), selection.scores, selection.intersections, strict=True
+        {"seed": own, "score": score, "edge_density": density, "edge_voxels_met": met}
+        for own, score, density, met in zip(
+            _seeds(seed, len(drawn)),
+            selection.scores,
+            selection.densities,
+            selection.intersections,
+            strict=True,
         )
     ]
     report["chosen_sample"] = selection.chosen

@@ -16,6 +16,7 @@ from skimage.morphology import dilation, disk
 from skimage.segmentation import find_boundaries
 
 LabelEdges = Literal["canny", "boundary"]
+EdgeScore = Literal["corrected", "recall"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class SelectionOptions:
         label_edges: edges of the condition: the same Canny on the label values ("canny", as
             released) or the pixels of a label that touch another one ("boundary").
         edge_tolerance: in-plane distance in pixels within which an edge counts as met.
+        edge_score: what the choice goes by. "recall" is the paper's S_i, which a noisy sample
+            raises by having edges everywhere; "corrected" takes off what its edge density d meets
+            by chance, (S_i - d) / (1 - d).
     """
 
     canny_sigma: float | None = None
@@ -37,6 +41,7 @@ class SelectionOptions:
     canny_high: float = 0.2
     label_edges: LabelEdges = "canny"
     edge_tolerance: int = 0
+    edge_score: EdgeScore = "corrected"
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,16 @@ class Selection:
 
     Attributes:
         scores: S_i of each sample, in [0, 1].
+        densities: share of each sample's voxels that are edges (widened by the tolerance).
         intersections: |E_Ii and E_Y*| of each sample, in voxels.
         condition_edge_count: |E_Y*|, in voxels.
-        chosen: index of the largest score, the first on ties; None if the condition has no
-            edges, for then nothing tells the samples apart.
+        chosen: index of the best sample by `edge_score`, the first on ties; None if the condition
+            has no edges, for then nothing tells the samples apart.
         notes: degenerate outcomes, in plain words.
     """
 
     scores: tuple[float, ...]
+    densities: tuple[float, ...]
     intersections: tuple[int, ...]
     condition_edge_count: int
     chosen: int | None
@@ -111,9 +118,12 @@ def label_edges(
             assert_never(method)
 
 
-def edge_agreement(
-    image_edges: np.ndarray, condition_edges: np.ndarray, tolerance: int = 0, axis: int = 0
-) -> tuple[int, float]:
+def widened(edges: np.ndarray, tolerance: int, axis: int = 0) -> np.ndarray:
+    """Edges (k, j, i) widened within each slice by a disk of radius ``tolerance`` pixels."""
+    return dilation(edges, np.expand_dims(disk(tolerance), axis)) if tolerance else edges
+
+
+def edge_agreement(image_edges: np.ndarray, condition_edges: np.ndarray) -> tuple[int, float]:
     """Share of the condition's edges that the image has too, S = |E_I and E_Y| / |E_Y|.
 
     Counted over the whole volume, not averaged over slices.
@@ -121,14 +131,10 @@ def edge_agreement(
     Args:
         image_edges: (k, j, i) bool.
         condition_edges: (k, j, i) bool.
-        tolerance: radius in pixels of the disk that widens the image's edges within a slice.
-        axis: the axis along which the slices lie.
 
     Returns:
         Voxels in the intersection, and S in [0, 1]; (0, 0.0) if the condition has no edges.
     """
-    if tolerance:
-        image_edges = dilation(image_edges, np.expand_dims(disk(tolerance), axis))
     intersection = int(np.count_nonzero(image_edges & condition_edges))
     total = int(np.count_nonzero(condition_edges))
     return intersection, intersection / total if total else 0.0
@@ -156,14 +162,18 @@ def select_sample(
     detector = {"sigma": sigma, "low": options.canny_low, "high": options.canny_high, "axis": axis}
 
     condition = label_edges(condition_labels, options.label_edges, **detector)
-    agreements = []
+    agreements, densities = [], []
     for sample in samples:
         image = sample.mean(axis=0) if sample.ndim == 4 else sample
-        edges = canny_edges(image, **detector)
-        agreements.append(edge_agreement(edges, condition, options.edge_tolerance, axis))
+        edges = widened(canny_edges(image, **detector), options.edge_tolerance, axis)
+        agreements.append(edge_agreement(edges, condition))
+        densities.append(float(edges.mean()))
     scores = tuple(score for _, score in agreements)
+    merits = scores
+    if options.edge_score == "corrected":
+        merits = tuple((s - d) / max(1 - d, 1e-9) for s, d in zip(scores, densities, strict=True))
 
-    chosen: int | None = scores.index(max(scores))
+    chosen: int | None = merits.index(max(merits))
     notes: tuple[str, ...] = ()
     if not condition.any():
         chosen = None
@@ -172,6 +182,7 @@ def select_sample(
         notes = ("No sample shares an edge with the condition: the first is chosen unproven.",)
     return Selection(
         scores=scores,
+        densities=tuple(densities),
         intersections=tuple(count for count, _ in agreements),
         condition_edge_count=int(np.count_nonzero(condition)),
         chosen=chosen,

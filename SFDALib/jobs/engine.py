@@ -199,5 +199,5 @@ def open_engine(
             f"{bundle}: method {method} {lack}; with this bundle you can use {', '.join(usable)}"
         )
     torch.manual_seed(seed)
-    model = source.load(bundle, device)
+    model = source.load(bundle, device, diffusion=chosen.adapts or "diffusion" in chosen.needs)
     return Engine(files, model, chosen, options, seed)

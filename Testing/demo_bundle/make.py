@@ -24,7 +24,6 @@ ROOT = HERE.parent.parent
 SAMPLES = ROOT / "SFDASegmenter" / "Resources" / "Samples"
 BUNDLE = "brain-t1w"
 TRAIN, CALIBRATE, TARGET = ("patient01", "patient20"), "patient12_study1_t1w", "patient04_study1"
-COMMON = ("--half", "--progress", "auto")
 SEGMENTATION = (
     *("--config", HERE / "segmentation.json", "--steps", 800, "--batch", 16),
     *("--learning-rate", 1e-3, "--augment", "intensity"),
@@ -33,7 +32,7 @@ EARLY_HEAD = ("--steps", 200, "--batch", 16, "--learning-rate", 1e-3, "--augment
 DIFFUSION = (
     *("--config", HERE / "diffusion.json", "--patch-size", "112,88", "--corruption", 0.7),
     *("--steps", 1800, "--batch", 8, "--learning-rate", 3e-4, "--ema", 0.995),
-    *("--augment", "geometric"),
+    *("--augment", "geometric", "--half"),
 )
 ATTRIBUTION = (
     "Trained on, and samples from, the open MS data of the Laboratory of Imaging Technologies,"
@@ -56,7 +55,7 @@ def main() -> int:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     manifest = write_manifest(work / "manifest.csv", chosen.data.resolve(), rows)
     source, headed, whole = (work / name for name in ("segmentation", "early-head", "diffusion"))
-    common = ("--manifest", manifest, "--device", chosen.device, *COMMON)
+    common = ("--manifest", manifest, "--device", chosen.device, "--progress", "auto")
     train("segmentation", source, *common, *SEGMENTATION)
     train("early-head", headed, "--bundle", source, *common, *EARLY_HEAD)
     train("diffusion", whole, "--bundle", headed, *common, *DIFFUSION)
