@@ -39,7 +39,8 @@ class Adapted:
 
     Args:
         weights: the network's state dict; the source's own is untouched.
-        curves: named series, one value an epoch, epoch 0 being the source model.
+        curves: named series, one value an epoch, epoch 0 being the source model and, with the
+            option ``settle_bn``, epoch 1 the settled one.
         best_epoch: the epoch whose weights these are; 0 is the source's.
         stopped: why it ended, in plain words.
         notes: what else a reader of the report should know.

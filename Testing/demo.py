@@ -71,6 +71,7 @@ def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
     """Run a method on a volume, with the options that samples.json gives for the demo."""
     console.rule(f"{escape(case['name'])}: {method}", align="left", style="dim")
     output = case_folder(case) / method
+    output.parent.mkdir(exist_ok=True)
     options = samples.get("demo_options", {}).get(method, {})
     started = time.monotonic()
     error = sfdalib(

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from SFDALib import registry
-from SFDALib.adaptation import early_features, losses, prior, prior_entropy
+from SFDALib.adaptation import batch_norm, early_features, losses, prior, prior_entropy
+from SFDALib.adaptation.batch_norm import settle
 from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.watch import expected_shares, measure
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
@@ -237,6 +239,20 @@ def test_for_a_whole_volume_the_bundles_prior_is_its_mean_volume_in_2d_too() -> 
     assert ratios.tolist() == pytest.approx([1 - 3 / 36.864, 3 / 36.864])
 
 
+@pytest.mark.parametrize("method", ["adami", "adaent"])
+def test_a_single_slice_is_given_the_area_of_a_slice_and_expects_no_volume(method: str) -> None:
+    """1200 mm2 of a slice of 96 x 96 mm are 13 %; 60 ml in the same slice of 9 mm would be 72 %."""
+    image = targets(2, 2, 1)[0]
+    slice_ = replace(image, array=image.array[:, 4:5])
+    patches = TargetPatches(source(), [slice_.array])
+    assert expected_shares(source().description, patches, [slice_]) == (None,)
+    assert expected_shares(source().description, patches, [image]) != (None,)
+    described = registry.find(method)
+    values = described.values({"epochs": 1})
+    outcome = registry.entry(described)(source(), [slice_], values, 0, silent)
+    assert "Brain 13.0 %" in outcome.notes[0]
+
+
 def test_a_bundle_without_sizes_asks_for_the_prior() -> None:
     label = replace(TWO.labels[0], mean_ml=None, slice_area_mm2=None)
     with pytest.raises(RequestError, match=r"no size of Brain.*prior="):
@@ -399,6 +415,7 @@ def test_adaptation_leaves_the_source_alone_and_keeps_its_curves(
     assert not model.network.training
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
     assert outcome.stopped
+    assert len({len(values) for values in outcome.curves.values()}) == 1
     assert all(np.isfinite(values).all() for values in outcome.curves.values())
     assert {f"share_{k}" for k in range(1, classes)} <= set(outcome.curves)
     assert 0 <= outcome.best_epoch < len(outcome.curves["share_1"])
@@ -409,7 +426,9 @@ def test_adaptation_leaves_the_source_alone_and_keeps_its_curves(
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_early_features_change_the_first_layers_alone(dims: int) -> None:
-    outcome = best_that_moves("early-features", dims=dims, epochs=4, bn="train_updated")
+    outcome = best_that_moves(
+        "early-features", dims=dims, epochs=4, bn="train_updated", settle_bn=False
+    )
     names = changed(outcome, source(dims))
     assert names
     assert all(name.startswith("init_path.") for name in names)
@@ -419,7 +438,7 @@ def test_early_features_change_the_first_layers_alone(dims: int) -> None:
 
 @pytest.mark.parametrize("bn", ["train_all", "train_updated", "eval"])
 def test_early_features_let_the_named_batch_norms_learn_and_no_others(bn: str) -> None:
-    outcome = best_that_moves("early-features", epochs=4, bn=bn)
+    outcome = best_that_moves("early-features", epochs=4, bn=bn, settle_bn=False)
     names = changed(outcome, source())
     every = statistics(outcome.weights)
     expected = {
@@ -434,12 +453,108 @@ def test_early_features_let_the_named_batch_norms_learn_and_no_others(bn: str) -
 @pytest.mark.parametrize("method", ["adami", "adaent"])
 @pytest.mark.parametrize("bn", ["train", "eval"])
 def test_prior_methods_train_all_weights_and_statistics_if_asked(method: str, bn: str) -> None:
-    outcome = best_that_moves(method, epochs=3, bn=bn)
+    outcome = best_that_moves(method, epochs=3, bn=bn, settle_bn=False)
     names, every = changed(outcome, source()), statistics(outcome.weights)
     assert statistics(names) == (every if bn == "train" else set())
     # A shift of the logits before a BN that uses the batch's statistics has no effect at all.
     untrained = {"out_path.1.convolution.bias"} if bn == "train" else set()
     assert set(outcome.weights) - every - names <= untrained
+
+
+@pytest.mark.parametrize(("dims", "batch"), [(2, 4), (3, 2)])
+def test_settled_statistics_are_the_average_over_the_target_in_one_pass(
+    dims: int, batch: int
+) -> None:
+    """By hand: each layer's mean and unbiased variance of every batch, averaged. 9 slices make
+    batches of 4, 4 and 1: each batch counts once.
+    """
+    network = copy.deepcopy(source(dims).network)
+    patches = TargetPatches(source(dims), [image.array for image in targets(dims, 2, 2)])
+    norms = {name: part for name, part in network.named_modules() if hasattr(part, "running_var")}
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in norms}
+
+    def note(name: str, x: Tensor) -> None:
+        channels = x.transpose(0, 1).flatten(1)
+        seen[name].append((channels.mean(1), channels.var(1)))
+
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, args, name=name: note(name, args[0]))
+        for name, norm in norms.items()
+    ]
+    with torch.no_grad():
+        for indices in patches.ordered(batch):
+            copy.deepcopy(network).train()(patches.batch(indices))
+    for hook in hooks:
+        hook.remove()
+    before = copy.deepcopy(network.state_dict())
+    assert seen and all(len(batches) == -(-len(patches) // batch) for batches in seen.values())
+
+    settle(network, patches, batch)
+
+    for name, norm in norms.items():
+        means, variances = (torch.stack(values) for values in zip(*seen[name], strict=True))
+        torch.testing.assert_close(norm.running_mean, means.mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, variances.mean(0), rtol=1e-4, atol=1e-5)
+        assert int(norm.num_batches_tracked) == len(means)
+        assert norm.momentum == 0.1, "later steps average as before"
+    assert not network.training
+    after = network.state_dict()
+    assert {n for n in before if not torch.equal(before[n], after[n])} <= statistics(before)
+    means_moved = (n for n in before if n.endswith("running_mean"))
+    assert all(not torch.equal(before[n], after[n]) for n in means_moved)
+
+
+@pytest.mark.parametrize("method", RATES)
+def test_settling_comes_before_the_first_step_and_only_if_asked(method: str) -> None:
+    """Nothing is learnt at a rate of 0 with the statistics frozen: what moves was settled."""
+    still = {"epochs": 1, "learning_rate": 0, "bn": "eval"}
+    network = copy.deepcopy(source().network)
+    patches = TargetPatches(source(), [image.array for image in targets(2, 2, 1)])
+    temperature = source().description.temperature
+    untouched = measure(network, patches, temperature).entropy
+    settle(network, patches, 4)
+    settled = measure(network, patches, temperature).entropy
+    assert settled != untouched
+
+    curves = adapt(method, settle_bn=False, **still).curves
+    assert curves["entropy_bits"] == [untouched, untouched]
+    assert adapt(method, **still).curves["entropy_bits"] == [untouched, settled, settled]
+
+
+@pytest.mark.parametrize("method", RATES)
+def test_a_collapse_by_settling_ends_the_adaptation_with_the_source(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(network: torch.nn.Module, *_: Any) -> None:
+        for part in network.buffers():
+            part.fill_(float("nan") if part.is_floating_point() else 1)
+
+    monkeypatch.setattr(batch_norm, "settle", spoil)
+    outcome = adapt(method, epochs=3)
+    assert outcome.stopped == "collapse after epoch 1: the predictions are no numbers"
+    assert len(outcome.curves["criterion"]) == 2
+    assert outcome.best_epoch == 0
+    assert not changed(outcome, source())
+
+
+@pytest.mark.parametrize(("calibrate", "expected"), [(True, 2.5), (False, 1.0)])
+def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
+    calibrate: bool, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught_with = []
+    loss = early_features.refinement_loss
+
+    def noted(*args: Any) -> Tensor:
+        taught_with.append(args[-1])
+        return loss(*args)
+
+    monkeypatch.setattr(early_features, "refinement_loss", noted)
+    description = source().description.with_changes(temperature=2.5)
+    model = replace(source(), description=description)
+    method = registry.find("early-features")
+    values = method.values({"epochs": 1, "batch": 4, "calibrate_teacher": calibrate})
+    registry.entry(method)(model, targets(2, 2, 1), values, 0, silent)
+    assert set(taught_with) == {expected}
 
 
 @pytest.mark.parametrize(("method", "dims"), [*((name, 2) for name in RATES), ("adami", 3)])
@@ -457,8 +572,8 @@ def test_another_seed_sees_the_slices_in_another_order(method: str) -> None:
     one, two = (
         adapt(method, epochs=1, learning_rate=RATES[method], seed=seed).curves for seed in (1, 2)
     )
-    assert one["criterion"][0] == two["criterion"][0]
-    assert one["criterion"][1] != two["criterion"][1]
+    assert one["criterion"][:2] == two["criterion"][:2], "the source, and settled"
+    assert one["criterion"][2] != two["criterion"][2]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +607,7 @@ def test_a_collapse_is_noticed_and_a_state_before_it_returned(
 
 
 def test_patience_ends_an_adaptation_that_gains_nothing() -> None:
-    outcome = adapt("adami", epochs=50, learning_rate=0, patience=2, bn="eval")
+    outcome = adapt("adami", epochs=50, learning_rate=0, patience=2, bn="eval", settle_bn=False)
     assert outcome.stopped == "no better state for 2 epochs"
     assert outcome.best_epoch == 0
     assert not changed(outcome, source())
@@ -517,7 +632,7 @@ def test_learning_rates_fall_as_the_originals() -> None:
 
 def test_early_features_stop_when_the_agreement_settles() -> None:
     outcome = adapt("early-features", epochs=50, stop_change=1)
-    assert len(outcome.curves["agreement"]) == 2, "the first epoch's change is below 1"
+    assert len(outcome.curves["agreement"]) == 3, "source, settled; the first change is below 1"
     assert "changed by less than 1" in outcome.stopped
     outcome = adapt("early-features", epochs=3, stop_change=0, learning_rate=1e-4)
     assert outcome.stopped == "all 3 epochs done"
@@ -525,7 +640,7 @@ def test_early_features_stop_when_the_agreement_settles() -> None:
 
 def test_early_features_work_with_fewer_slices_than_a_batch() -> None:
     outcome = adapt("early-features", epochs=1, batch=20, stop_images="batches")
-    assert len(outcome.curves["agreement"]) == 2
+    assert len(outcome.curves["agreement"]) == 3
 
 
 @pytest.mark.parametrize("presence", ["volume", "select", "notag", "all", "tags"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 
 from SFDALib.heal.denoising import DenoisingOptions, hierarchical_denoising
 from SFDALib.heal.fusion import size_aware_fusion
+from SFDALib.heal.pipeline import METHOD
 from SFDALib.heal.selection import (
     SelectionOptions,
     canny_edges,
@@ -410,11 +414,52 @@ def test_a_noisy_sample_does_not_win_by_having_edges_everywhere():
     noise = np.random.default_rng(0).random((1, 40, 40)) * 2
     options = {"canny_sigma": 1.0, "edge_tolerance": 1}
 
-    by_recall = select_sample(
-        [noise, faithful], square, SelectionOptions(edge_score="recall", **options)
+    by_recall = select_sample([noise, faithful], square, SelectionOptions(**options))
+    corrected = select_sample(
+        [noise, faithful], square, SelectionOptions(edge_score="corrected", **options)
     )
-    corrected = select_sample([noise, faithful], square, SelectionOptions(**options))
 
     assert by_recall.scores == corrected.scores
+    assert by_recall.densities == corrected.densities
     assert by_recall.chosen == 0
     assert corrected.chosen == 1
+
+
+def test_the_edge_density_is_the_share_of_the_voxels_that_are_widened_edges():
+    for tolerance in (0, 1):
+        options = SelectionOptions(edge_tolerance=tolerance)
+        selection = select_sample(EGS_IMAGES, EGS_LABELS, options, axis=2)
+        for image, density in zip(EGS_IMAGES, selection.densities, strict=True):
+            edges = widened(canny_edges(image, EGS["sigma"], axis=2), tolerance, axis=2)
+            assert density == edges.sum() / edges.size
+
+
+def test_a_sample_that_is_all_edges_wins_nothing_by_the_corrected_score():
+    """Widened by more than the image is wide, three pixels meet everything: S = d = 1."""
+    square = np.zeros((1, 20, 20), np.uint8)
+    square[:, 6:14, 6:14] = 1
+    options = {"canny_sigma": 1.0, "edge_tolerance": 40}
+    selection = select_sample([square * 0.9], square, SelectionOptions(**options))
+    assert selection.scores == selection.densities == (1.0,)
+    assert selection.chosen == 0
+
+
+# --- the method's options
+
+
+@pytest.mark.parametrize("kind", [DenoisingOptions, SelectionOptions])
+def test_the_options_of_the_method_default_to_those_of_the_steps(kind):
+    typed = {option.name: option for option in METHOD.options}
+    for field in fields(kind):
+        option = typed[field.name]
+        assert option.default == field.default, field.name
+        assert type(option.default) is type(field.default), field.name
+        words = get_args(get_type_hints(kind)[field.name])
+        if option.kind == "text":
+            assert set(option.choices) == set(words), field.name
+
+
+def test_fusion_is_hard_unless_said_otherwise():
+    (option,) = (option for option in METHOD.options if option.name == "fusion")
+    mode = inspect.signature(size_aware_fusion).parameters["mode"]
+    assert option.default == mode.default

@@ -24,6 +24,7 @@ from SFDALib import metrics, registry
 from SFDALib.__main__ import main
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.jobs import cohort
+from SFDALib.jobs.engine import open_engine
 
 Phantoms = Callable[..., Phantom]
 QUICK = {"samples": 2, "steps": 2, "epochs": 2, "batch": 8, "learning_rate": 1e-4}
@@ -176,10 +177,14 @@ def test_heal_reports_every_sample_and_the_chosen_one(results: dict[str, Path]) 
     details = report_of(results["heal"])["details"]
     scores = [sample["score"] for sample in details["samples"]]
     assert len(scores) == QUICK["samples"] and all(0 <= score <= 1 for score in scores)
-    assert scores[details["chosen_sample"]] == max(scores)
+    merits = []
     for sample in details["samples"]:
+        density = sample["edge_density"]
+        assert 0 <= density < 1
+        merits.append((sample["score"] - density) / (1 - density))
         share = sample["edge_voxels_met"] / details["condition_edge_voxels"]
         assert sample["score"] == pytest.approx(share)
+    assert merits[details["chosen_sample"]] == max(merits)
     assert len({sample["seed"] for sample in details["samples"]}) == len(scores)
     assert details["diffusion_trained_on_source_only"] is True
 
@@ -190,7 +195,7 @@ def test_a_method_that_adapts_reports_its_curves_and_why_it_stopped(
 ) -> None:
     adaptation = report_of(results[method])["adaptation"]
     epochs = len(adaptation["curves"]["criterion"])
-    assert 2 <= epochs <= QUICK["epochs"] + 1  # the source's state comes first
+    assert 3 <= epochs <= QUICK["epochs"] + 2  # the source's and the settled state come first
     assert {len(curve) for curve in adaptation["curves"].values()} == {epochs}
     assert 0 <= adaptation["best_epoch"] < epochs
     assert adaptation["stopped"]
@@ -305,6 +310,15 @@ def test_an_adapted_bundle_gives_the_same_result_without_adapting_again(
         before = torch.load(phantom().bundle / "models/model.pt", weights_only=True)
         after = torch.load(adapted / "models/model.pt", weights_only=True)
         assert any((before[key] != after[key]).any() for key in before)
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_the_diffusion_network_is_loaded_where_it_is_needed_or_carried_on(
+    tiny_bundle: Path, method: str
+) -> None:
+    values = registry.find(method).values({})
+    engine = open_engine(tiny_bundle, method, values, torch.device("cpu"), 0)
+    assert (engine.model.diffusion is not None) == (method == "heal" or method in ADAPTING)
 
 
 def test_an_adaptation_leaves_the_source_bundle_as_it_was(

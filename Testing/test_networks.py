@@ -164,6 +164,17 @@ def test_one_refinement_step_is_the_originals(detached: bool, bn: str) -> None:
     assert after.item() == pytest.approx(expected["loss_after_eval"], rel=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_the_temperature_divides_the_teachers_logits_alone(temperature: float) -> None:
+    network, head = filled()
+    early = early_logits((network.init_path,), head, IMAGES)
+    teacher = torch.sigmoid(network(IMAGES) / temperature)
+    p = torch.sigmoid(early)
+    expected = -(teacher * torch.log(p) + (1 - teacher) * torch.log(1 - p)).mean()
+    loss = refinement_loss(network, (network.init_path,), head, IMAGES, True, temperature)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("detached", [True, False])
 def test_refinement_gives_the_frozen_deep_part_and_head_no_gradient(detached: bool) -> None:
     network, head = filled()

@@ -100,9 +100,7 @@ def adapt(
     )
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    expected = expected_shares(
-        model.description, patches, images[0].geometry.spacing_kji, len(images)
-    )
+    expected = expected_shares(model.description, patches, images)
     watch = Watch(expected)
     temperature = model.description.temperature
 
@@ -115,7 +113,7 @@ def adapt(
     if options["settle_bn"]:
         settle(network, patches, options["batch"])
         go_on = look()
-    for epoch in range(options["epochs"]):
+    for epoch in range(options["epochs"] if go_on else 0):
         set_mode(network, stages, options["bn"])
         for indices in patches.shuffled(options["batch"], rng, drop_last=True):
             value = refinement_loss(

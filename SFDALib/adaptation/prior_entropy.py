@@ -48,8 +48,9 @@ OPTIONS = (
         "presence",
         ("volume", "select", "notag", "tags", "all"),
         "How it is known which slices show a class. volume: it need not be, as the ratio is that of"
-        " the whole volume; select trusts the source model's clear cases; notag drops classes that"
-        " are hardly predicted; tags are typed; all assumes every class everywhere.",
+        " the whole volume (a single slice is taken to show every class); select trusts the source"
+        " model's clear cases; notag drops classes that are hardly predicted; tags are typed; all"
+        " assumes every class everywhere.",
     ),
     Option(
         "presence_threshold",
@@ -135,19 +136,25 @@ def minimise(
     )
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    expected = expected_shares(
-        model.description, patches, images[0].geometry.spacing_kji, len(images)
-    )
+    expected = expected_shares(model.description, patches, images)
     watch = Watch(expected, options["patience"])
 
-    def look(**more: float) -> bool:
-        return watch.look(network, measure(network, patches, model.description.temperature), **more)
+    def look(training_loss: float) -> bool:
+        state = measure(network, patches, model.description.temperature)
+        return watch.look(network, state, training_loss=training_loss)
 
-    go_on = look()
+    @torch.no_grad()
+    def untrained_loss() -> float:
+        total = 0.0
+        for indices in patches.ordered(options["batch"]):
+            total += loss(network(patches.batch(indices)), indices).item() * len(indices)
+        return total / len(patches)
+
+    go_on = look(untrained_loss())
     if options["settle_bn"]:
         settle(network, patches, options["batch"])
-        go_on = look()
-    for epoch in range(options["epochs"]):
+        go_on = look(untrained_loss())
+    for epoch in range(options["epochs"] if go_on else 0):
         network.train(options["bn"] == "train")
         total = 0.0
         for indices in patches.shuffled(options["batch"], rng, drop_last=False):
@@ -157,7 +164,7 @@ def minimise(
             optimiser.step()
             total += value.item() * len(indices) / len(patches)
         schedule.step()
-        go_on = look(training_loss=total)
+        go_on = look(total)
         progress("adapting", epoch + 1, options["epochs"], loss=total)
         if not go_on:
             break
@@ -197,7 +204,8 @@ def _priors(
     spacing = images[0].geometry.spacing_kji
     window = patches.size if len(patches.size) == 3 else (1, *patches.size)
     patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
-    whole = options["presence"] == "volume"
+    volumes = any(image.array.shape[1] > 1 for image in images)
+    whole = options["presence"] == "volume" and volumes
     full = prior.class_ratios(options["prior"], description, patch_mm, shown, whole)
     priors = prior.image_priors(full, present)
     if options["prior_renorm"]:

@@ -19,6 +19,7 @@ from SFDALib.adaptation.patches import TargetPatches
 from SFDALib.bundle.description import Description
 from SFDALib.memory import batch_that_fits
 from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.volume.grid import Conformed
 
 # Chosen on the development volumes of the demo's data (patient 12), judged on others: volumes of
 # healthy organs vary by tens of per cent, so that within the range they weigh less than entropy.
@@ -49,14 +50,16 @@ class Expected:
 def expected_shares(
     description: Description,
     patches: TargetPatches,
-    spacing_kji: tuple[float, float, float],
-    images: int,
+    images: Sequence[Conformed],
 ) -> tuple[Expected | None, ...]:
-    """What the bundle's volumes in ml mean for the patches; None for a class without them."""
-    ml = patches.voxels * math.prod(spacing_kji) / 1000 / images
+    """What the bundle's volumes in ml mean for the patches; None for a class without them, and for
+    single slices, which show no volume.
+    """
+    ml = patches.voxels * math.prod(images[0].geometry.spacing) / 1000 / len(images)
+    volumes = any(image.array.shape[1] > 1 for image in images)
     return tuple(
         Expected(label.size_ml[0] / ml, label.mean_ml / ml, label.size_ml[1] / ml)
-        if label.size_ml and label.mean_ml
+        if volumes and label.size_ml and label.mean_ml
         else None
         for label in description.labels
     )

@@ -52,7 +52,12 @@ METHOD = Method(
             "Keep what passes tau2, or only what passes both thresholds.",
         ),
         Option("samples", 6, "Diffusion samples n.", 1, 64, kind="int"),
-        choice("sampler", ("dpm-solver++", "ddim", "ddpm"), "How samples are drawn."),
+        choice(
+            "sampler",
+            ("ddpm", "dpm-solver++", "ddim"),
+            "How samples are drawn: ancestral sampling, whose fresh noise corrects what a small"
+            " diffusion model gets wrong, or a deterministic solver.",
+        ),
         Option(
             "steps", 15, "Evaluations a sample; the papers use ddpm with 250.", 1, 1000, kind="int"
         ),
@@ -83,9 +88,9 @@ METHOD = Method(
         ),
         choice(
             "edge_score",
-            ("corrected", "recall"),
-            "What the sample is chosen by: the paper's S_i (recall), which favours noisy samples,"
-            " or S_i less what the sample's edge density meets by chance.",
+            ("recall", "corrected"),
+            "What the sample is chosen by: the paper's S_i (recall), or S_i less what the sample's"
+            " edge density meets by chance, where samples are noisy.",
         ),
         choice("fusion", ("hard", "prob_lambda"), "Size-aware fusion (models of several classes)."),
         *INFERENCE_OPTIONS,

@@ -16,7 +16,7 @@ from skimage.morphology import dilation, disk
 from skimage.segmentation import find_boundaries
 
 LabelEdges = Literal["canny", "boundary"]
-EdgeScore = Literal["corrected", "recall"]
+EdgeScore = Literal["recall", "corrected"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SelectionOptions:
     canny_high: float = 0.2
     label_edges: LabelEdges = "canny"
     edge_tolerance: int = 0
-    edge_score: EdgeScore = "corrected"
+    edge_score: EdgeScore = "recall"
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
 
 SETTINGS = (
-    ("ddpm", 250),
-    *(("dpm-solver++", steps) for steps in (5, 8, 10, 15, 20, 50)),
-    *(("ddim", steps) for steps in (10, 20, 50)),
+    *(("ddpm", steps) for steps in (250, 5, 10, 15, 20, 50)),
+    *(("dpm-solver++", steps) for steps in (10, 15, 20, 50)),
+    ("ddim", 20),
 )
 
 
