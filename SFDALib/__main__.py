@@ -226,9 +226,11 @@ def _evaluate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     for heading in ("label", "Dice", "ASD mm", "HD95 mm", "surface Dice", "ml", "ref. ml"):
         table.add_column(heading, justify="right", no_wrap=heading != "surface Dice")
     for row in summary["results"]:
-        for label, values in row["classes"].items():
+        for values in row["classes"].values():
             numbers = ("dice", "asd_mm", "hd95_mm", "surface_dice", "predicted_ml", "reference_ml")
-            table.add_row(row["result"], label, *(f"{values[name]:.4g}" for name in numbers))
+            table.add_row(
+                row["result"], values["name"], *(f"{values[name]:.4g}" for name in numbers)
+            )
     Console().print(table)
 
 

@@ -117,7 +117,12 @@ def sfdalib(*arguments: object) -> str | None:
     command = [sys.executable, "-m", "SFDALib", *map(str, arguments)]
     last = ""
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # evaluate's own table: the demo prints one of all
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

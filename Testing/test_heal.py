@@ -438,8 +438,8 @@ def test_a_sample_that_is_all_edges_wins_nothing_by_the_corrected_score():
     """Widened by more than the image is wide, three pixels meet everything: S = d = 1."""
     square = np.zeros((1, 20, 20), np.uint8)
     square[:, 6:14, 6:14] = 1
-    options = {"canny_sigma": 1.0, "edge_tolerance": 40}
-    selection = select_sample([square * 0.9], square, SelectionOptions(**options))
+    options = SelectionOptions(canny_sigma=1.0, edge_tolerance=40, edge_score="corrected")
+    selection = select_sample([square * 0.9], square, options)
     assert selection.scores == selection.densities == (1.0,)
     assert selection.chosen == 0
 

@@ -83,7 +83,7 @@ def write_result(
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
         "details": dict(segmented.report),
-        "notes": [*segmented.notes, *(adapted.notes if adapted else ())],
+        "notes": [*segmented.notes, *(adapted.notes if adapted else ()), *_implausible(volumes)],
         "adaptation": None
         if adapted is None
         else {
@@ -118,6 +118,17 @@ def _volumes(
             "plausible_ml": list(label.size_ml) if label.size_ml else None,
         }
         for label in engine.model.description.labels
+    ]
+
+
+def _implausible(volumes: list[dict[str, Any]]) -> list[str]:
+    """A warning for each class whose volume in the result lies outside the bundle's range."""
+    return [
+        f"{volume['name']}: {_ml(volume['result_ml'])} ml in the result lies outside the plausible"
+        f" {_ml(volume['plausible_ml'][0])} to {_ml(volume['plausible_ml'][1])} ml: look closely."
+        for volume in volumes
+        if volume["plausible_ml"]
+        and not volume["plausible_ml"][0] <= volume["result_ml"] <= volume["plausible_ml"][1]
     ]
 
 

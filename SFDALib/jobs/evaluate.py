@@ -12,6 +12,7 @@ import numpy as np
 from SFDALib import metrics
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import write_atomically
+from SFDALib.results.images import read_segment_names
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_labels
 
@@ -50,12 +51,12 @@ def evaluate(
             [int(label) for label in labels if label],
             tolerance_mm,
         )
-        rows.append(
-            {
-                "result": str(path),
-                "classes": {str(label): asdict(values) for label, values in measured.items()},
-            }
-        )
+        names = read_segment_names(file)
+        classes = {
+            str(label): {"name": names.get(label, f"label {label}"), **asdict(values)}
+            for label, values in measured.items()
+        }
+        rows.append({"result": str(path), "classes": classes})
     summary = {"reference": str(reference), "tolerance_mm": tolerance_mm, "results": rows}
     if table is not None:
         with write_atomically(table) as partial:

@@ -54,6 +54,19 @@ def write_segmentation(
     _write(image, path)
 
 
+def read_segment_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """The names that a ``.seg.nrrd`` gives to its label values; empty for any other image."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(os.fspath(path))
+    reader.ReadImageInformation()
+    names = {}
+    for key in reader.GetMetaDataKeys():
+        segment = key.removesuffix("_LabelValue")
+        if segment != key and reader.HasMetaDataKey(f"{segment}_Name"):
+            names[int(reader.GetMetaData(key))] = reader.GetMetaData(f"{segment}_Name")
+    return names
+
+
 def write_map(path: str | os.PathLike[str], array: np.ndarray, geometry: Geometry) -> None:
     """Write a map, such as an uncertainty or a generated sample, as float32.
 
