@@ -215,8 +215,11 @@ def _priors(
         f"{label.name} {100 * float(ratio):.1f} %"
         for label, ratio in zip(description.labels, full[1:], strict=True)
     )
-    note = f"prior of an image that shows the class: {shares}; prior used on {int(used.sum())} of"
-    return priors, keep, (f"{note} {len(patches)} patches, {int(present.any(1).sum())} positive",)
+    note = f"prior: {shares} of {'the whole volume' if whole else 'a patch that shows it'}"
+    if not whole:
+        positive = int(present.any(1).sum())
+        note += f"; used on {int(used.sum())} of {len(patches)} patches, {positive} positive"
+    return priors, keep, (note,)
 
 
 def _hardly_predicted(p: Tensor, threshold: float) -> Tensor:
