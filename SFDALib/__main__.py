@@ -22,6 +22,7 @@ from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.jobs.request import FIELDS, REQUIRED, Job, parse_options, read_job
+from SFDALib.training import AUGMENTATIONS
 
 log = logging.getLogger("SFDALib")
 REFUSALS_OF_THE_SYSTEM = (
@@ -309,8 +310,8 @@ def _training_arguments(
     command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
     command.add_argument(
         "--augment",
-        choices=("none", "geometric", "intensity"),
-        default="none",
+        choices=AUGMENTATIONS,
+        default=AUGMENTATIONS[0],
         help="geometric: flips, rotations, scalings; intensity: brightness, contrast, gamma too",
     )
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")

@@ -30,6 +30,11 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
+def lacking(early_head: bool, diffusion: bool) -> dict[str, str | None]:
+    """For every method why a bundle with, or without, these cannot serve it; None if it can."""
+    return {method.name: method.lacks(early_head, diffusion) for method in METHODS.values()}
+
+
 def entry(method: Method) -> Callable[..., Any]:
     """The function that a method names."""
     module, function = method.entry.split(":")

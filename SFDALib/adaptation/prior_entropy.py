@@ -182,25 +182,24 @@ def _priors(
     from SFDALib.networks.catalogue import class_probabilities
 
     description = model.description
-    hard = []
-    for indices in patches.ordered(options["batch"]):
-        with torch.no_grad():
-            labels = class_probabilities(model.network(patches.batch(indices))).argmax(1)
-        flat = labels.flatten(1).cpu()
-        hard.append(
-            torch.stack([(flat == k).float().mean(1) for k in range(description.classes)], dim=1)
-        )
-    ratios = torch.cat(hard)  # (N, K) of the source's own labels
-    threshold = options["presence_threshold"]
     present = torch.ones(len(patches), description.classes - 1, dtype=torch.bool)
     used = torch.ones(len(patches), dtype=torch.bool)
-    if options["presence"] == "select":
-        present, used = prior.selected(ratios, threshold)
-    elif options["presence"] == "tags":
-        present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
-    shown = ((ratios[:, 1:] > threshold).sum(dim=0) / len(images)).tolist()
     if options["presence"] == "volume":
         shown = [len(patches) / len(images)] * (description.classes - 1)
+    else:
+        with torch.no_grad():
+            ratios = torch.cat(  # (N, K) of the source's own labels
+                [
+                    _hard_ratios(class_probabilities(model.network(patches.batch(indices)))).cpu()
+                    for indices in patches.ordered(options["batch"])
+                ]
+            )
+        threshold = options["presence_threshold"]
+        shown = ((ratios[:, 1:] > threshold).sum(dim=0) / len(images)).tolist()
+        if options["presence"] == "select":
+            present, used = prior.selected(ratios, threshold)
+        elif options["presence"] == "tags":
+            present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
     spacing = images[0].geometry.spacing_kji
     window = patches.size if len(patches.size) == 3 else (1, *patches.size)
     patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
@@ -222,14 +221,19 @@ def _priors(
     return priors, keep, (note,)
 
 
+def _hard_ratios(p: Tensor) -> Tensor:
+    """Share of each class among the arg-max labels of each image, ``(B, K)``."""
+    import torch
+
+    labels = p.argmax(1).flatten(1)
+    return torch.stack([(labels == k).float().mean(1) for k in range(p.shape[1])], dim=1)
+
+
 def _hardly_predicted(p: Tensor, threshold: float) -> Tensor:
     """NoTag: 0 for classes of an image whose hard ratio is at most the threshold, and for the
     background where the whole foreground is.
     """
-    import torch
-
-    labels = p.argmax(1).flatten(1)
-    ratios = torch.stack([(labels == k).float().mean(1) for k in range(p.shape[1])], dim=1)
+    ratios = _hard_ratios(p)
     keep = ratios > threshold
     keep[:, 0] = ratios[:, 1:].sum(1) > threshold
     return keep.float()

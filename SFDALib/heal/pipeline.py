@@ -113,7 +113,7 @@ def segment(
 
     from SFDALib.heal.denoising import DenoisingOptions, hierarchical_denoising
     from SFDALib.heal.fusion import size_aware_fusion
-    from SFDALib.heal.selection import SelectionOptions, label_edges, select_sample
+    from SFDALib.heal.selection import SelectionOptions, condition_edges, select_sample
     from SFDALib.inference import predict
     from SFDALib.outcome import Segmented
     from SFDALib.volume.grid import normalise_unit
@@ -133,14 +133,7 @@ def segment(
     shape = _shape_at(target, spacing)
     condition_labels = _nearest(denoised.labels, shape)
     selection_options = _pick(SelectionOptions, options)
-    sigma = selection_options.canny_sigma or (3.0 if shape[0] == 1 else 1.0)
-    edges = label_edges(
-        condition_labels.cpu().numpy(),
-        selection_options.label_edges,
-        sigma,
-        selection_options.canny_low,
-        selection_options.canny_high,
-    )
+    edges = condition_edges(condition_labels.cpu().numpy(), selection_options)
     if not edges.any():
         empty = not bool((denoised.labels > 0).any())
         notes.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from skimage.feature import canny
@@ -118,6 +118,19 @@ def label_edges(
             assert_never(method)
 
 
+def condition_edges(labels: np.ndarray, options: SelectionOptions, axis: int = 0) -> np.ndarray:
+    """The edges that samples are compared with, (k, j, i) bool, of Y* (k, j, i)."""
+    return label_edges(labels, options.label_edges, **_detector(options, labels, axis))
+
+
+def _detector(options: SelectionOptions, labels: np.ndarray, axis: int) -> dict[str, Any]:
+    """Canny's arguments; its sigma depends on whether there are several slices."""
+    sigma = options.canny_sigma
+    if sigma is None:
+        sigma = 3.0 if labels.shape[axis] == 1 else 1.0
+    return {"sigma": sigma, "low": options.canny_low, "high": options.canny_high, "axis": axis}
+
+
 def widened(edges: np.ndarray, tolerance: int, axis: int = 0) -> np.ndarray:
     """Edges (k, j, i) widened within each slice by a disk of radius ``tolerance`` pixels."""
     return dilation(edges, np.expand_dims(disk(tolerance), axis)) if tolerance else edges
@@ -156,12 +169,8 @@ def select_sample(
         axis: the axis of (k, j, i) along which the slices lie.
     """
     options = options or SelectionOptions()
-    sigma = options.canny_sigma
-    if sigma is None:
-        sigma = 3.0 if condition_labels.shape[axis] == 1 else 1.0
-    detector = {"sigma": sigma, "low": options.canny_low, "high": options.canny_high, "axis": axis}
-
-    condition = label_edges(condition_labels, options.label_edges, **detector)
+    detector = _detector(options, condition_labels, axis)
+    condition = condition_edges(condition_labels, options, axis)
     agreements, densities = [], []
     for sample in samples:
         image = sample.mean(axis=0) if sample.ndim == 4 else sample

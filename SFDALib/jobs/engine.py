@@ -188,13 +188,12 @@ def open_engine(
     chosen = registry.find(method)
     files = BundleFiles(bundle)
     description = files.describe()
-    lack = chosen.lacks(description.early_head is not None, description.diffusion is not None)
+    lacking = registry.lacking(
+        description.early_head is not None, description.diffusion is not None
+    )
+    lack = lacking[method]
     if lack:
-        usable = [
-            other.name
-            for other in registry.METHODS.values()
-            if not other.lacks(description.early_head is not None, bool(description.diffusion))
-        ]
+        usable = [name for name, reason in lacking.items() if reason is None]
         raise RequestError(
             f"{bundle}: method {method} {lack}; with this bundle you can use {', '.join(usable)}"
         )

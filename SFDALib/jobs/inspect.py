@@ -25,7 +25,7 @@ def inspect(path: Path) -> dict[str, Any]:
                 f"{path}: found no {name}, expected it as the metadata say; the copy is incomplete:"
                 " copy it again"
             )
-    reasons = {m.name: m.lacks(head, diffusion) for m in registry.METHODS.values()}
+    reasons = registry.lacking(head, diffusion)
     return {
         "name": about.name,
         "modality": about.modality,

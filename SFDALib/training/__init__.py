@@ -3,3 +3,5 @@
 Each writes a complete bundle. One process or ``torchrun``, through the same command. Knows nothing
 of Slicer.
 """
+
+AUGMENTATIONS = ("none", "geometric", "intensity")

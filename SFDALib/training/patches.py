@@ -17,9 +17,6 @@ from SFDALib.training.manifest import Case
 FOREGROUND_SHARE = 1 / 3  # of 3D patches, centred on a foreground voxel, as in nnU-Net
 
 
-AUGMENTATIONS = ("none", "geometric", "intensity")
-
-
 @dataclass(frozen=True)
 class Patches:
     """Draws batches.
@@ -28,8 +25,9 @@ class Patches:
         cases: on the model's grid.
         size: patch size, (j, i) of whole slices or (k, j, i).
         batch: patches a batch and process.
-        augment: "none"; "geometric" for random left-right flips and small rotations and scalings;
-            "intensity" for these and random brightness, contrast and gamma, as nnU-Net does.
+        augment: one of ``training.AUGMENTATIONS``: "none"; "geometric" for random left-right flips
+            and small rotations and scalings; "intensity" for these and random brightness, contrast
+            and gamma, as nnU-Net does.
         flip_axis: array axis from the end (1 is i) that runs from right to left.
     """
 

@@ -29,7 +29,7 @@ class TrainingRequest:
         entries: the manifest's cases.
         output: the bundle folder to write; must not exist.
         batch: patches an optimiser step and process.
-        augment: one of ``patches.AUGMENTATIONS``.
+        augment: one of ``training.AUGMENTATIONS``.
         half: write the weights in half precision.
         loop: steps, learning rate and the like.
     """
