@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a defect of ours; 2 the request or its input is unusable;
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import json
@@ -13,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -56,6 +58,8 @@ def main(words: Sequence[str] | None = None) -> int:
     reporter = events.Reporter()
     try:
         arguments = parser().parse_args(words)
+        if getattr(arguments, "stop_with_stdin", False):
+            cancel_when_input_ends()
         reporter = events.reporter(getattr(arguments, "progress", "none"))
         with reporter:
             status = arguments.command(arguments, reporter) or 0
@@ -101,6 +105,19 @@ def cancel_on_signals() -> None:
         signal.signal(each, cancel)
 
 
+def cancel_when_input_ends() -> None:
+    """Cancel the job once standard input ends: its owner closed it, or is no more. This works on
+    every system, where signals to other processes do not.
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1 << 16):  # unbuffered: nothing is locked at the end
+            pass
+        _thread.interrupt_main(signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="SFDALib", description=f"Source-free domain adaptation. {NOTICE}")
     top.add_argument("--version", action="version", version=__version__)
@@ -110,6 +127,8 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_methods(commands)
     _add_inspect(commands)
+    _add_devices(commands)
+    _add_estimate(commands)
     _add_train(commands)
     return top
 
@@ -119,6 +138,11 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     command.add_argument(
         "--progress", choices=events.MODES, default="auto", help="how progress is shown"
+    )
+    command.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="cancel when standard input ends, as it does when the program that started this ends",
     )
 
 
@@ -266,6 +290,76 @@ def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
     facts = inspect(Path(arguments.bundle))
     print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))
+
+
+def _add_devices(commands: Any) -> None:
+    command = commands.add_parser("devices", help="what this machine can compute on")
+    command.add_argument("--json", action="store_true", help="as data")
+    command.set_defaults(command=_devices)
+
+
+def _devices(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs import devices
+
+    found = devices.listed()
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for device in found:
+        free = "" if device["free_mb"] is None else f", {device['free_mb']:.0f} MB free"
+        print(f"{device['title']}{free}")
+
+
+def _add_estimate(commands: Any) -> None:
+    command = commands.add_parser("estimate", help="the time and memory that a run will take")
+    command.add_argument("--bundle", required=True)
+    command.add_argument("--method", required=True, help=", ".join(registry.METHODS))
+    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--volumes", type=int, default=1, help="how many of this size")
+    command.add_argument("--size", required=True, help="voxels along I, J, K, such as 256,256,40")
+    command.add_argument("--spacing", required=True, help="mm along I, J, K")
+    command.add_argument("--direction", default="1,0,0,0,1,0,0,0,1", help="3x3, row by row, LPS")
+    command.add_argument("--json", action="store_true", help="as data")
+    command.set_defaults(command=_estimate)
+
+
+def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    job = Job(
+        bundle=arguments.bundle,
+        input=("the volume described",),
+        method=arguments.method,
+        output="",
+        options=parse_options(arguments.option),
+        device=arguments.device,
+    ).checked()
+    size = tuple(int(n) for n in _numbers("--size", arguments.size, 3))
+    spacing = _numbers("--spacing", arguments.spacing, 3)
+    if min(*size, *spacing) <= 0 or arguments.volumes < 1:
+        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+    from SFDALib.jobs.estimate import estimate
+    from SFDALib.volume.geometry import Geometry
+
+    geometry = Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9))
+    found = estimate(
+        Path(job.bundle), job.method, job.options, job.device, geometry, arguments.volumes
+    )
+    if arguments.json:
+        print(json.dumps(found.to_dict()))
+        return
+    print(f"{found.title}: about {found.seconds:.0f} s, {found.memory_mb:.0f} MB of memory")
+    if found.advice:
+        print(found.advice)
+
+
+def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(abs(number) < 1e6 for number in numbers):
+        raise RequestError(f'{option}: found "{text[:60]}", expected {count} numbers and commas')
+    return numbers
 
 
 def _add_train(commands: Any) -> None:

@@ -19,14 +19,20 @@ UNKNOWN = 4 << 30
 _known: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], ...], int]] = WeakKeyDictionary()
 
 
-def free_bytes(device: torch.device) -> int:
-    """Free memory of a device; a cautious constant where the system does not say."""
+def known_free_bytes(device: torch.device) -> int | None:
+    """Free memory of a device; None where the system does not say (Apple, Windows)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return UNKNOWN
+        return None
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device; a cautious constant where the system does not say."""
+    known = known_free_bytes(device)
+    return UNKNOWN if known is None else known
 
 
 def activation_bytes(

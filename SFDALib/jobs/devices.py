@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import torch
 
 from SFDALib.errors import RequestError
+from SFDALib.memory import known_free_bytes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,26 @@ def resolve(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RequestError("device: found no Apple GPU, expected mps; choose --device cpu")
     return device
+
+
+def listed() -> list[dict[str, Any]]:
+    """What this machine has to compute on: name as typed, title as shown, free memory in MB (None
+    where the system does not say).
+    """
+    found = [torch.device("cpu")]
+    found += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(torch.device("mps"))
+    return [
+        {"name": str(device), "title": describe(device), "free_mb": free_mb(device)}
+        for device in found
+    ]
+
+
+def free_mb(device: torch.device) -> float | None:
+    """Free memory of a device; None where the system does not say."""
+    free = known_free_bytes(device)
+    return None if free is None else round(free / 2**20, 1)
 
 
 def describe(device: torch.device) -> str:
