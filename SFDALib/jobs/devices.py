@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -47,8 +49,20 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
+def start_afresh(device: torch.device) -> None:
+    """Give back what is cached on the device, and let ``peak_memory_mb`` begin anew.
+
+    Of the process it does on Linux alone; elsewhere its peak remains that since the start.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Largest memory so far: of the process, and of the GPU."""
+    """Largest memory since the start, or since ``start_afresh``: of the process, and of the GPU."""
     peaks = {}
     if device.type == "cuda":
         peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
