@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from rich.console import Console
 
 from SFDALib import agreement, registry
 from SFDALib.__main__ import main
-from SFDALib.adaptation import adami
+from SFDALib.adaptation import adaent, adami
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Label
 from SFDALib.commands.compare import table
@@ -347,6 +349,29 @@ def test_a_comparison_that_comes_to_nothing_leaves_nothing(
         assert main(request) == status
         assert str(error) in caplog.messages[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_that_ran_out_of_memory_gives_it_back_before_the_next_one(
+    phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref] = []
+
+    def hog(*arguments: Any) -> None:
+        tensor = torch.ones(1)
+        held.append(weakref.ref(tensor))
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    def look(*arguments: Any) -> None:
+        assert len(held) == 1 and held[0]() is None
+        raise RequestError("it was looked at")
+
+    monkeypatch.setattr(adami, "adapt", hog)
+    monkeypatch.setattr(adaent, "adapt", look)
+    gc.disable()
+    try:
+        assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 2
+    finally:
+        gc.enable()
 
 
 # --- Refusals ----------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     result = Table()
     result.add_column("method", no_wrap=True)
     result.add_column("structure", overflow="fold")
-    for heading in ("ml", "change", f"Dice with {REFERENCE}", "trust", "seconds", "peak MB"):
+    for heading in ("ml", "change", f"Dice with {REFERENCE}", "trust", "s", "MB"):
         result.add_column(heading, justify="right")
     methods = summary["dice"]["methods"]
     for row in summary["methods"]:

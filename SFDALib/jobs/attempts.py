@@ -32,6 +32,7 @@ class Attempts:
         try:
             yield
         except SFDAError as error:
-            log.error("%s: %s", name, error)
-            self.reporter.event("failed", **told, message=str(error))
-            self.errors[name] = str(error)
+            line = str(error)  # alone: the error holds the tensors of its frames
+            log.error("%s: %s", name, line)
+            self.reporter.event("failed", **told, message=line)
+            self.errors[name] = line

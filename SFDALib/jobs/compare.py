@@ -60,9 +60,11 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         for index, (name, engine) in enumerate(engines.items()):
             reporter("compare", index, len(engines), method=name)
             devices.start_afresh(device)
-            with attempt(name, method=name), ResultFolder(folder / name) as inside:
+            with attempt(name, method=name):
                 one = replace(engine, stopwatch=Stopwatch(dict(shared)))  # as a run of its own
-                reports[name] = run_on(target, one, inside, reporter)
+                with ResultFolder(folder / name) as inside:
+                    report = run_on(target, one, inside, reporter)
+                reports[name] = report
         reporter("compare", len(engines), len(engines))
         if not reports.keys() - {REFERENCE}:
             first = next(iter(attempt.errors.values()))
@@ -82,6 +84,9 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
             **_agreement(folder, target, engines, reports),
         }
         write_report(folder / SUMMARY, summary)
+    for name, report in reports.items():
+        for note in report["notes"]:
+            log.info("%s: %s", name, note)
     log.info("The comparison is in %s", Path(request.output).resolve())
     reporter.event("result", output=str(Path(request.output).resolve()), done=summary["done"])
     return summary
@@ -210,4 +215,4 @@ def _caption(volumes: list[dict[str, Any]]) -> str:
     result = sum(volume["result_ml"] for volume in volumes)
     change = _change_percent({"source_ml": source, "result_ml": result})
     text = f"{ml(result)} ml" + ("" if len(volumes) == 1 else " labelled")
-    return text if not change else f"{text} ({change:+.0f} %)"
+    return f"{ml(source)} → {text} ({change:+.0f} %)" if change else text

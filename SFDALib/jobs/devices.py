@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -54,6 +55,7 @@ def start_afresh(device: torch.device) -> None:
 
     Of the process it does on Linux alone; elsewhere its peak remains that since the start.
     """
+    gc.collect()  # a failure that was told still holds the tensors of its frames, in a cycle
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -6,6 +6,7 @@ Knows slices, outlines and text; not which picture they are for.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -216,11 +217,8 @@ def wrapped(text: str, width: float, size: float, weight: str = "normal") -> lis
             lines[-1] += f" {word}"
             continue
         while text_width(word, size, weight) > width:
-            fits = next(
-                n
-                for n in range(len(word) - 1, 0, -1)
-                if text_width(word[:n], size, weight) <= width
-            )
+            beginnings = [word[:n] for n in range(1, len(word))]
+            fits = bisect_right(beginnings, width, key=lambda text: text_width(text, size, weight))
             lines.append(word[:fits])
             word = word[fits:]
         lines.append(word)

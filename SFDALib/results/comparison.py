@@ -93,7 +93,7 @@ class _Drawing:
 
     def __init__(self, picture: ComparisonPicture) -> None:
         self.picture = picture
-        self.names = [f"{n}  {result.title}" for n, result in enumerate(picture.results, start=1)]
+        self.names = [f"{n}. {result.title}" for n, result in enumerate(picture.results, start=1)]
         maps = np.stack([result.labels for result in picture.results])
         self.is_volume = maps.shape[1] > 1  # a photograph has no patient axes
         box = around(maps.any(axis=0), picture.spacing_kji) if self.is_volume else ()
