@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from SFDALib import __version__, registry
+from SFDALib.commands import compare, estimate
+from SFDALib.commands.words import add_common, add_request, given, refuse_beside_job, require
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
@@ -124,63 +126,32 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_run(commands)
     _add_cohort(commands)
+    compare.add(commands)
     _add_evaluate(commands)
     _add_methods(commands)
     _add_inspect(commands)
-    _add_devices(commands)
-    _add_estimate(commands)
+    estimate.add(commands)
     _add_train(commands)
     return top
 
 
-def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    command.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
-    command.add_argument(
-        "--progress", choices=events.MODES, default="auto", help="how progress is shown"
-    )
-    command.add_argument(
-        "--stop-with-stdin",
-        action="store_true",
-        help="cancel when standard input ends, as it does when the program that started this ends",
-    )
-
-
-def _method_arguments(command: argparse.ArgumentParser, files: str) -> None:
-    command.add_argument("--bundle", help="source model: bundle folder or .zip")
-    command.add_argument("--input", nargs="+", metavar="FILE", help=files)
+def _add_method_words(command: argparse.ArgumentParser, files: str) -> None:
+    add_request(command, files, "NAME=VALUE")
     command.add_argument("--method", help=", ".join(registry.METHODS))
-    command.add_argument("--output", help="result folder; must not exist")
-    command.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the method; SFDALib methods lists them",
-    )
-    _common(command)
-    command.set_defaults(device=None, seed=None)  # their defaults are the Job's
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    given = _given(arguments)
-    missing = [name for name in REQUIRED if name not in given]
-    if missing:
-        raise RequestError(
-            f"found no --{missing[0]}, expected --{', --'.join(REQUIRED[:-1])} and --{REQUIRED[-1]}"
-        )
-    return Job(**given)
+    stated = _stated(arguments)
+    require(stated, REQUIRED)
+    return Job(**stated)
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of a Job that the words state."""
-    fields = {name: getattr(arguments, name) for name in FIELDS if name != "options"}
-    given = {name: value for name, value in fields.items() if value is not None}
-    if "input" in given:
-        given["input"] = tuple(given["input"])
+    stated = given(arguments, FIELDS)
     if arguments.option:
-        given["options"] = parse_options(arguments.option)
-    return given
+        stated["options"] = parse_options(arguments.option)
+    return stated
 
 
 def _add_run(commands: Any) -> None:
@@ -188,17 +159,14 @@ def _add_run(commands: Any) -> None:
         "run",
         help="one method on one image",
     )
-    _method_arguments(command, "the image; several files are its channels")
+    _add_method_words(command, "the image; several files are its channels")
     command.add_argument("--job", help="a JSON file that describes all of this instead")
     command.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    if arguments.job and (more := _given(arguments)):
-        raise RequestError(
-            f"found {', '.join(more)} beside --job, expected all of it in {arguments.job}; change"
-            " the file or leave --job out"
-        )
+    if arguments.job:
+        refuse_beside_job(_stated(arguments), arguments.job)
     job = read_job(Path(arguments.job)) if arguments.job else _job(arguments)
     job = job.checked()  # before torch is imported
     from SFDALib.jobs.run import run
@@ -208,7 +176,7 @@ def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
 def _add_cohort(commands: Any) -> None:
     command = commands.add_parser("cohort", help="one method on many images")
-    _method_arguments(command, "the images; a folder stands for the image files in it")
+    _add_method_words(command, "the images; a folder stands for the image files in it")
     command.add_argument(
         "--adapt",
         choices=("each", "once"),
@@ -292,76 +260,6 @@ def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))
 
 
-def _add_devices(commands: Any) -> None:
-    command = commands.add_parser("devices", help="what this machine can compute on")
-    command.add_argument("--json", action="store_true", help="as data")
-    command.set_defaults(command=_devices)
-
-
-def _devices(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    from SFDALib.jobs import devices
-
-    found = devices.listed()
-    if arguments.json:
-        print(json.dumps(found))
-        return
-    for device in found:
-        free = "" if device["free_mb"] is None else f", {device['free_mb']:.0f} MB free"
-        print(f"{device['title']}{free}")
-
-
-def _add_estimate(commands: Any) -> None:
-    command = commands.add_parser("estimate", help="the time and memory that a run will take")
-    command.add_argument("--bundle", required=True)
-    command.add_argument("--method", required=True, help=", ".join(registry.METHODS))
-    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
-    command.add_argument("--device", default="auto")
-    command.add_argument("--volumes", type=int, default=1, help="how many of this size")
-    command.add_argument("--size", required=True, help="voxels along I, J, K, such as 256,256,40")
-    command.add_argument("--spacing", required=True, help="mm along I, J, K")
-    command.add_argument("--direction", default="1,0,0,0,1,0,0,0,1", help="3x3, row by row, LPS")
-    command.add_argument("--json", action="store_true", help="as data")
-    command.set_defaults(command=_estimate)
-
-
-def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    job = Job(
-        bundle=arguments.bundle,
-        input=("the volume described",),
-        method=arguments.method,
-        output="",
-        options=parse_options(arguments.option),
-        device=arguments.device,
-    ).checked()
-    size = tuple(int(n) for n in _numbers("--size", arguments.size, 3))
-    spacing = _numbers("--spacing", arguments.spacing, 3)
-    if min(*size, *spacing) <= 0 or arguments.volumes < 1:
-        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
-    from SFDALib.jobs.estimate import estimate
-    from SFDALib.volume.geometry import Geometry
-
-    geometry = Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9))
-    found = estimate(
-        Path(job.bundle), job.method, job.options, job.device, geometry, arguments.volumes
-    )
-    if arguments.json:
-        print(json.dumps(found.to_dict()))
-        return
-    print(f"{found.title}: about {found.seconds:.0f} s, {found.memory_mb:.0f} MB of memory")
-    if found.advice:
-        print(found.advice)
-
-
-def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count or not all(abs(number) < 1e6 for number in numbers):
-        raise RequestError(f'{option}: found "{text[:60]}", expected {count} numbers and commas')
-    return numbers
-
-
 def _add_train(commands: Any) -> None:
     command = commands.add_parser(
         "train", help="a source model, at the source site", description="Also under torchrun."
@@ -411,7 +309,7 @@ def _training_arguments(
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
     command.add_argument("--half", action="store_true", help="write half-precision weights")
     command.add_argument("--checkpoint-minutes", type=float, default=2.0)
-    _common(command)
+    add_common(command)
 
 
 def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:

@@ -11,7 +11,7 @@ import torch
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import Engine, Target
 from SFDALib.outcome import Adapted, Segmented
-from SFDALib.results.images import write_map, write_segmentation
+from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import sha256, software_versions, write_report
 from SFDALib.volume.grid import oriented
@@ -40,7 +40,7 @@ def write_result(
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
-        write_segmentation(folder / "segmentation.seg.nrrd", after, geometry, description.labels)
+        write_segmentation(folder / SEGMENTATION, after, geometry, description.labels)
         write_segmentation(
             folder / "source_segmentation.seg.nrrd", before, geometry, description.labels
         )
@@ -124,8 +124,8 @@ def _volumes(
 def _implausible(volumes: list[dict[str, Any]]) -> list[str]:
     """A warning for each class whose volume in the result lies outside the bundle's range."""
     return [
-        f"{volume['name']}: {_ml(volume['result_ml'])} ml in the result lies outside the plausible"
-        f" {_ml(volume['plausible_ml'][0])} to {_ml(volume['plausible_ml'][1])} ml: look closely."
+        f"{volume['name']}: {ml(volume['result_ml'])} ml in the result lies outside the plausible"
+        f" {ml(volume['plausible_ml'][0])} to {ml(volume['plausible_ml'][1])} ml: look closely."
         for volume in volumes
         if volume["plausible_ml"]
         and not volume["plausible_ml"][0] <= volume["result_ml"] <= volume["plausible_ml"][1]
@@ -177,8 +177,9 @@ def _overview(
 def _change(volume: dict[str, Any]) -> str:
     before, after = volume["source_ml"], volume["result_ml"]
     change = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
-    return f"{_ml(before)} → {_ml(after)} ml{change}"
+    return f"{ml(before)} → {ml(after)} ml{change}"
 
 
-def _ml(value: float) -> str:
+def ml(value: float) -> str:
+    """A volume in ml as it is shown."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -106,25 +106,28 @@ class Engine:
                 raise
             raise failure from error
 
-    def read(self, paths: Sequence[Path], progress: Progress) -> Target:
-        """Read an image, conform it, and run the source model on it."""
+    def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
+        """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
             volume = read_volume(paths)
-            conformed = conform(volume, self.model.description.grid)
+            return volume, conform(volume, self.model.description.grid)
+
+    def read(self, paths: Sequence[Path], progress: Progress) -> Target:
+        """Read an image, conform it, and run the source model on it."""
+        volume, conformed = self.conform(paths)
         with self.stage("source segmentation"):
             probabilities = predict(
                 self.model, conformed.array, dict(self.options), progress, stage="source model"
             )
         return Target(tuple(Path(path) for path in paths), volume, conformed, probabilities)
 
-    def adapt(self, targets: Sequence[Target], progress: Progress) -> Adapted | None:
+    def adapt(self, images: Sequence[Conformed], progress: Progress) -> Adapted | None:
         """Adapt weights to the images together; None for a method that updates nothing."""
         if not self.method.adapts:
             return None
         with self.stage("adaptation"):
-            images = [target.conformed for target in targets]
             return registry.entry(self.method)(
-                self.model, images, dict(self.options), self.seed, progress
+                self.model, list(images), dict(self.options), self.seed, progress
             )
 
     def segment(self, target: Target, adapted: Adapted | None, progress: Progress) -> Segmented:
@@ -185,18 +188,33 @@ def open_engine(
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    chosen = registry.find(method)
+    return open_engines(bundle, {method: options}, device, seed)[method]
+
+
+def open_engines(
+    bundle: Path, methods: Mapping[str, Mapping[str, Any]], device: torch.device, seed: int
+) -> dict[str, Engine]:
+    """Load a bundle once for several methods, given with their options; they share its networks.
+
+    Raises:
+        RequestError: the bundle is unusable, or lacks what a method needs.
+    """
+    chosen = {name: registry.find(name) for name in methods}
     files = BundleFiles(bundle)
     description = files.describe()
     lacking = registry.lacking(
         description.early_head is not None, description.diffusion is not None
     )
-    lack = lacking[method]
-    if lack:
-        usable = [name for name, reason in lacking.items() if reason is None]
-        raise RequestError(
-            f"{bundle}: method {method} {lack}; with this bundle you can use {', '.join(usable)}"
-        )
+    for name in methods:
+        if lacking[name]:
+            usable = [other for other, reason in lacking.items() if reason is None]
+            raise RequestError(
+                f"{bundle}: method {name} {lacking[name]}; with this bundle you can use"
+                f" {', '.join(usable)}"
+            )
     torch.manual_seed(seed)
-    model = source.load(bundle, device, diffusion=chosen.adapts or "diffusion" in chosen.needs)
-    return Engine(files, model, chosen, options, seed)
+    wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
+    model = source.load(bundle, device, diffusion=wanted)
+    return {
+        name: Engine(files, model, method, methods[name], seed) for name, method in chosen.items()
+    }
