@@ -49,13 +49,19 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
+def release(device: torch.device) -> None:
+    """Give back what is cached on the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def start_afresh(device: torch.device) -> None:
     """Give back what is cached on the device, and let ``peak_memory_mb`` begin anew.
 
     Of the process it does on Linux alone; elsewhere its peak remains that since the start.
     """
+    release(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
