@@ -31,6 +31,7 @@ READERS = {
     **dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"),
     ".png": "PNGImageIO",
 }
+HEADERS_APART = ("NrrdImageIO", "MetaImageIO")  # whose voxels may lie in another file
 DICOM_READER = "GDCMImageIO"
 SUFFIXES = tuple(READERS)
 FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG or a folder with one DICOM series"
@@ -218,10 +219,18 @@ def _open_file(path: Path) -> sitk.ImageFileReader:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that an image consists of: a header's voxels may lie in another one."""
-    if not path.is_file() or READERS.get(path.suffix.lower()) not in ("NrrdImageIO", "MetaImageIO"):
-        return (path,)
-    return tuple(dict.fromkeys((path, headers.data_file(path))))
+    """The files that an image consists of: a header's voxels may lie in another one.
+
+    Raises:
+        RequestError: there is no such file, or it may not be read.
+    """
+
+    def found(path: Path) -> tuple[Path, ...]:
+        if path.is_dir() or READERS.get(path.suffix.lower()) not in HEADERS_APART:
+            return (path,)
+        return tuple(dict.fromkeys((path, headers.data_file(path))))
+
+    return _refusing(path, found)
 
 
 def _opened(name: str, image_io: str) -> sitk.ImageFileReader:
