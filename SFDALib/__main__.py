@@ -32,7 +32,7 @@ log = logging.getLogger("SFDALib")
 REFUSALS_OF_THE_SYSTEM = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
-    *(errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG),
 )
 NOTICE = "Research software, not a medical device."
 
@@ -386,4 +386,5 @@ def _train_diffusion(
 
 if __name__ == "__main__":
     cancel_on_signals()
+    sys.stdout.reconfigure(errors="backslashreplace")  # where the locale lacks a letter
     sys.exit(main())

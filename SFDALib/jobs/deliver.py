@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
-from SFDALib.jobs.engine import Engine, Target
+from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
-from SFDALib.results.report import sha256, software_versions, write_report
+from SFDALib.results.report import software_versions, write_report
 from SFDALib.volume.grid import oriented
 
 ADAPTED_BUNDLE = "adapted_bundle"
@@ -33,6 +34,7 @@ def write_result(
     Args:
         extra: further fields of the report.
     """
+    _check_unchanged(target)
     description = engine.model.description
     geometry = target.volume.geometry
     with engine.stage("restoring and writing"):
@@ -70,7 +72,7 @@ def write_result(
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),
-        "input": [{"name": path.name, "sha256": sha256(path)} for path in target.paths],
+        "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
         "bundle": {
             "name": description.name,
             "sha256": engine.bundle.sha256(),
@@ -83,7 +85,12 @@ def write_result(
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
         "details": dict(segmented.report),
-        "notes": [*segmented.notes, *(adapted.notes if adapted else ()), *_implausible(volumes)],
+        "notes": [
+            *engine.stopwatch.notes,
+            *segmented.notes,
+            *(adapted.notes if adapted else ()),
+            *_implausible(volumes),
+        ],
         "adaptation": None
         if adapted is None
         else {
@@ -97,6 +104,19 @@ def write_result(
     }
     write_report(folder / "report.json", report)
     return report
+
+
+def _check_unchanged(target: Target) -> None:
+    """Refuse a result of which nobody can say what it is a result of."""
+    try:
+        changed = checksums(target.paths) != target.checksums
+    except (OSError, RequestError):  # gone, or no header any more
+        changed = True
+    if changed:
+        raise RequestError(
+            f"{target.paths[0]}: found other content than when the run began, expected the same;"
+            " the image was changed meanwhile: wait until it is complete, then run again"
+        )
 
 
 def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:

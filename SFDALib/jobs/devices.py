@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from contextlib import suppress
@@ -72,14 +71,19 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
+def release(device: torch.device) -> None:
+    """Give back what is cached on the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def start_afresh(device: torch.device) -> None:
     """Give back what is cached on the device, and let ``peak_memory_mb`` begin anew.
 
     Of the process it does on Linux alone; elsewhere its peak remains that since the start.
     """
-    gc.collect()  # a failure that was told still holds the tensors of its frames, in a cycle
+    release(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

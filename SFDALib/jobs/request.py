@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
+from SFDALib import json_file, registry
 from SFDALib.adaptation import none
 from SFDALib.errors import RequestError
 
@@ -118,6 +117,9 @@ def _check_common(request: Job | Comparison) -> None:
         raise RequestError(f"seed: found {request.seed}, expected 0 to 2147483647")
     if not request.input:
         raise RequestError("input: found no file, expected at least one")
+    for word in (request.bundle, *request.input, request.output):
+        if not word or "\0" in word:
+            raise RequestError(f"found {word!r:.60} for a file, expected a name")
 
 
 _COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}
@@ -150,10 +152,7 @@ def read_comparison(path: Path) -> Comparison:
 
 def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a JSON file, each of its kind; ``input`` as a tuple."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: cannot be read as JSON ({str(error)[:120]})") from error
+    values = json_file.read(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
     for name in required:
