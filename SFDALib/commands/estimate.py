@@ -47,7 +47,7 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         bundle=arguments.bundle,
         input=("the volume described",),
         method=arguments.method,
-        output="",
+        output="no result",
         options=parse_options(arguments.option),
         device=arguments.device,
     ).checked()

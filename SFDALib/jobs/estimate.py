@@ -22,7 +22,10 @@ from SFDALib.bundle.source import Source
 from SFDALib.inference import window
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import LOWER_MEMORY, open_engine
+from SFDALib.jobs.need import memory_need
 from SFDALib.memory import activation_bytes, batch_that_fits
+from SFDALib.method import Work
+from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.grid import shape_on
 
@@ -30,7 +33,7 @@ START = 4.0  # seconds until torch, monai and the bundle are loaded, and for rea
 BACKWARD = 3.5  # times the forward pass: a step with gradients and update (Adam) on small networks
 KEPT = 2.0  # times the layers' output: what training holds, gradients included
 PROGRAM_MB = 450.0  # torch, monai and the interpreter themselves
-COPIES = 6  # float arrays of the image's size that are held at once
+STORED_BYTES = 2  # of a voxel, as scanners write them
 TRIAL_BYTES = 64 << 20  # of the layers' output in a trial
 
 
@@ -76,28 +79,11 @@ def estimate(
     engine = open_engine(bundle, method, options, where, seed=0)
     model, work = engine.model, engine.method.work(options)
     shape = shape_on(model.description.grid, geometry)
-    slices = model.description.grid.slices
-    size = window(shape[1:] if slices else shape, model.description.patch_size, model.divisor)
-    patch = (model.description.grid.channels, *size)
-    flips = 2 ** (len(size)) if options["mirror"] else 1
-    forward = _seconds(model.network, patch, where, model.divisor)
-    seconds = flips * work.passes * _windows(shape, size, options["overlap"], slices) * forward
-    seconds += BACKWARD * work.epochs * _windows(shape, size, 0.0, slices) * forward
-
-    held = activation_bytes(model.network, patch)
-    batch = min(int(options.get("batch", 1)), _windows(shape, size, 0.0, slices) * images)
-    training = KEPT * batch * held if work.epochs else 0.0
-    inference = held * batch_that_fits(model.network, patch, where)
-    if work.draws:
-        draw = _draw(model, shape, where)
-        seconds += work.draws * draw.parts * draw.seconds
-        inference = max(inference, draw.bytes)
-    weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
-    need = max(training, inference) + (4 if work.epochs else 1) * weights
-    voxels = math.prod(geometry.size) * model.description.classes
-    need = need / 2**20 + (
-        0.0 if where.type == "cuda" else PROGRAM_MB + COPIES * voxels * 4 / 2**20
-    )
+    draw = _draw(model, shape, where) if work.draws else _Draw(0, 0.0, 0.0)
+    seconds = _network_seconds(model, work, options, shape) + work.draws * draw.parts * draw.seconds
+    need = max(_network_bytes(model, work, options, shape, images), draw.bytes) / 2**20
+    if where.type == "cpu":
+        need += PROGRAM_MB + _arrays_bytes(model, geometry, shape) / 2**20
     free = devices.free_mb(where)
     return Estimate(
         devices.describe(where),
@@ -105,6 +91,47 @@ def estimate(
         round(need, 1),
         free,
         _advice(need, free, options),
+    )
+
+
+def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What the network sees at once, ``(C, ...)``."""
+    inside = shape[1:] if model.description.grid.slices else shape
+    size = window(inside, model.description.patch_size, model.divisor)
+    return (model.description.grid.channels, *size)
+
+
+def _network_seconds(
+    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
+) -> float:
+    """All passes of the segmentation network over one image."""
+    patch, slices = _patch(model, shape), model.description.grid.slices
+    once = _seconds(model.network, patch, model.device, model.divisor)
+    flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
+    passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
+    return once * (passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices))
+
+
+def _network_bytes(
+    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...], images: int
+) -> float:
+    """What the segmentation network holds at most, its weights included."""
+    patch, slices = _patch(model, shape), model.description.grid.slices
+    held = activation_bytes(model.network, patch)
+    weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
+    inference = held * batch_that_fits(model.network, patch, model.device) + weights
+    if not work.epochs:
+        return inference
+    batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
+    return max(inference, KEPT * batch * held + 4 * weights)  # gradients and Adam's two averages
+
+
+def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...]) -> float:
+    """What the image, its maps and its probabilities take in main memory."""
+    grid = model.description.grid
+    header = Header(geometry, STORED_BYTES * grid.channels * math.prod(geometry.size))
+    return memory_need(
+        header, math.prod(shape), grid.channels, model.description.classes, probabilities=True
     )
 
 
