@@ -6,7 +6,7 @@ Standard library alone. A method's file holds one ``METHOD`` and the function th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +96,14 @@ def choice(name: str, choices: tuple[str, ...], help: str) -> Option:
     return Option(name, choices[0], help, choices=choices, kind="text")
 
 
+# What a method may need of a bundle: what it is, and what to do where it is missing.
+REMEDIES = {
+    "early-head": "a head on early features; add one with SFDALib train early-head",
+    "diffusion": "a diffusion model; add one with SFDALib train diffusion",
+    "batch-norm": "batch normalisation, of which this network has none; choose another method",
+}
+
+
 @dataclass(frozen=True)
 class Method:
     """One method.
@@ -106,7 +114,7 @@ class Method:
         summary: one sentence for clinicians.
         paper: authors, title, where, year.
         updates: which weights change; "nothing" where none do.
-        needs: what a bundle must hold: among "early-head", "diffusion".
+        needs: what a bundle must hold: among the keys of ``REMEDIES``.
         cost: what it takes, in words.
         options: its options.
         entry: "module:function". A method that updates weights offers
@@ -144,14 +152,13 @@ class Method:
             for name, option in known.items()
         }
 
-    def lacks(self, has_early_head: bool, has_diffusion: bool) -> str | None:
-        """Why a bundle cannot serve this method; None if it can."""
-        has = {"early-head": has_early_head, "diffusion": has_diffusion}
-        remedy = {
-            "early-head": "a head on early features; add one with SFDALib train early-head",
-            "diffusion": "a diffusion model; add one with SFDALib train diffusion",
-        }
-        missing = [remedy[need] for need in self.needs if not has[need]]
+    def lacks(self, holds: Collection[str]) -> str | None:
+        """Why a bundle cannot serve this method; None if it can.
+
+        Args:
+            holds: what the bundle has of the keys of ``REMEDIES``.
+        """
+        missing = [REMEDIES[need] for need in self.needs if need not in holds]
         return f"needs {' and '.join(missing)}" if missing else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,6 +193,39 @@ INFERENCE_OPTIONS = (
     Option("mirror", False, "Average over mirrored copies (2 to the dimensions).", kind="bool"),
 )
 
+# Of every method that trains weights; adaptation/loop.py reads them.
+LOOP_OPTIONS = (
+    Option(
+        "anchor",
+        0.0,
+        "Weight of a pull towards the source's weights, half the squared distance (L2-SP); 0: off.",
+        0,
+        1e6,
+    ),
+    Option(
+        "ema",
+        0.0,
+        "Decay, a step, of a moving average of the weights, which is delivered in their place; 0:"
+        " off.",
+        0,
+        0.99999,
+    ),
+    Option(
+        "patience",
+        0,
+        "Epochs without a better state before it stops; 0: never.",
+        0,
+        10000,
+        kind="int",
+    ),
+)
+
+BN_MODE = choice(
+    "bn",
+    ("train", "eval"),
+    "Batch normalisation by each batch's statistics, as published, or by the running ones.",
+)
+
 SETTLE_BN = Option(
     "settle_bn",
     True,
@@ -194,3 +234,21 @@ SETTLE_BN = Option(
     " does not.",
     kind="bool",
 )
+
+
+def training_options(
+    epochs: int, learning_rate: float, batch: int, optimiser: str = "Adam"
+) -> tuple[Option, ...]:
+    """The options of every training, with a method's own defaults."""
+    return (
+        Option("epochs", epochs, "Passes over the target images.", 1, 10000, kind="int"),
+        Option("learning_rate", learning_rate, f"Of {optimiser}.", 0, 1),
+        Option(
+            "batch",
+            batch,
+            "Patches (2D: slices) an optimiser step; all of them where there are fewer.",
+            1,
+            1024,
+            kind="int",
+        ),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from SFDALib.adaptation import adaent, adami, early_features, none
@@ -30,9 +30,13 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def lacking(early_head: bool, diffusion: bool) -> dict[str, str | None]:
-    """For every method why a bundle with, or without, these cannot serve it; None if it can."""
-    return {method.name: method.lacks(early_head, diffusion) for method in METHODS.values()}
+def lacking(holds: Collection[str]) -> dict[str, str | None]:
+    """For every method why a bundle that holds these cannot serve it; None if it can.
+
+    Args:
+        holds: ``Description.holds`` of the bundle.
+    """
+    return {method.name: method.lacks(holds) for method in METHODS.values()}
 
 
 def entry(method: Method) -> Callable[..., Any]:

@@ -188,9 +188,7 @@ def open_engine(
     chosen = registry.find(method)
     files = BundleFiles(bundle)
     description = files.describe()
-    lacking = registry.lacking(
-        description.early_head is not None, description.diffusion is not None
-    )
+    lacking = registry.lacking(description.holds)
     lack = lacking[method]
     if lack:
         usable = [name for name, reason in lacking.items() if reason is None]
