@@ -236,6 +236,17 @@ SETTLE_BN = Option(
 )
 
 
+def batch_option(batch: int) -> Option:
+    return Option(
+        "batch",
+        batch,
+        "Patches (2D: slices) that are used at once; all of them where there are fewer.",
+        1,
+        1024,
+        kind="int",
+    )
+
+
 def training_options(
     epochs: int, learning_rate: float, batch: int, optimiser: str = "Adam"
 ) -> tuple[Option, ...]:
@@ -243,12 +254,5 @@ def training_options(
     return (
         Option("epochs", epochs, "Passes over the target images.", 1, 10000, kind="int"),
         Option("learning_rate", learning_rate, f"Of {optimiser}.", 0, 1),
-        Option(
-            "batch",
-            batch,
-            "Patches (2D: slices) an optimiser step; all of them where there are fewer.",
-            1,
-            1024,
-            kind="int",
-        ),
+        batch_option(batch),
     )

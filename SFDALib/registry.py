@@ -6,13 +6,35 @@ import importlib
 from collections.abc import Callable, Collection
 from typing import Any
 
-from SFDALib.adaptation import adaent, adami, early_features, none
+from SFDALib.adaptation import (
+    adaent,
+    adami,
+    bn_statistics,
+    cbst,
+    dg_tta,
+    early_features,
+    none,
+    self_training,
+    tent,
+)
 from SFDALib.errors import RequestError
 from SFDALib.heal import pipeline as heal
 from SFDALib.method import Method
 
 METHODS: dict[str, Method] = {
-    module.METHOD.name: module.METHOD for module in (none, heal, adami, adaent, early_features)
+    module.METHOD.name: module.METHOD
+    for module in (
+        none,
+        heal,
+        adami,
+        adaent,
+        early_features,
+        bn_statistics,
+        tent,
+        self_training,
+        cbst,
+        dg_tta,
+    )
 }
 
 
