@@ -12,10 +12,12 @@ from SFDALib.adaptation import (
     bn_statistics,
     cbst,
     dg_tta,
+    dpl,
     early_features,
     none,
     self_training,
     tent,
+    upl,
 )
 from SFDALib.errors import RequestError
 from SFDALib.heal import pipeline as heal
@@ -33,6 +35,8 @@ METHODS: dict[str, Method] = {
         tent,
         self_training,
         cbst,
+        dpl,
+        upl,
         dg_tta,
     )
 }
