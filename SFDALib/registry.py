@@ -14,7 +14,9 @@ from SFDALib.adaptation import (
     dg_tta,
     dpl,
     early_features,
+    iapc,
     none,
+    protocontra,
     self_training,
     tent,
     upl,
@@ -37,6 +39,8 @@ METHODS: dict[str, Method] = {
         cbst,
         dpl,
         upl,
+        protocontra,
+        iapc,
         dg_tta,
     )
 }
