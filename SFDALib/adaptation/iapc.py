@@ -34,8 +34,8 @@ METHOD = Method(
     title="IAPC",
     summary="Trains the model on the source's own labels, weighted by how clear they are, and on"
     " what its features say.",
-    paper="Cao, Zhang, Lu, Xiao, Yang, Wang. Towards source-free domain adaptive semantic segmentation via"
-    " importance-aware and prototype-contrast learning. IEEE T-IV 2024",
+    paper="Cao, Zhang, Lu, Xiao, Yang, Wang. Towards source-free domain adaptive semantic"
+    " segmentation via importance-aware and prototype-contrast learning. IEEE T-IV 2024",
     updates="all weights",
     needs=(),
     cost="one training pass over the images an epoch, and two more without gradients",
