@@ -35,7 +35,8 @@ METHOD = Method(
     summary="Draws the features of the new images to what the model takes for typical of each"
     " structure.",
     paper="Yu, Xi, Yuan, Zhou, Dang, Ding. Source-free domain adaptation for medical image"
-    " segmentation via prototype-anchored feature alignment and contrastive learning. MICCAI 2023; first stage",
+    " segmentation via prototype-anchored feature alignment and contrastive learning. MICCAI"
+    " 2023; first stage",
     updates="all weights but the classifier's",
     needs=(),
     cost="one training pass over the images an epoch",
