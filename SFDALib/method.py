@@ -6,7 +6,7 @@ Standard library alone. A method's file holds one ``METHOD`` and the function th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +96,14 @@ def choice(name: str, choices: tuple[str, ...], help: str) -> Option:
     return Option(name, choices[0], help, choices=choices, kind="text")
 
 
+# What a method may need of a bundle: what it is, and what to do where it is missing.
+REMEDIES = {
+    "early-head": "a head on early features; add one with SFDALib train early-head",
+    "diffusion": "a diffusion model; add one with SFDALib train diffusion",
+    "batch-norm": "batch normalisation, of which this network has none; choose another method",
+}
+
+
 @dataclass(frozen=True)
 class Work:
     """What a method computes for one image, in passes of a network over it.
@@ -113,9 +121,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Method:
-    """One method. Options named ``epochs``, ``batch``, ``samples`` and ``steps`` mean the same in
-    every method: passes over the images with updates, patches an update, diffusion samples, and
-    evaluations a sample.
+    """One method. Options named ``rounds``, ``epochs``, ``batch``, ``samples`` and ``steps`` mean
+    the same in every method: repetitions of the whole, passes over the images with updates, patches
+    an update, diffusion samples, and evaluations a sample.
 
     Args:
         name: as typed; lower case with hyphens.
@@ -123,7 +131,7 @@ class Method:
         summary: one sentence for clinicians.
         paper: authors, title, where, year.
         updates: which weights change; "nothing" where none do.
-        needs: what a bundle must hold: among "early-head", "diffusion".
+        needs: what a bundle must hold: among the keys of ``REMEDIES``.
         cost: what it takes, in words.
         options: its options.
         entry: "module:function". A method that updates weights offers
@@ -163,19 +171,19 @@ class Method:
 
     def work(self, values: Mapping[str, Value]) -> Work:
         """What these values of the options ask for, see ``Work``; for estimates of time."""
-        epochs = int(values.get("epochs", 0))
+        epochs = int(values.get("epochs", 0)) * int(values.get("rounds", 1))
         draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
-        # the source model, the result, and after each epoch a look at the state
-        return Work(passes=1 + bool(epochs or draws) + epochs, epochs=epochs, draws=draws)
+        result = self.adapts or draws > 0  # a pass of its own, beside the source model's
+        # and a look at the state after each epoch
+        return Work(passes=1 + result + epochs, epochs=epochs, draws=draws)
 
-    def lacks(self, has_early_head: bool, has_diffusion: bool) -> str | None:
-        """Why a bundle cannot serve this method; None if it can."""
-        has = {"early-head": has_early_head, "diffusion": has_diffusion}
-        remedy = {
-            "early-head": "a head on early features; add one with SFDALib train early-head",
-            "diffusion": "a diffusion model; add one with SFDALib train diffusion",
-        }
-        missing = [remedy[need] for need in self.needs if not has[need]]
+    def lacks(self, holds: Collection[str]) -> str | None:
+        """Why a bundle cannot serve this method; None if it can.
+
+        Args:
+            holds: what the bundle has of the keys of ``REMEDIES``.
+        """
+        missing = [REMEDIES[need] for need in self.needs if need not in holds]
         return f"needs {' and '.join(missing)}" if missing else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,6 +218,39 @@ INFERENCE_OPTIONS = (
     Option("mirror", False, "Average over mirrored copies (2 to the dimensions).", kind="bool"),
 )
 
+# Of every method that trains weights; adaptation/loop.py reads them.
+LOOP_OPTIONS = (
+    Option(
+        "anchor",
+        0.0,
+        "Weight of a pull towards the source's weights, half the squared distance (L2-SP); 0: off.",
+        0,
+        1e6,
+    ),
+    Option(
+        "ema",
+        0.0,
+        "Decay, a step, of a moving average of the weights, which is delivered in their place; 0:"
+        " off.",
+        0,
+        0.99999,
+    ),
+    Option(
+        "patience",
+        0,
+        "Epochs without a better state before it stops; 0: never.",
+        0,
+        10000,
+        kind="int",
+    ),
+)
+
+BN_MODE = choice(
+    "bn",
+    ("train", "eval"),
+    "Batch normalisation by each batch's statistics, as published, or by the running ones.",
+)
+
 SETTLE_BN = Option(
     "settle_bn",
     True,
@@ -218,3 +259,25 @@ SETTLE_BN = Option(
     " does not.",
     kind="bool",
 )
+
+
+def batch_option(batch: int) -> Option:
+    return Option(
+        "batch",
+        batch,
+        "Patches (2D: slices) that are used at once; all of them where there are fewer.",
+        1,
+        1024,
+        kind="int",
+    )
+
+
+def training_options(
+    epochs: int, learning_rate: float, batch: int, optimiser: str = "Adam"
+) -> tuple[Option, ...]:
+    """The options of every training, with a method's own defaults."""
+    return (
+        Option("epochs", epochs, "Passes over the target images.", 1, 10000, kind="int"),
+        Option("learning_rate", learning_rate, f"Of {optimiser}.", 0, 1),
+        batch_option(batch),
+    )

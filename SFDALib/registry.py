@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from SFDALib.adaptation import adaent, adami, early_features, none
+from SFDALib.adaptation import (
+    adaent,
+    adami,
+    bn_statistics,
+    cbst,
+    dg_tta,
+    dpl,
+    early_features,
+    iapc,
+    none,
+    protocontra,
+    self_training,
+    tent,
+    upl,
+)
 from SFDALib.errors import RequestError
 from SFDALib.heal import pipeline as heal
 from SFDALib.method import Method
 
 METHODS: dict[str, Method] = {
-    module.METHOD.name: module.METHOD for module in (none, heal, adami, adaent, early_features)
+    module.METHOD.name: module.METHOD
+    for module in (
+        none,
+        heal,
+        adami,
+        adaent,
+        early_features,
+        bn_statistics,
+        tent,
+        self_training,
+        cbst,
+        dpl,
+        upl,
+        protocontra,
+        iapc,
+        dg_tta,
+    )
 }
 
 
@@ -30,9 +60,13 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def lacking(early_head: bool, diffusion: bool) -> dict[str, str | None]:
-    """For every method why a bundle with, or without, these cannot serve it; None if it can."""
-    return {method.name: method.lacks(early_head, diffusion) for method in METHODS.values()}
+def lacking(holds: Collection[str]) -> dict[str, str | None]:
+    """For every method why a bundle that holds these cannot serve it; None if it can.
+
+    Args:
+        holds: ``Description.holds`` of the bundle.
+    """
+    return {method.name: method.lacks(holds) for method in METHODS.values()}
 
 
 def entry(method: Method) -> Callable[..., Any]:

@@ -27,7 +27,7 @@ from SFDALib.jobs import cohort
 from SFDALib.jobs.engine import open_engine
 
 Phantoms = Callable[..., Phantom]
-QUICK = {"samples": 2, "steps": 2, "epochs": 2, "batch": 8, "learning_rate": 1e-4}
+QUICK = {"samples": 2, "steps": 2, "epochs": 2, "batch": 8, "learning_rate": 1e-4, "rounds": 1}
 HEAL_FILES = {"nig_uncertainty.nrrd", "denoised.seg.nrrd"}
 ADAPTING = [method.name for method in registry.METHODS.values() if method.adapts]
 EVERY = ("segmentation.seg.nrrd", "source_segmentation.seg.nrrd", "entropy.nrrd", "report.json")
@@ -192,7 +192,10 @@ def test_a_method_that_adapts_reports_its_curves_and_why_it_stopped(
 ) -> None:
     adaptation = report_of(results[method])["adaptation"]
     epochs = len(adaptation["curves"]["criterion"])
-    assert 3 <= epochs <= QUICK["epochs"] + 2  # the source's and the settled state come first
+    if method == "bn-statistics":
+        assert epochs == 2  # the source's and the settled state
+    else:
+        assert 3 <= epochs <= QUICK["epochs"] + 2
     assert {len(curve) for curve in adaptation["curves"].values()} == {epochs}
     assert 0 <= adaptation["best_epoch"] < epochs
     assert adaptation["stopped"]

@@ -6,18 +6,25 @@ trained, so that a head on their features agrees with the final prediction on th
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, SETTLE_BN, Method, Option, choice
+from SFDALib.method import (
+    INFERENCE_OPTIONS,
+    LOOP_OPTIONS,
+    SETTLE_BN,
+    Method,
+    Option,
+    choice,
+    training_options,
+)
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SFDALib.adaptation.patches import TargetPatches
+    from SFDALib.adaptation.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
     from SFDALib.outcome import Adapted
     from SFDALib.volume.grid import Conformed
@@ -32,9 +39,18 @@ METHOD = Method(
     needs=("early-head",),
     cost="a few passes over the images; only the first layers are trained",
     options=(
-        Option("epochs", 50, "At most so many passes over the target images.", 1, 1000, kind="int"),
-        Option("learning_rate", 1e-3, "Of Adam.", 0, 1),
-        Option("batch", 20, "Patches (2D: slices) an optimiser step.", 1, 1024, kind="int"),
+        *training_options(epochs=50, learning_rate=1e-3, batch=20),
+        choice(
+            "layers",
+            ("all", "last"),
+            "Every layer before the head, or those of its level alone: with a head of level 1 on a"
+            " bundle that was adapted at level 0, the paper's L1 then L2.",
+        ),
+        choice(
+            "weights",
+            ("all", "batch-norm"),
+            "All weights of these layers, or scale and shift of batch normalisation (L1-BN).",
+        ),
         Option(
             "detach_teacher",
             True,
@@ -55,6 +71,7 @@ METHOD = Method(
             " original code), in the trained layers alone, or nowhere.",
         ),
         SETTLE_BN,
+        *LOOP_OPTIONS,
         Option(
             "stop_change",
             0.005,
@@ -81,65 +98,59 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    """Adapt a copy of the network; the best state by ``watch`` is returned."""
-    import numpy as np
+    from SFDALib.adaptation import loop
+
+    return loop.run(model, images, options, seed, progress, recipe)
+
+
+def recipe(setting: Setting) -> Recipe:
+    """Train the layers before the head until the early and the final prediction agree."""
     import torch
 
-    from SFDALib.adaptation.batch_norm import settle
-    from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.adaptation.watch import Watch, expected_shares, measure
-    from SFDALib.outcome import Adapted
+    from SFDALib.adaptation.loop import Recipe
 
-    network = copy.deepcopy(model.network)
-    stages = model.early_stages(network, model.description.early_head.level)
-    for stage in stages:
-        stage.requires_grad_(True)
-    patches = TargetPatches(model, [image.array for image in images])
-    optimiser = torch.optim.Adam(
-        [p for stage in stages for p in stage.parameters()], options["learning_rate"]
+    model, network, options = setting.model, setting.network, setting.options
+    level = model.description.early_head.level
+    stages = model.early_stages(network, level)
+    temperature = model.description.temperature if options["calibrate_teacher"] else 1.0
+
+    def loss(indices: list[int]) -> Tensor:
+        batch = setting.patches.batch(indices)
+        return refinement_loss(
+            network, stages, model.early_head, batch, options["detach_teacher"], temperature
+        )
+
+    def measures(delivered: nn.Module) -> dict[str, float]:
+        return {"agreement": _agreement(setting, delivered, model.early_stages(delivered, level))}
+
+    def stop(curves: Mapping[str, list[float]]) -> str | None:
+        before, now = curves["agreement"][-2:]
+        if abs(now - before) >= options["stop_change"]:
+            return None
+        return (
+            f"early and final prediction agree to a Dice of {now:.3f}, which changed by less than"
+            f" {options['stop_change']:g}"
+        )
+
+    return Recipe(
+        loss=loss,
+        optimiser=torch.optim.Adam(
+            _trained(stages[-1:] if options["layers"] == "last" else stages, options["weights"]),
+            options["learning_rate"],
+        ),
+        mode=lambda: set_mode(network, stages, options["bn"]),
+        drop_last=True,
+        measures=measures,
+        stop=stop,
     )
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    expected = expected_shares(model.description, patches, images)
-    watch = Watch(expected)
-    temperature = model.description.temperature
 
-    def look() -> bool:
-        state = measure(network, patches, temperature)
-        agreement = _agreement(model, network, stages, patches, options, rng)
-        return watch.look(network, state, agreement=agreement)
 
-    go_on = look()
-    if options["settle_bn"]:
-        settle(network, patches, options["batch"])
-        go_on = look()
-    for epoch in range(options["epochs"] if go_on else 0):
-        set_mode(network, stages, options["bn"])
-        for indices in patches.shuffled(options["batch"], rng, drop_last=True):
-            value = refinement_loss(
-                network,
-                stages,
-                model.early_head,
-                patches.batch(indices),
-                options["detach_teacher"],
-                temperature if options["calibrate_teacher"] else 1.0,
-            )
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            optimiser.step()
-        go_on = look()
-        before, now = watch.curves["agreement"][-2:]
-        progress("adapting", epoch + 1, options["epochs"], agreement=now)
-        if not go_on:
-            break
-        if abs(now - before) < options["stop_change"]:
-            watch.stopped = (
-                f"early and final prediction agree to a Dice of {now:.3f}, which changed by less"
-                f" than {options['stop_change']:g}"
-            )
-            break
-    stopped = watch.stopped or f"all {options['epochs']} epochs done"
-    return Adapted(watch.weights, watch.curves, watch.best_epoch, stopped)
+def _trained(stages: Sequence[nn.Module], weights: str) -> list[nn.Parameter]:
+    from SFDALib.adaptation.batch_norm import affine_parameters
+
+    if weights == "batch-norm":
+        return [p for stage in stages for p in affine_parameters(stage)]
+    return [p for stage in stages for p in stage.parameters()]
 
 
 def set_mode(network: nn.Module, stages: Sequence[nn.Module], bn: str) -> None:
@@ -185,14 +196,7 @@ def refinement_loss(
     return soft_cross_entropy(early, teacher)
 
 
-def _agreement(
-    model: Source,
-    network: nn.Module,
-    stages: Sequence[nn.Module],
-    patches: TargetPatches,
-    options: dict[str, Any],
-    rng: Any,
-) -> float:
+def _agreement(setting: Setting, network: nn.Module, stages: Sequence[nn.Module]) -> float:
     """Dice between the hard early and final predictions: of all patches together, or the mean over
     shuffled batches without the last incomplete one.
     """
@@ -200,11 +204,12 @@ def _agreement(
 
     from SFDALib.networks.catalogue import class_probabilities
 
-    by_batch = options["stop_images"] == "batches"
+    model, patches, batch = setting.model, setting.patches, setting.options["batch"]
+    by_batch = setting.options["stop_images"] == "batches"
     batches = (
-        patches.shuffled(options["batch"], rng, drop_last=True)
+        patches.shuffled(batch, setting.rng, drop_last=True)
         if by_batch
-        else list(patches.ordered(options["batch"]))
+        else list(patches.ordered(batch))
     )
     pairs = []
     with torch.no_grad():

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from SFDALib.networks.catalogue import class_logits
+
 EPSILON = 1e-10  # inside every logarithm, as in the originals
 
 
@@ -65,3 +67,32 @@ def soft_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, teacher)
     return -(teacher * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def mean_entropy(p: Tensor) -> Tensor:
+    """Mean over pixels and images of the entropy in nats, ``-sum_k p log p``."""
+    return torch.special.entr(p).sum(dim=1).mean()
+
+
+def soft_dice(p: Tensor, q: Tensor, smooth: float = 1e-5) -> Tensor:
+    """Mean over the classes of ``(2 sum p q + s) / (sum p^2 + sum q^2 + s)`` of ``(B, K, ...)``."""
+    axes = [0, *range(2, p.ndim)]
+    overlap = 2 * (p * q).sum(axes) + smooth
+    return (overlap / (p.square().sum(axes) + q.square().sum(axes) + smooth)).mean()
+
+
+def masked_cross_entropy(
+    logits: Tensor, labels: Tensor, ignored: int, weights: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy over the pixels that are not ``ignored``; 0 where none is left.
+
+    Args:
+        logits: (B, 1 or K, ...); one channel is a sigmoid.
+        labels: (B, ...) whole numbers.
+        weights: (B, ...) factors of the pixels.
+    """
+    each = torch.nn.functional.cross_entropy(
+        class_logits(logits), labels, ignore_index=ignored, reduction="none"
+    )
+    each = each if weights is None else each * weights
+    return each.sum() / (labels != ignored).sum().clamp(min=1)

@@ -7,27 +7,34 @@ is the best by ``watch`` (the papers choose by target labels); a collapsing adap
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, SETTLE_BN, Option, choice
+from SFDALib.method import (
+    BN_MODE,
+    INFERENCE_OPTIONS,
+    LOOP_OPTIONS,
+    SETTLE_BN,
+    Option,
+    choice,
+    training_options,
+)
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from SFDALib.adaptation.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
     from SFDALib.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 OPTIONS = (
-    Option("epochs", 100, "Passes over the target images.", 1, 10000, kind="int"),
-    Option("learning_rate", 1e-6, "Of Adam.", 0, 1),
+    *training_options(epochs=100, learning_rate=1e-6, batch=24),
     Option("weight_decay", 1e-4, "L2 penalty in Adam.", 0, 1),
     Option("lr_decay", 0.9, "Factor of the learning rate every lr_decay_epochs.", 0, 1),
     Option("lr_decay_epochs", 20, "Epochs between two decays.", 1, 10000, kind="int"),
-    Option("batch", 24, "Patches (2D: slices) an optimiser step.", 1, 1024, kind="int"),
     Option("entropy_weight", 1.0, "Weight of the entropy term.", 0, 1000),
     Option("prior_weight", 1.0, "Weight of the class-ratio term.", 0, 1000),
     Option(
@@ -41,7 +48,8 @@ OPTIONS = (
         "prior",
         "bundle",
         "Size of each class: bundle, or one value a class separated by commas, in ml or as a ratio"
-        ' of the image, such as "1400 ml" or "0.2".',
+        ' of the image, such as "1400 ml" or "0.2". The true size, typed, is the papers\' oracle,'
+        " for study alone.",
         kind="text",
     ),
     choice(
@@ -68,20 +76,9 @@ OPTIONS = (
     ),
     choice("ratio", ("maxnorm", "mean"), "Predicted class ratio: the code's, or the paper's mean."),
     Option("prior_renorm", True, "Scale priors to sum to 1.", kind="bool"),
-    choice(
-        "bn",
-        ("train", "eval"),
-        "Batch normalisation by each batch's statistics, as published, or by the source's.",
-    ),
+    BN_MODE,
     SETTLE_BN,
-    Option(
-        "patience",
-        0,
-        "Epochs without a smaller loss before it stops; 0: never.",
-        0,
-        10000,
-        kind="int",
-    ),
+    *LOOP_OPTIONS,
     *INFERENCE_OPTIONS,
 )
 
@@ -98,78 +95,50 @@ def minimise(
 
     ``L = entropy_weight * weighted_entropy + prior_weight * prior_term(estimate, prior)``
     """
-    import numpy as np
+    from SFDALib.adaptation import loop
+
+    method = partial(recipe, prior_term=prior_term)
+    return loop.run(model, images, options, seed, progress, method)
+
+
+def recipe(
+    setting: Setting, prior_term: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+) -> Recipe:
+    """All weights, against the entropy and the distance of the class ratios from the prior."""
     import torch
 
     from SFDALib.adaptation import losses
-    from SFDALib.adaptation.batch_norm import settle
-    from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.adaptation.watch import Watch, expected_shares, measure
+    from SFDALib.adaptation.loop import Recipe
     from SFDALib.networks.catalogue import class_probabilities
-    from SFDALib.outcome import Adapted
 
-    network = copy.deepcopy(model.network).requires_grad_(True)
-    patches = TargetPatches(model, [image.array for image in images])
-    priors, keep, note = _priors(model, images, patches, options)
-    weights = _class_weights(options["class_weights"], priors).to(model.device)
+    network, patches, options = setting.network, setting.patches, setting.options
+    device = setting.model.device
+    priors, keep, note = _priors(setting.model, setting.images, patches, options)
+    weights = _class_weights(options["class_weights"], priors).to(device)
 
-    def loss(logits: Tensor, indices: list[int]) -> Tensor:
-        p = class_probabilities(logits.float())
+    def loss(indices: list[int]) -> Tensor:
+        p = class_probabilities(network(patches.batch(indices)).float())
         estimate = losses.class_ratio(p, options["ratio"])
-        used = keep[indices].to(model.device)
+        used = keep[indices].to(device)
         if options["presence"] == "volume":
             estimate, used = estimate.mean(dim=0, keepdim=True), None
         if options["presence"] == "notag":
             used = _hardly_predicted(p, options["presence_threshold"])
-        prior = priors[indices].to(model.device)[: len(estimate)]
+        prior = priors[indices].to(device)[: len(estimate)]
         return options["entropy_weight"] * losses.weighted_entropy(p, weights) + options[
             "prior_weight"
         ] * prior_term(estimate, prior, used)
 
-    optimiser = torch.optim.Adam(
-        network.parameters(), options["learning_rate"], weight_decay=options["weight_decay"]
+    return Recipe(
+        loss=loss,
+        optimiser=torch.optim.Adam(
+            network.parameters(), options["learning_rate"], weight_decay=options["weight_decay"]
+        ),
+        mode=lambda: network.train(options["bn"] == "train"),
+        # the original decays after epochs 20, 40, ... counted from 0: its first period is longer
+        rate=lambda epoch: options["lr_decay"] ** (max(epoch - 1, 0) // options["lr_decay_epochs"]),
+        notes=note,
     )
-    # the original decays after epochs 20, 40, ... counted from 0: its first period is one longer
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda epoch: options["lr_decay"] ** (max(epoch - 1, 0) // options["lr_decay_epochs"]),
-    )
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    expected = expected_shares(model.description, patches, images)
-    watch = Watch(expected, options["patience"])
-
-    def look(training_loss: float) -> bool:
-        state = measure(network, patches, model.description.temperature)
-        return watch.look(network, state, training_loss=training_loss)
-
-    @torch.no_grad()
-    def untrained_loss() -> float:
-        total = 0.0
-        for indices in patches.ordered(options["batch"]):
-            total += loss(network(patches.batch(indices)), indices).item() * len(indices)
-        return total / len(patches)
-
-    go_on = look(untrained_loss())
-    if options["settle_bn"]:
-        settle(network, patches, options["batch"])
-        go_on = look(untrained_loss())
-    for epoch in range(options["epochs"] if go_on else 0):
-        network.train(options["bn"] == "train")
-        total = 0.0
-        for indices in patches.shuffled(options["batch"], rng, drop_last=False):
-            value = loss(network(patches.batch(indices)), indices)
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            optimiser.step()
-            total += value.item() * len(indices) / len(patches)
-        schedule.step()
-        go_on = look(total)
-        progress("adapting", epoch + 1, options["epochs"], loss=total)
-        if not go_on:
-            break
-    stopped = watch.stopped or f"all {options['epochs']} epochs done"
-    return Adapted(watch.weights, watch.curves, watch.best_epoch, stopped, note)
 
 
 def _priors(

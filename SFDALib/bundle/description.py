@@ -107,6 +107,16 @@ class Description:
         """Output channels of the network: 1 (sigmoid) for a binary model, else K."""
         return 1 if self.classes == 2 else self.classes
 
+    @property
+    def holds(self) -> frozenset[str]:
+        """What methods may need and this bundle has: names among ``method.REMEDIES``."""
+        has = {
+            "early-head": self.early_head is not None,
+            "diffusion": self.diffusion is not None,
+            "batch-norm": catalogue.has_batch_norm(self.network),
+        }
+        return frozenset(name for name, held in has.items() if held)
+
     def with_changes(self, **changes: Any) -> Description:
         return replace(self, **changes)
 

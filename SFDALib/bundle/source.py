@@ -37,6 +37,10 @@ class Source:
     def divisor(self) -> int:
         return catalogue.divisor(self.description.network)
 
+    def encoder(self, network: nn.Module) -> tuple[nn.Module, ...]:
+        """The submodules of the contracting path of ``network``; none where it is not known."""
+        return catalogue.encoder(network, self.description.network)
+
     def early_stages(self, network: nn.Module, level: int) -> tuple[nn.Module, ...]:
         """The submodules of ``network`` (this one or a copy of it) up to its early features."""
         return catalogue.early_stages(network, self.description.network, level)

@@ -257,9 +257,7 @@ def open_engines(
     chosen = {name: registry.find(name) for name in methods}
     files = BundleFiles(bundle)
     description = files.describe()
-    lacking = registry.lacking(
-        description.early_head is not None, description.diffusion is not None
-    )
+    lacking = registry.lacking(description.holds)
     for name in methods:
         if lacking[name]:
             usable = [other for other, reason in lacking.items() if reason is None]

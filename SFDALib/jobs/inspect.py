@@ -25,7 +25,7 @@ def inspect(path: Path) -> dict[str, Any]:
                 f"{path}: found no {name}, expected it as the metadata say; the copy is incomplete:"
                 " copy it again"
             )
-    reasons = registry.lacking(head, diffusion)
+    reasons = registry.lacking(about.holds)
     return {
         "name": about.name,
         "modality": about.modality,
@@ -47,6 +47,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "temperature": about.temperature,
         "early_head": head,
         "diffusion": diffusion,
+        "batch_norm": "batch-norm" in about.holds,
         "methods": [name for name, reason in reasons.items() if reason is None],
         "unavailable": {name: reason for name, reason in reasons.items() if reason},
         "provenance": dict(about.provenance),

@@ -27,10 +27,15 @@ class Architecture:
         early_stages: submodules which, applied one after the other to the image, give the features
             at full resolution (level 0) and after the first down-sampling (level 1).
         divisor: network arguments -> the number that every side of its input must be a multiple of.
+        batch_norm: network arguments -> whether it normalises by batch statistics.
+        encoder: submodules of the contracting path; the rest is the decoder. Empty where the two
+            cannot be told apart.
     """
 
     early_stages: tuple[str, ...]
     divisor: Callable[[Mapping[str, Any]], int]
+    batch_norm: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
+    encoder: tuple[str, ...] = ()
 
 
 def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
@@ -40,11 +45,25 @@ def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
     return math.prod(largest(stride) for stride in arguments["strides"])
 
 
+def _dynunet_batch_norm(arguments: Mapping[str, Any]) -> bool:
+    name = arguments.get("norm_name", "instance")  # a name, or a name and its arguments
+    name = name[0] if isinstance(name, list | tuple) and name else name
+    return str(name).lower() == "batch"
+
+
 SEGMENTATION: dict[str, Architecture] = {
     "SFDALib.networks.residual_unet.ResidualUNet": Architecture(
-        ("init_path", "down1"), lambda arguments: 8
+        early_stages=("init_path", "down1"),
+        divisor=lambda arguments: 8,
+        batch_norm=lambda arguments: True,
+        encoder=("init_path", "down1", "down2", "down3"),
     ),
-    "monai.networks.nets.DynUNet": Architecture(("input_block", "downsamples.0"), _dynunet_divisor),
+    "monai.networks.nets.DynUNet": Architecture(
+        early_stages=("input_block", "downsamples.0"),
+        divisor=_dynunet_divisor,
+        batch_norm=_dynunet_batch_norm,
+        encoder=("input_block", "downsamples", "bottleneck"),
+    ),
 }
 WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
 TENSORS_LIMIT = 10_000
@@ -171,6 +190,17 @@ def divisor(definition: Mapping[str, Any], where: str = "network_def") -> int:
     return number
 
 
+def has_batch_norm(definition: Mapping[str, Any]) -> bool:
+    """Whether the network normalises by batch statistics, told by its arguments alone."""
+    return SEGMENTATION[definition["_target_"]].batch_norm(definition)
+
+
+def encoder(network: nn.Module, definition: Mapping[str, Any]) -> tuple[nn.Module, ...]:
+    """The submodules of the contracting path; none where it is not known."""
+    names = SEGMENTATION[definition["_target_"]].encoder
+    return tuple(network.get_submodule(name) for name in names)
+
+
 def early_stages(
     network: nn.Module, definition: Mapping[str, Any], level: int
 ) -> tuple[nn.Module, ...]:
@@ -190,3 +220,12 @@ def class_probabilities(logits: Tensor) -> Tensor:
         foreground = torch.sigmoid(logits)
         return torch.cat([1 - foreground, foreground], dim=1)
     return torch.softmax(logits, dim=1)
+
+
+def class_logits(logits: Tensor) -> Tensor:
+    """Logits ``(N, 1 or K, ...)`` as those of a softmax ``(N, K, ...)``, background first."""
+    import torch
+
+    if logits.shape[1] == 1:
+        return torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return logits

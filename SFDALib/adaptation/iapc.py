@@ -1,0 +1,179 @@
+"""Importance-weighted pseudo-labels and class centroids (IAPC).
+
+Left out of the original: several scales in the pseudo-labels, the warm-up of 5000 steps, colour
+augmentation, and the memory of absent classes' weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from SFDALib.method import (
+    BN_MODE,
+    INFERENCE_OPTIONS,
+    LOOP_OPTIONS,
+    SETTLE_BN,
+    Method,
+    Option,
+    choice,
+    training_options,
+)
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Adapted
+    from SFDALib.volume.grid import Conformed
+
+METHOD = Method(
+    name="iapc",
+    title="IAPC",
+    summary="Trains the model on the source's own labels, weighted by how clear they are, and on"
+    " what its features say.",
+    paper="Cao, Zhang, Lu, Xiao, Yang, Wang. Towards source-free domain adaptive semantic"
+    " segmentation via importance-aware and prototype-contrast learning. IEEE T-IV 2024",
+    updates="all weights",
+    needs=(),
+    cost="one training pass over the images an epoch, and two more without gradients",
+    options=(
+        *training_options(epochs=10, learning_rate=1e-4, batch=6, optimiser="SGD"),
+        Option("head_rate", 10.0, "Factor of the classifier's learning rate.", 0, 1000),
+        Option("momentum", 0.9, "Nesterov's, of SGD.", 0.001, 0.999),
+        Option("weight_decay", 5e-4, "L2 penalty in SGD.", 0, 1),
+        Option("memory_decay", 0.9999, "Of the averaged model that finds centroids.", 0, 1),
+        Option("small_weight", 7.0, "Weight of a class that is small in a patch.", 0, 1000),
+        Option("small_size", 4096, "Pixels below which it is.", 0, 10**9, kind="int"),
+        choice(
+            "importance",
+            ("probability", "logit"),
+            "1 - z2 / z1 of the two largest probabilities, as printed, or logits, as coded.",
+        ),
+        BN_MODE,
+        SETTLE_BN,
+        *LOOP_OPTIONS,
+        *INFERENCE_OPTIONS,
+    ),
+    entry="SFDALib.adaptation.iapc:adapt",
+    adapts=True,
+)
+IMPORTANCE, PROTOTYPE, SYMMETRIC, ENTROPY = 0.2, 0.5, 0.04, 2.0  # weights of the terms
+IGNORED = 255
+
+
+def adapt(
+    model: Source,
+    images: Sequence[Conformed],
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+) -> Adapted:
+    from SFDALib.adaptation import loop
+
+    return loop.run(model, images, options, seed, progress, recipe)
+
+
+def recipe(setting: Setting) -> Recipe:
+    """``L = .2 w CE(z, y) + .5 CE(z, y where the centroids agree) + .04 (CE(z, c) + CE(cos, z))
+    + 2 H(p)`` with the source's labels y, its importance w, and the nearest centroids c.
+    """
+    import copy
+
+    import torch
+
+    from SFDALib.adaptation import features
+    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.losses import masked_cross_entropy, mean_entropy
+    from SFDALib.networks.catalogue import class_logits
+
+    network, patches, options = setting.network, setting.patches, setting.options
+    name = features.classifier(network, patches.batch([0]))
+    memory = copy.deepcopy(network)
+    source = setting.model.network
+
+    def begin(epoch: int) -> None:
+        if not epoch:
+            memory.load_state_dict(network.state_dict())  # settled or not, as the student starts
+
+    @torch.no_grad()
+    def after_step() -> None:
+        for kept, new in zip(memory.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1 - options["memory_decay"])
+        for kept, new in zip(memory.buffers(), network.buffers(), strict=True):
+            kept.copy_(new)
+
+    def loss(indices: list[int]) -> Tensor:
+        images = patches.batch(indices)
+        with torch.no_grad():
+            clear = class_logits(source(images).float())
+            label = clear.argmax(1)
+            weight = importance(clear, options["importance"])
+            sizes = torch.stack([(label == k).flatten(1).sum(1) for k in range(clear.shape[1])], 1)
+            factors = torch.where(sizes < options["small_size"], options["small_weight"], 1.0)
+            pixels = torch.gather(factors, 1, label.flatten(1)).view(label.shape)
+            kept, old = features.forward(memory.eval(), name, images)
+            kept_label = features.resized(class_logits(old), kept).argmax(1)
+            centroids = image_centroids(kept, kept_label, clear.shape[1])
+        seen, logits = features.forward(network, name, images)
+        z = class_logits(logits)
+        cosine = features.resized(cosines(seen, centroids), z)
+        nearest = cosine.detach().argmax(1)
+        agreed = label.masked_fill(nearest != label, IGNORED)
+        student = z.detach().argmax(1)
+        symmetric = masked_cross_entropy(z, nearest, IGNORED)
+        symmetric = symmetric + masked_cross_entropy(cosine, student, IGNORED)
+        return (
+            IMPORTANCE * masked_cross_entropy(z, label, IGNORED, weight * pixels)
+            + PROTOTYPE * masked_cross_entropy(z, agreed, IGNORED)
+            + SYMMETRIC * symmetric
+            + ENTROPY * mean_entropy(torch.softmax(z, 1))
+        )
+
+    head = list(network.get_submodule(name).parameters())
+    body = [p for p in network.parameters() if all(p is not h for h in head)]
+    rate = options["learning_rate"]
+    return Recipe(
+        loss=loss,
+        optimiser=torch.optim.SGD(
+            [{"params": body}, {"params": head, "lr": rate * options["head_rate"]}],
+            rate,
+            momentum=options["momentum"],
+            weight_decay=options["weight_decay"],
+            nesterov=True,
+        ),
+        mode=lambda: network.train(options["bn"] == "train"),
+        begin=begin,
+        after_step=after_step,
+    )
+
+
+def importance(logits: Tensor, of: str) -> Tensor:
+    """``1 - z2 / z1`` of the two largest outputs ``(B, K, ...)`` of each pixel; ``(B, ...)``."""
+    import torch
+
+    top = (logits if of == "logit" else torch.softmax(logits, 1)).topk(2, dim=1).values
+    return 1 - top[:, 1] / top[:, 0]
+
+
+def image_centroids(seen: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Mean features of each class in each image, of length 1: ``(B, K, F)``; zeros if absent."""
+    import torch
+    import torch.nn.functional as F
+
+    from SFDALib.adaptation.features import class_means
+
+    one_hot = F.one_hot(label, classes).movedim(-1, 1)
+    means = [class_means(seen[b : b + 1], one_hot[b : b + 1]) for b in range(len(seen))]
+    return F.normalize(torch.stack(means), dim=2)
+
+
+def cosines(seen: Tensor, centroids: Tensor) -> Tensor:
+    """Cosine of every pixel's features with each centroid of its image, ``(B, K, ...)``."""
+    import torch
+    import torch.nn.functional as F
+
+    flat = F.normalize(seen.flatten(2), dim=1)
+    return torch.bmm(centroids, flat).view(len(seen), centroids.shape[1], *seen.shape[2:])

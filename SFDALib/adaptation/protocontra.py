@@ -1,0 +1,126 @@
+"""Prototype-anchored feature alignment: the first stage of ProtoContra.
+
+The classifier's weights stand for the source's features of each class; the target's are drawn to
+them in both directions. The second stage, contrastive learning, is not here: its negatives are
+pixels of classes ranked third to fifth, of which a binary model has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from SFDALib.method import (
+    BN_MODE,
+    INFERENCE_OPTIONS,
+    LOOP_OPTIONS,
+    SETTLE_BN,
+    Method,
+    Option,
+    training_options,
+)
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Adapted
+    from SFDALib.volume.grid import Conformed
+
+METHOD = Method(
+    name="protocontra",
+    title="ProtoContra (prototype alignment)",
+    summary="Draws the features of the new images to what the model takes for typical of each"
+    " structure.",
+    paper="Yu, Xi, Yuan, Zhou, Dang, Ding. Source-free domain adaptation for medical image"
+    " segmentation via prototype-anchored feature alignment and contrastive learning. MICCAI"
+    " 2023; first stage",
+    updates="all weights but the classifier's",
+    needs=(),
+    cost="one training pass over the images an epoch",
+    options=(
+        *training_options(epochs=5, learning_rate=1e-4, batch=16),
+        Option("weight_decay", 5e-4, "L2 penalty in Adam.", 0, 1),
+        Option("lr_decay", 0.8, "Factor of the learning rate an epoch.", 0, 1),
+        Option("temperature", 0.1, "Divides the logits of the assignments.", 1e-3, 100),
+        Option("proportion_momentum", 0.001, "Share of a step in the class proportions.", 0, 1),
+        BN_MODE,
+        SETTLE_BN,
+        *LOOP_OPTIONS,
+        *INFERENCE_OPTIONS,
+    ),
+    entry="SFDALib.adaptation.protocontra:adapt",
+    adapts=True,
+)
+
+
+def adapt(
+    model: Source,
+    images: Sequence[Conformed],
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+) -> Adapted:
+    from SFDALib.adaptation import loop
+
+    return loop.run(model, images, options, seed, progress, recipe)
+
+
+def recipe(setting: Setting) -> Recipe:
+    """``L = target to prototypes + prototypes to target``, see ``alignment``."""
+    import torch
+
+    from SFDALib.adaptation import features
+    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.networks.catalogue import class_logits
+
+    network, patches, options = setting.network, setting.patches, setting.options
+    name = features.classifier(network, patches.batch([0]))
+    mu = features.prototypes(network, name, patches.batch([0])).detach()
+    proportions = torch.full((len(mu),), 1 / len(mu), device=mu.device)
+    last = {id(p) for p in network.get_submodule(name).parameters()}
+
+    def loss(indices: list[int]) -> Tensor:
+        seen, logits = features.forward(network, name, patches.batch(indices))
+        sim = features.resized(class_logits(logits), seen) / options["temperature"]
+        sim = sim.transpose(0, 1).flatten(1)  # (K, N)
+        if network.training:
+            with torch.no_grad():
+                now = torch.softmax(sim + proportions.log()[:, None], dim=0).mean(1)
+                proportions.lerp_(now, options["proportion_momentum"])
+        return alignment(seen.transpose(0, 1).flatten(1), mu, sim, proportions)
+
+    return Recipe(
+        loss=loss,
+        optimiser=torch.optim.Adam(
+            [p for p in network.parameters() if id(p) not in last],
+            options["learning_rate"],
+            weight_decay=options["weight_decay"],
+        ),
+        mode=lambda: network.train(options["bn"] == "train"),
+        rate=lambda epoch: options["lr_decay"] ** epoch,
+    )
+
+
+def alignment(seen: Tensor, mu: Tensor, sim: Tensor, proportions: Tensor) -> Tensor:
+    """With ``d = (1 - cos(mu_k, f_n)) / 2``:
+
+    ``mean_n sum_k d softmax_k(sim + log pi) + sum_k pi_k sum_n d softmax_n(sim)``
+
+    Args:
+        seen: features (F, N).
+        mu: prototypes (K, F).
+        sim: logits over temperature (K, N).
+        proportions: pi (K,).
+    """
+    import torch
+    import torch.nn.functional as F
+
+    distance = (1 - F.normalize(mu, dim=1) @ F.normalize(seen, dim=0)) / 2
+    to_prototypes = torch.softmax(sim + (proportions + 1e-6).log()[:, None], dim=0)
+    to_target = torch.softmax(sim, dim=1)
+    return (distance * to_prototypes).sum(0).mean() + (
+        proportions * (distance * to_target).sum(1)
+    ).sum()

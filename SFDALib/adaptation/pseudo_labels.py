@@ -1,0 +1,149 @@
+"""Rounds of pseudo-labels and training on them: what self-training and CBST share.
+
+No source image takes part (source portion 0), patches are neither rescaled nor cropped, and rare
+classes are not mined; the rest is as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from SFDALib.method import (
+    BN_MODE,
+    INFERENCE_OPTIONS,
+    LOOP_OPTIONS,
+    SETTLE_BN,
+    Option,
+    training_options,
+)
+from SFDALib.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.bundle.source import Source
+    from SFDALib.outcome import Adapted
+    from SFDALib.volume.grid import Conformed
+
+OPTIONS = (
+    Option("rounds", 4, "Times that the pseudo-labels are made anew.", 1, 1000, kind="int"),
+    Option("epochs", 2, "Passes over the target images in a round.", 1, 10000, kind="int"),
+    *training_options(epochs=2, learning_rate=5e-5, batch=2, optimiser="SGD")[1:],
+    Option("momentum", 0.9, "Of SGD.", 0, 0.999),
+    Option("weight_decay", 5e-4, "L2 penalty in SGD.", 0, 1),
+    Option("portion", 0.2, "Share of the pixels that the first round labels.", 0, 1),
+    Option("portion_step", 0.05, "Growth of that share a round.", 0, 1),
+    Option("portion_max", 0.5, "Largest share.", 0, 1),
+    Option("stride", 4, "One pixel of so many counts for the thresholds.", 1, 1000, kind="int"),
+    BN_MODE,
+    SETTLE_BN,
+    *LOOP_OPTIONS,
+    *INFERENCE_OPTIONS,
+)
+IGNORED = 255
+
+
+def train(
+    model: Source,
+    images: Sequence[Conformed],
+    options: dict[str, Any],
+    seed: int,
+    progress: Progress,
+    by_class: bool,
+) -> Adapted:
+    """Adapt a copy of the model's network; thresholds of each class, or one for all."""
+    from functools import partial
+
+    from SFDALib.adaptation import loop
+
+    method = partial(recipe, by_class=by_class)
+    return loop.run(model, images, options, seed, progress, method)
+
+
+def recipe(setting: Setting, by_class: bool) -> Recipe:
+    """Cross-entropy with the pseudo-labels of the round."""
+    import torch
+
+    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.losses import masked_cross_entropy
+
+    network, patches, options = setting.network, setting.patches, setting.options
+    targets: list[Tensor] = []
+
+    def begin(epoch: int) -> None:
+        if epoch % options["epochs"]:
+            return
+        portion = options["portion"] + options["portion_step"] * (epoch // options["epochs"])
+        portion = min(portion, options["portion_max"])
+        targets[:] = _labels(setting, portion, by_class)
+
+    def loss(indices: list[int]) -> Tensor:
+        labels = torch.stack([targets[index] for index in indices]).to(setting.model.device)
+        return masked_cross_entropy(network(patches.batch(indices)).float(), labels.long(), IGNORED)
+
+    return Recipe(
+        loss=loss,
+        optimiser=torch.optim.SGD(
+            network.parameters(),
+            options["learning_rate"],
+            momentum=options["momentum"],
+            weight_decay=options["weight_decay"],
+        ),
+        mode=lambda: network.train(options["bn"] == "train"),
+        epochs=options["rounds"] * options["epochs"],
+        begin=begin,
+    )
+
+
+def _labels(setting: Setting, portion: float, by_class: bool) -> list[Tensor]:
+    """The pseudo-labels of every patch, ``([k,] j, i)`` uint8, on the CPU."""
+    import torch
+
+    from SFDALib.networks.catalogue import class_probabilities
+
+    network, patches = setting.network, setting.patches
+    network.eval()
+
+    def predictions() -> Any:
+        for index in range(len(patches)):  # one by one: the rest of the memory is the training's
+            yield class_probabilities(network(patches.batch([index])).float())
+
+    with torch.no_grad():
+        best = [p.max(dim=1) for p in predictions()]
+        stride = setting.options["stride"]
+        confidence = torch.cat([b.values.flatten()[::stride].cpu() for b in best])
+        winner = torch.cat([b.indices.flatten()[::stride].cpu() for b in best])
+        classes = setting.model.description.classes
+        limits = thresholds(confidence, winner if by_class else None, classes, portion)
+        return [pseudo_label(p, limits.to(p.device))[0].cpu() for p in predictions()]
+
+
+def thresholds(confidence: Tensor, winner: Tensor | None, classes: int, portion: float) -> Tensor:
+    """Confidences ``(K,)`` above which a pixel is labelled: those of the ``floor(n portion)``-th
+    most confident of the class's n pixels, 1 where that is none.
+
+    Args:
+        confidence: (N,) largest probability of each pixel.
+        winner: (N,) its class; None for one threshold from all pixels together.
+    """
+    import torch
+
+    groups = (
+        [confidence] * classes
+        if winner is None
+        else [confidence[winner == label] for label in range(classes)]
+    )
+    limits = []
+    for group in groups:
+        count = int(len(group) * portion)
+        limits.append(float(group.sort(descending=True).values[count - 1]) if count else 1.0)
+    return torch.tensor(limits)
+
+
+def pseudo_label(p: Tensor, limits: Tensor) -> Tensor:
+    """``arg max_k p_k / threshold_k`` where that reaches 1, else IGNORED; ``(B, ...)`` uint8."""
+    weighted = p / limits.view(1, -1, *[1] * (p.ndim - 2))
+    best = weighted.max(dim=1)
+    return best.indices.masked_fill(best.values < 1, IGNORED).byte()

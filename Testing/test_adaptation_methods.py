@@ -1,0 +1,369 @@
+"""The compared methods: each loss by hand or against the originals, and how all of them behave."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import describe
+from torch import nn
+
+from SFDALib import registry
+from SFDALib.adaptation import dpl, features, iapc, losses, protocontra, pseudo_labels, upl
+from SFDALib.adaptation.batch_norm import affine_parameters
+from SFDALib.adaptation.intensity import random_convolutions, random_gamma
+from SFDALib.adaptation.loop import Setting
+from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.watch import Watch
+from SFDALib.bundle.source import Source
+from SFDALib.errors import Cancelled
+from SFDALib.networks import catalogue
+from SFDALib.networks.residual_unet import EarlyHead
+from SFDALib.outcome import Adapted
+from SFDALib.progress import silent
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.grid import Conformed
+
+ROOT = Path(__file__).parent.parent
+TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
+TRAINED = [m.name for m in registry.METHODS.values() if m.adapts and m.name != "bn-statistics"]
+NEW = [name for name in TRAINED if name not in ("adami", "adaent", "early-features")]
+
+
+def model(dims: int = 2, classes: int = 2, outputs: int | None = None) -> Source:
+    """Random weights, but statistics that fit an image: enough to see what changes."""
+    description = describe(dims, classes).with_changes(diffusion=None)
+    if outputs:
+        network = {**description.network, "out_channels": outputs}
+        description = description.with_changes(network=network)
+    patch = (16, 16) if dims == 2 else (8, 16, 16)
+    description = description.with_changes(patch_size=patch)
+    torch.manual_seed(0)
+    network = catalogue.build(description.network).eval().requires_grad_(False)
+    head = EarlyHead(dims, 4, description.out_channels).requires_grad_(False)
+    return Source(description, network, head, None, torch.device("cpu"), {})
+
+
+def image(seed: int = 1) -> Conformed:
+    """A bright block in noise, 8 slices of 16 x 16."""
+    generator = torch.Generator().manual_seed(seed)
+    array = 0.2 * torch.rand((1, 8, 16, 16), generator=generator)
+    array[:, 2:6, 4:12, 4:12] += 0.7
+    geometry = Geometry((16, 16, 8), (3.0, 3.0, 4.0), (0.0,) * 3, (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
+    return Conformed(array.numpy(), geometry, geometry, (0, 1, 2), (False,) * 3)
+
+
+def adapt(method: str, source: Source, seed: int = 0, count: int = 1, **options: Any) -> Adapted:
+    described = registry.find(method)
+    known = {option.name for option in described.options}
+    options = {"batch": 4, "epochs": 1, "rounds": 1, "settle_bn": False, **options}
+    values = described.values({k: v for k, v in options.items() if k in known})
+    images = [image(index + 1) for index in range(count)]
+    return registry.entry(described)(source, images, values, seed, silent)
+
+
+# --- Losses ------------------------------------------------------------------------------------
+
+
+def test_tent_has_the_originals_entropy() -> None:
+    case = TENT["softmax_entropy"]
+    p = torch.softmax(torch.tensor(case["logits"]), dim=1)
+    entropy = torch.special.entr(p).sum(1)
+    torch.testing.assert_close(entropy, torch.tensor(case["out"]), rtol=1e-5, atol=1e-6)
+    assert losses.mean_entropy(p).item() == pytest.approx(entropy.mean().item())
+
+
+def test_self_training_thresholds_are_those_of_the_most_confident_pixels() -> None:
+    """Class 0 has 4 pixels, of which 50 % are 2: the second largest, 0.8. Class 1 has one, of which
+    50 % are none: 1. Together, 2 of 5: 0.8 again.
+    """
+    confidence = torch.tensor([0.9, 0.6, 0.8, 0.7, 0.6])
+    winner = torch.tensor([0, 0, 0, 0, 1])
+    by_class = pseudo_labels.thresholds(confidence, winner, 2, 0.5)
+    assert by_class.tolist() == pytest.approx([0.8, 1.0])
+    assert pseudo_labels.thresholds(confidence, None, 2, 0.5).tolist() == pytest.approx([0.8, 0.8])
+    assert pseudo_labels.thresholds(confidence, None, 2, 0.0).tolist() == [1, 1]
+
+
+def test_cbst_labels_by_the_ratio_to_the_threshold_and_ignores_the_rest() -> None:
+    """p / threshold = (.75, 1.5), (1.125, .25), (.75, .67)."""
+    p = torch.tensor([[0.6, 0.9, 0.6], [0.6, 0.1, 0.267]]).T.reshape(1, 3, 2).transpose(1, 2)
+    label = pseudo_labels.pseudo_label(p, torch.tensor([0.8, 0.4]))
+    assert label.tolist() == [[1, 0, pseudo_labels.IGNORED]]
+
+
+def test_masked_cross_entropy_is_the_mean_over_what_is_labelled() -> None:
+    logits = torch.tensor([[[0.0, 2.0, 5.0]]])  # one output: a sigmoid
+    labels = torch.tensor([[1, 0, 255]])
+    expected = (math.log(2) + math.log(1 + math.exp(2))) / 2
+    assert losses.masked_cross_entropy(logits, labels, 255).item() == pytest.approx(expected)
+    assert losses.masked_cross_entropy(logits, torch.full((1, 3), 255), 255).item() == 0
+
+
+def test_dpl_trusts_what_is_steady_and_near_its_own_prototype() -> None:
+    """Four pixels: two steady of each class, then one unsteady, then one with the other's looks."""
+    p = torch.tensor([[[[0.9, 0.1, 0.9, 0.1, 0.9, 0.9]]]])
+    spread = torch.tensor([[[[0.0, 0.0, 0.0, 0.0, 0.1, 0.0]]]])
+    seen = torch.tensor([[[[1.0, -1.0, 1.0, -1.0, 1.0, -0.9]]]])
+    label, trusted = dpl.denoised(p, spread, seen, 0.75, 0.05)
+    assert label.flatten().tolist() == [True, False, True, False, True, True]
+    assert trusted.flatten().tolist() == [True, True, True, True, False, False]
+    value = dpl.masked_bce(p, label, trusted).item()
+    assert value == pytest.approx(-math.log(0.9), rel=1e-5)
+
+
+def test_upl_does_not_punish_what_lies_beyond_its_label() -> None:
+    label = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+    inside = torch.tensor([[[0.5, 0.5, 0.0, 0.0]]])
+    beyond = torch.tensor([[[0.5, 0.5, 1.0, 1.0]]])
+    value = upl.masked_dice_loss(inside, label).item()
+    assert value == pytest.approx(1 - 2 / 2.5, abs=1e-4)
+    assert upl.masked_dice_loss(beyond, label).item() == pytest.approx(value)
+    half = torch.full((1, 2, 3), 0.5)
+    assert upl.entropy_bits(half).item() == pytest.approx(0.5)  # 1 bit over 2 classes
+
+
+def test_upl_keeps_the_largest_part_of_each_class() -> None:
+    label = torch.zeros(1, 1, 4, 4)
+    label[0, 0, 0, :3] = 1
+    label[0, 0, 2, 0] = 1
+    kept = upl._largest_parts(label)
+    assert kept.sum() == 3 and kept[0, 0, 2, 0] == 0
+
+
+def test_protocontra_is_zero_on_the_prototypes_and_half_beside_them() -> None:
+    mu = torch.eye(2)
+    pi = torch.tensor([0.5, 0.5])
+    sure = torch.tensor([[100.0, -100.0], [-100.0, 100.0]])
+    assert protocontra.alignment(3 * mu, mu, sure, pi).item() == pytest.approx(0, abs=1e-6)
+    crossed = protocontra.alignment(mu.flip(0), mu, sure, pi).item()
+    assert crossed == pytest.approx(0.5 + 0.5)  # cos 0: 1/2 in each direction
+
+
+def test_iapc_weighs_a_pixel_by_its_margin() -> None:
+    logits = torch.log(torch.tensor([0.6, 0.3, 0.1])).view(1, 3, 1)
+    assert iapc.importance(logits, "probability").item() == pytest.approx(0.5)
+    raw = torch.tensor([2.0, 1.0, 0.0]).view(1, 3, 1)
+    assert iapc.importance(raw, "logit").item() == pytest.approx(0.5)
+    seen = torch.tensor([[[3.0, 0.0], [0.0, 2.0]]])  # (1, F, N)
+    centroids = iapc.image_centroids(seen, torch.tensor([[0, 1]]), 3)
+    assert centroids.tolist() == [[[1, 0], [0, 1], [0, 0]]]
+    assert iapc.cosines(seen, centroids)[0, :, 0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_random_intensities_keep_shape_and_norm_and_follow_the_seed(dims: int) -> None:
+    images = torch.rand(3, 2, *[8] * dims)
+    torch.manual_seed(3)
+    first = random_convolutions(images)
+    torch.manual_seed(3)
+    assert torch.equal(first, random_convolutions(images))
+    assert first.shape == images.shape and not torch.allclose(first, images)
+    norms = [t.flatten(1).norm(dim=1) for t in (first, images)]
+    torch.testing.assert_close(*norms)
+    bright = random_gamma(images, 2.0, 2.0, chance=1)
+    assert bright.amin() == pytest.approx(images.amin().item(), abs=1e-5)
+    assert bright.mean() < images.mean()
+
+
+# --- Features ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_classifier_is_the_convolution_applied_last_and_its_weights_are_the_prototypes(
+    dims: int,
+) -> None:
+    """In eval mode logits = (w f + b - mean) g / sd + shift: a direction w g / sd."""
+    network = model(dims, 3).network
+    images = torch.rand(1, 1, *[16] * dims)
+    name = features.classifier(network, images)
+    assert name == "out_path.1.convolution"
+    seen, logits = features.forward(network, name, images)
+    torch.testing.assert_close(logits, network(images))
+    norm, weight = network.out_path[2], network.get_submodule(name).weight.flatten(1)
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    directions = features.prototypes(network, name, images)
+    torch.testing.assert_close(directions, weight * scale[:, None], rtol=1e-4, atol=1e-6)
+    assert seen.shape == (1, 4, *[16] * dims)
+
+
+def test_a_sigmoids_prototypes_point_to_either_side() -> None:
+    network = model().network
+    images = torch.rand(1, 1, 16, 16)
+    background, foreground = features.prototypes(
+        network, features.classifier(network, images), images
+    )
+    torch.testing.assert_close(background, -foreground)
+
+
+def test_dropout_is_the_networks_own_or_put_before_the_classifier() -> None:
+    images = torch.ones(1, 1, 16, 16)
+    without, own = model().network, nn.Sequential(nn.Conv2d(1, 4, 1), nn.Dropout(0.5))
+    for network in (without, own.append(nn.Conv2d(4, 1, 1)).eval()):
+        name = features.classifier(network, images)
+        before = network(images)
+        with features.dropout(network, name, 0.5):
+            assert not torch.equal(network(images), before)
+        assert torch.equal(network(images), before)
+
+
+def test_copies_of_the_decoder_share_the_encoder() -> None:
+    source = model()
+    setting = Setting(source, source.network, (), None, {}, None)
+    (other,) = upl._siblings(setting, 1)
+    assert other.init_path is source.network.init_path and other.down3 is source.network.down3
+    assert other.up1 is not source.network.up1
+
+
+# --- Behaviour ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dims", "classes", "outputs"), [(2, 2, None), (2, 2, 2), (3, 3, None)])
+@pytest.mark.parametrize("method", NEW)
+def test_every_method_serves_every_kind_of_model_and_leaves_it_alone(
+    method: str, dims: int, classes: int, outputs: int | None
+) -> None:
+    source = model(dims, classes, outputs)
+    before = copy.deepcopy(source.network.state_dict())
+    outcome = adapt(method, source, count=2, learning_rate=1e-4)
+    after = source.network.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    assert not any(p.requires_grad for p in source.network.parameters())
+    assert list(outcome.weights) == list(before)
+    assert len({len(curve) for curve in outcome.curves.values()}) == 1
+    assert all(math.isfinite(x) for x in outcome.curves["training_loss"])
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_every_method_repeats_itself_with_the_same_seed(method: str) -> None:
+    first, second = (adapt(method, model(), seed=5, learning_rate=1e-3) for _ in range(2))
+    assert first.curves == second.curves
+    assert all(torch.equal(v, second.weights[k]) for k, v in first.weights.items())
+
+
+def delivered(outcome: Adapted, source: Source) -> set[str]:
+    before = source.network.state_dict()
+    return {name for name, value in outcome.weights.items() if not torch.equal(value, before[name])}
+
+
+def take_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is worth, so that a change can be seen."""
+    monkeypatch.setattr(Watch, "criterion", lambda watch, _: -len(watch.curves.get("share_1", ())))
+    monkeypatch.setattr(Watch, "collapse", lambda *_: None)
+
+
+def test_tent_trains_scale_and_shift_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_the_last_state(monkeypatch)
+    source = model()
+    names = delivered(adapt("tent", source, bn="eval"), source)
+    ids = {id(p) for p in affine_parameters(source.network)}
+    affine = {name for name, p in source.network.named_parameters() if id(p) in ids}
+    assert names and names <= affine
+
+
+@pytest.mark.parametrize("method", ["adami", "tent"])
+def test_the_anchor_holds_the_weights_back(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_the_last_state(monkeypatch)
+    source = model()
+    start = dict(source.network.named_parameters())
+
+    def moved(**options: float) -> float:
+        outcome = adapt(method, source, epochs=3, bn="eval", learning_rate=1e-2, **options)
+        return sum(float((outcome.weights[n] - p).square().sum()) for n, p in start.items())
+
+    free = moved()
+    assert free > 0
+    assert moved(anchor=1e4) < 0.5 * free
+    assert moved(ema=0.99) < 0.5 * free, "the average lags behind"
+
+
+@pytest.mark.parametrize("method", ["tent", "cbst", "iapc", "dpl"])
+def test_a_far_too_high_rate_is_noticed_and_the_source_state_returned(method: str) -> None:
+    source = model()
+    outcome = adapt(method, source, epochs=4, rounds=1, learning_rate=1.0)
+    last = len(outcome.curves["criterion"]) - 1
+    best = outcome.curves["criterion"][outcome.best_epoch]
+    seen = [x for x in outcome.curves["criterion"] if math.isfinite(x)]
+    assert best == min(seen[:-1] if "collapse" in outcome.stopped else seen)
+    assert "collapse" in outcome.stopped or last == 4
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_progress_may_end_an_adaptation(method: str) -> None:
+    described = registry.find(method)
+    values = described.values({"batch": 8})
+
+    def cancel(*_: Any, **__: Any) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        registry.entry(described)(model(), [image()], values, 0, cancel)
+
+
+def test_batch_statistics_mix_with_the_sources_by_their_share() -> None:
+    source = model()
+    kept = adapt("bn-statistics", source, source_share=1.0)
+    assert not {n for n in delivered(kept, source) if "num_batches" not in n}
+    assert len(adapt("bn-statistics", source).curves["criterion"]) == 2
+
+
+# --- Needs -------------------------------------------------------------------------------------
+
+DYNUNET = {
+    "_target_": "monai.networks.nets.DynUNet",
+    "spatial_dims": 2,
+    "in_channels": 1,
+    "out_channels": 1,
+    "kernel_size": [3, 3, 3],
+    "strides": [1, 2, 2],
+    "upsample_kernel_size": [2, 2],
+    "filters": [4, 8, 8],
+}
+
+
+@pytest.mark.parametrize(
+    ("norm", "has"),
+    [("batch", True), (["BATCH", {"affine": True}], True), ("instance", False), (None, False)],
+)
+def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
+    norm: Any, has: bool
+) -> None:
+    definition = {**DYNUNET, **({} if norm is None else {"norm_name": norm})}
+    assert catalogue.has_batch_norm(definition) is has
+    built = catalogue.build(definition)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in built.modules()) is has
+
+
+def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
+    description = describe().with_changes(network=DYNUNET)
+    reasons = registry.lacking(description.holds)
+    assert {n for n, why in reasons.items() if why and "batch normalisation" in why} == {
+        "tent",
+        "bn-statistics",
+    }
+    assert registry.lacking(describe().holds)["tent"] is None
+
+
+@pytest.mark.parametrize("method", [m for m in NEW if m != "tent"])
+def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> None:
+    source = model()
+    description = source.description.with_changes(network=DYNUNET)
+    torch.manual_seed(0)
+    network = catalogue.build(DYNUNET).eval().requires_grad_(False)
+    other = replace(source, description=description, network=network)
+    assert len(TargetPatches(other, [image().array])) == 8
+    outcome = adapt(method, other, settle_bn=True)
+    assert math.isfinite(outcome.curves["training_loss"][-1])
+
+
+def test_the_registry_needs_the_standard_library_alone() -> None:
+    code = "import sys; from SFDALib import registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
