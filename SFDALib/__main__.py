@@ -21,7 +21,7 @@ from SFDALib import __version__, registry
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
-from SFDALib.jobs.request import FIELDS, REQUIRED, Job, parse_options, read_job
+from SFDALib.jobs.request import FIELDS, GATES, REQUIRED, Job, parse_options, read_job
 from SFDALib.training import AUGMENTATIONS
 
 log = logging.getLogger("SFDALib")
@@ -133,6 +133,11 @@ def _method_arguments(command: argparse.ArgumentParser, files: str) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="of the method; SFDALib methods lists them",
+    )
+    command.add_argument(
+        "--gate",
+        choices=GATES,
+        help="on (default): deliver what the judge trusts; off: always the method's result",
     )
     _common(command)
     command.set_defaults(device=None, seed=None)  # their defaults are the Job's

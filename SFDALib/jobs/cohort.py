@@ -17,6 +17,7 @@ from SFDALib.jobs import devices
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Stopwatch, Target, open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
 from SFDALib.results.folder import ResultFolder
@@ -83,13 +84,15 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                 target = targets[name] if shared else one.read([path], reporter)
                 adapted = shared or one.adapt([target], reporter)
                 segmented = one.segment(target, adapted, reporter)
+                judgement = judge_result(one, target, segmented, adapted, job.gate)
+                extra = {"cohort": mode}
                 with ResultFolder(folder / name) as inside:
-                    report = write_result(inside, one, target, segmented, adapted, {"cohort": mode})
+                    report = write_result(inside, one, target, segmented, adapted, judgement, extra)
                     if adapted and not shared:
                         one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                attempt.volumes[name] = report["volumes"]
+                attempt.reports[name] = report
         reporter("cohort", len(images), len(images))
-        if not attempt.volumes:
+        if not attempt.reports:
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
         summary = {
@@ -97,7 +100,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             "adapted": mode,
             "options": dict(job.options),
             "seed": job.seed,
-            "done": len(attempt.volumes),
+            "done": len(attempt.reports),
             "failed": len(attempt.errors),
             "images": attempt.rows(),
             "seconds": dict(engine.stopwatch.seconds),
@@ -117,7 +120,7 @@ class _Attempts:
     images: Mapping[str, Path]
     reporter: Reporter
     errors: dict[str, str] = field(default_factory=dict)
-    volumes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -135,10 +138,16 @@ class _Attempts:
                 "image": path.name,
                 "folder": None if name in self.errors else name,
                 "error": self.errors.get(name),
-                "volumes": self.volumes.get(name, []),
+                "volumes": self.reports.get(name, {}).get("volumes", []),
+                "trust": _in_short(self.reports.get(name, {}).get("trust")),
             }
             for name, path in self.images.items()
         ]
+
+
+def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The verdict without its reasons, which the image's own report has."""
+    return trust and {name: trust[name] for name in ("decision", "delivered")}
 
 
 def _names(paths: Sequence[str]) -> list[str]:

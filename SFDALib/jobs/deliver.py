@@ -10,6 +10,7 @@ import torch
 
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import Engine, Target
+from SFDALib.jobs.judgement import Judgement
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
@@ -26,9 +27,13 @@ def write_result(
     target: Target,
     segmented: Segmented,
     adapted: Adapted | None,
+    judgement: Judgement | None,
     extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Write every file of DESIGN's result folder but the adapted bundle; return the report.
+
+    What is delivered as segmentation.seg.nrrd follows the judgement; the source's own and the
+    method's stand beside it under names of their own, whatever it says.
 
     Args:
         extra: further fields of the report.
@@ -40,10 +45,13 @@ def write_result(
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
-        write_segmentation(folder / "segmentation.seg.nrrd", after, geometry, description.labels)
-        write_segmentation(
-            folder / "source_segmentation.seg.nrrd", before, geometry, description.labels
-        )
+        segmentations = {"segmentation": after, "source_segmentation": before}
+        if judgement is not None:
+            segmentations["adapted_segmentation"] = after
+            if judgement.delivered == "source":
+                segmentations["segmentation"] = before
+        for name, labels in segmentations.items():
+            write_segmentation(folder / f"{name}.seg.nrrd", labels, geometry, description.labels)
         for name, map_ in maps.items():
             write_map(folder / f"{name}.nrrd", map_, geometry)
         if segmented.denoised is not None:
@@ -83,7 +91,13 @@ def write_result(
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
         "details": dict(segmented.report),
-        "notes": [*segmented.notes, *(adapted.notes if adapted else ()), *_implausible(volumes)],
+        "trust": judgement and judgement.to_dict(),
+        "notes": [
+            *segmented.notes,
+            *(adapted.notes if adapted else ()),
+            *_implausible(volumes),
+            *((judgement.note(),) if judgement else ()),
+        ],
         "adaptation": None
         if adapted is None
         else {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from SFDALib import registry
 from SFDALib.bundle import source
@@ -139,17 +139,21 @@ class Engine:
                     self.seed,
                     progress,
                 )
-            network = copy.deepcopy(self.model.network)
-            network.load_state_dict(adapted.weights)
             probabilities = predict(
                 self.model,
                 target.conformed.array,
                 dict(self.options),
                 progress,
-                network=network,
+                network=self.adapted_network(adapted),
                 stage="adapted model",
             )
             return Segmented(probabilities)
+
+    def adapted_network(self, adapted: Adapted) -> nn.Module:
+        """A copy of the source network with the adapted weights."""
+        network = copy.deepcopy(self.model.network)
+        network.load_state_dict(adapted.weights)
+        return network
 
     def write_adapted_bundle(self, folder: Path, adapted: Adapted) -> None:
         """A complete bundle of the adapted weights, to be used without adapting again."""

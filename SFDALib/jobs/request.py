@@ -12,6 +12,7 @@ from typing import Any
 from SFDALib import registry
 from SFDALib.errors import RequestError
 
+GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
 
 
@@ -27,6 +28,7 @@ class Job:
         options: of the method, by name; what is not given has its default.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         seed: of everything random.
+        gate: "on" delivers what the judge's verdict says, "off" always the method's result.
     """
 
     bundle: str
@@ -36,12 +38,13 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
+    gate: str = "on"
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
 
         Raises:
-            RequestError: unknown method, option or device, or a value out of range.
+            RequestError: unknown method, option, device or gate, or a value out of range.
         """
         options = registry.find(self.method).values(self.options)
         if not DEVICE.fullmatch(self.device):
@@ -50,6 +53,8 @@ class Job:
             )
         if not 0 <= self.seed < 2**31:
             raise RequestError(f"seed: found {self.seed}, expected 0 to 2147483647")
+        if self.gate not in GATES:
+            raise RequestError(f'gate: found "{self.gate[:40]}", expected {" or ".join(GATES)}')
         if not self.input:
             raise RequestError("input: found no file, expected at least one")
         return replace(self, options=options)
@@ -66,6 +71,7 @@ FIELDS = {
     "options": dict,
     "device": str,
     "seed": int,
+    "gate": str,
 }
 REQUIRED = ("bundle", "input", "method", "output")
 

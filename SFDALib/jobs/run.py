@@ -10,6 +10,7 @@ from SFDALib.jobs import devices
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.request import Job
 from SFDALib.results.folder import ResultFolder
 
@@ -30,7 +31,8 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         target = engine.read([Path(path) for path in job.input], reporter)
         adapted = engine.adapt([target], reporter)
         segmented = engine.segment(target, adapted, reporter)
-        report = write_result(folder, engine, target, segmented, adapted, {})
+        judgement = judge_result(engine, target, segmented, adapted, job.gate)
+        report = write_result(folder, engine, target, segmented, adapted, judgement, {})
         if adapted is not None:
             engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
     for note in report["notes"]:
