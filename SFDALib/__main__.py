@@ -25,7 +25,7 @@ from SFDALib.commands.words import add_common, add_request, given, refuse_beside
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
-from SFDALib.jobs.request import FIELDS, REQUIRED, Job, parse_options, read_job
+from SFDALib.jobs.request import FIELDS, GATES, REQUIRED, Job, parse_options, read_job
 from SFDALib.training import AUGMENTATIONS
 
 log = logging.getLogger("SFDALib")
@@ -138,6 +138,11 @@ def parser() -> argparse.ArgumentParser:
 def _add_method_words(command: argparse.ArgumentParser, files: str) -> None:
     add_request(command, files, "NAME=VALUE")
     command.add_argument("--method", help=", ".join(registry.METHODS))
+    command.add_argument(
+        "--gate",
+        choices=GATES,
+        help="on (default): deliver what the judge trusts; off: always the method's result",
+    )
 
 
 def _job(arguments: argparse.Namespace) -> Job:

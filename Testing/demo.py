@@ -81,6 +81,7 @@ def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
         *("--method", method),
         *("--output", output),
         *("--device", "auto"),
+        *("--gate", "off"),  # the table is of the methods, whatever the judge says of them
         *("--progress", "auto"),
         *(word for name, value in options.items() for word in ("--option", f"{name}={value}")),
     )

@@ -75,6 +75,8 @@ def test_a_run_leaves_exactly_the_files_of_the_design(
     results: dict[str, Path], method: str
 ) -> None:
     expected = {*EVERY, "overview.png"}
+    if method != "none":
+        expected |= {"adapted_segmentation.seg.nrrd"}
     if method == "heal":
         expected |= HEAL_FILES | {"samples/sample_0.nrrd", "samples/sample_1.nrrd"}
     if registry.find(method).adapts:

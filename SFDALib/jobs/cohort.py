@@ -17,6 +17,7 @@ from SFDALib.jobs.attempts import Attempts
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
 from SFDALib.results.folder import ResultFolder
@@ -65,7 +66,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         attempt = Attempts(reporter)
-        volumes: dict[str, list[dict[str, Any]]] = {}
+        reports: dict[str, dict[str, Any]] = {}
         shared: Adapted | None = None
         if mode == "once":
             conformed = []  # of all images; what the source model makes of each comes one by one
@@ -85,13 +86,15 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                 target = one.read([path], reporter)
                 adapted = shared or one.adapt([target.conformed], reporter)
                 segmented = one.segment(target, adapted, reporter)
+                judgement = judge_result(one, target, segmented, adapted, job.gate)
+                extra = {"cohort": mode}
                 with ResultFolder(folder / name) as inside:
-                    report = write_result(inside, one, target, segmented, adapted, {"cohort": mode})
+                    report = write_result(inside, one, target, segmented, adapted, judgement, extra)
                     if adapted and not shared:
                         one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                volumes[name] = report["volumes"]
+                reports[name] = report
         reporter("cohort", len(images), len(images))
-        if not volumes:
+        if not reports:
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
         summary = {
@@ -99,14 +102,15 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             "adapted": mode,
             "options": dict(job.options),
             "seed": job.seed,
-            "done": len(volumes),
+            "done": len(reports),
             "failed": len(attempt.errors),
             "images": [
                 {
                     "image": path.name,
                     "folder": None if name in attempt.errors else name,
                     "error": attempt.errors.get(name),
-                    "volumes": volumes.get(name, []),
+                    "volumes": reports.get(name, {}).get("volumes", []),
+                    "trust": _in_short(reports.get(name, {}).get("trust")),
                 }
                 for name, path in images.items()
             ],
@@ -115,6 +119,11 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         write_report(folder / SUMMARY, summary)
     reporter.event("result", output=str(Path(job.output).resolve()), done=summary["done"])
     return summary
+
+
+def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The verdict without its reasons, which the image's own report has."""
+    return trust and {name: trust[name] for name in ("decision", "delivered")}
 
 
 def _names(paths: Sequence[str]) -> list[str]:

@@ -63,7 +63,8 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
             with attempt(name, method=name):
                 one = replace(engine, stopwatch=Stopwatch(dict(shared)))  # as a run of its own
                 with ResultFolder(folder / name) as inside:
-                    report = run_on(target, one, inside, reporter)
+                    # judged, but each method's own result is what is compared
+                    report = run_on(target, one, inside, "off", reporter)
                 reports[name] = report
         reporter("compare", len(engines), len(engines))
         if not reports.keys() - {REFERENCE}:

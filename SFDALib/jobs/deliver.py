@@ -11,6 +11,7 @@ import torch
 from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import Engine, Target, checksums
+from SFDALib.jobs.judgement import Judgement
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
@@ -27,9 +28,13 @@ def write_result(
     target: Target,
     segmented: Segmented,
     adapted: Adapted | None,
+    judgement: Judgement | None,
     extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Write every file of DESIGN's result folder but the adapted bundle; return the report.
+
+    What is delivered as segmentation.seg.nrrd follows the judgement; the source's own and the
+    method's stand beside it under names of their own, whatever it says.
 
     Args:
         extra: further fields of the report.
@@ -42,10 +47,13 @@ def write_result(
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
-        write_segmentation(folder / SEGMENTATION, after, geometry, description.labels)
-        write_segmentation(
-            folder / "source_segmentation.seg.nrrd", before, geometry, description.labels
-        )
+        segmentations = {SEGMENTATION: after, "source_segmentation.seg.nrrd": before}
+        if judgement is not None:
+            segmentations["adapted_segmentation.seg.nrrd"] = after
+            if judgement.delivered == "source":
+                segmentations[SEGMENTATION] = before
+        for name, labels in segmentations.items():
+            write_segmentation(folder / name, labels, geometry, description.labels)
         for name, map_ in maps.items():
             write_map(folder / f"{name}.nrrd", map_, geometry)
         if segmented.denoised is not None:
@@ -85,11 +93,13 @@ def write_result(
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
         "details": dict(segmented.report),
+        "trust": judgement and judgement.to_dict(),
         "notes": [
             *engine.stopwatch.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),
             *_implausible(volumes),
+            *((judgement.note(),) if judgement else ()),
         ],
         "adaptation": None
         if adapted is None

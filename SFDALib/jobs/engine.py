@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from SFDALib import registry
 from SFDALib.bundle import source
@@ -189,8 +189,6 @@ class Engine:
                     progress,
                 ),
             )
-        network = copy.deepcopy(self.model.network)
-        network.load_state_dict(adapted.weights)
         probabilities = self.attempt(
             "segmentation",
             lambda options: predict(
@@ -198,11 +196,17 @@ class Engine:
                 target.conformed.array,
                 options,
                 progress,
-                network=network,
+                network=self.adapted_network(adapted),
                 stage="adapted model",
             ),
         )
         return Segmented(probabilities)
+
+    def adapted_network(self, adapted: Adapted) -> nn.Module:
+        """A copy of the source network with the adapted weights."""
+        network = copy.deepcopy(self.model.network)
+        network.load_state_dict(adapted.weights)
+        return network
 
     def write_adapted_bundle(self, folder: Path, adapted: Adapted) -> None:
         """A complete bundle of the adapted weights, to be used without adapting again."""

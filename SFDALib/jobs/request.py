@@ -12,6 +12,7 @@ from SFDALib import json_file, registry
 from SFDALib.adaptation import none
 from SFDALib.errors import RequestError
 
+GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
 REFERENCE = none.METHOD.name  # what every comparison holds the other methods against
 
@@ -28,6 +29,7 @@ class Job:
         options: of the method, by name; what is not given has its default.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         seed: of everything random.
+        gate: "on" delivers what the judge's verdict says, "off" always the method's result.
     """
 
     bundle: str
@@ -37,14 +39,17 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
+    gate: str = "on"
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
 
         Raises:
-            RequestError: unknown method, option or device, or a value out of range.
+            RequestError: unknown method, option, device or gate, or a value out of range.
         """
         options = registry.find(self.method).values(self.options)
+        if self.gate not in GATES:
+            raise RequestError(f'gate: found "{self.gate[:40]}", expected {" or ".join(GATES)}')
         _check_common(self)
         return replace(self, options=options)
 
@@ -123,7 +128,7 @@ def _check_common(request: Job | Comparison) -> None:
 
 
 _COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}
-FIELDS = {**_COMMON, "method": str, "options": dict}
+FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
 COMPARISON_FIELDS = {**_COMMON, "methods": dict}
 COMPARISON_REQUIRED = ("bundle", "input", "methods", "output")

@@ -10,6 +10,7 @@ from SFDALib.jobs import devices
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Target, open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.request import Job
 from SFDALib.results.folder import ResultFolder
 
@@ -28,7 +29,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         target = engine.read([Path(path) for path in job.input], reporter)
-        report = run_on(target, engine, folder, reporter)
+        report = run_on(target, engine, folder, job.gate, reporter)
     for note in report["notes"]:
         log.info("%s", note)
     log.info("The result is in %s", Path(job.output).resolve())
@@ -36,15 +37,22 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     return report
 
 
-def run_on(target: Target, engine: Engine, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Adapt to an image that was read, segment it, and write everything into its result folder.
+def run_on(
+    target: Target, engine: Engine, folder: Path, gate: str, reporter: Reporter
+) -> dict[str, Any]:
+    """Adapt to an image that was read, segment it, judge that, and write everything into its
+    result folder.
+
+    Args:
+        gate: as in a Job.
 
     Returns:
         The report.
     """
     adapted = engine.adapt([target.conformed], reporter)
     segmented = engine.segment(target, adapted, reporter)
-    report = write_result(folder, engine, target, segmented, adapted, {})
+    judgement = judge_result(engine, target, segmented, adapted, gate)
+    report = write_result(folder, engine, target, segmented, adapted, judgement, {})
     if adapted is not None:
         engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
     return report

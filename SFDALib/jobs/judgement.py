@@ -1,0 +1,96 @@
+"""Ask the judge about a result, and say in the report what was delivered for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from SFDALib.inference import predict
+from SFDALib.jobs.engine import Engine, Target
+from SFDALib.outcome import Adapted, Segmented
+from SFDALib.trust.judge import Verdict, judge
+from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
+
+COLLAPSE = "collapse"  # how ``Adapted.stopped`` begins where the watch stopped it for that
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one result, and which segmentation is delivered.
+
+    Args:
+        gate: "on" delivers what the verdict says; "off" the result, whatever it says.
+    """
+
+    signals: Signals
+    verdict: Verdict
+    gate: str
+
+    @property
+    def delivered(self) -> Literal["source", "result"]:
+        return self.verdict.delivered if self.gate == "on" else "result"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's "trust"."""
+        return {**self.verdict.to_dict(self.signals), "delivered": self.delivered}
+
+    def note(self) -> str:
+        """One sentence for people."""
+        advice = {
+            "adopt": "adopt the result",
+            "keep": "keep the source model's segmentation",
+            "look": "look closely at both segmentations",
+        }[self.verdict.decision]
+        what = {"result": "the result", "source": "the source model's"}[self.delivered]
+        return (
+            f"judge: {advice}, as {'; '.join(self.verdict.reasons)}. segmentation.seg.nrrd is"
+            f" {what}."
+        )
+
+
+def judge_result(
+    engine: Engine, target: Target, segmented: Segmented, adapted: Adapted | None, gate: str
+) -> Judgement | None:
+    """The judgement of a result; None where it is the source model's own and nothing was done."""
+    if segmented.probabilities is target.source_probabilities:
+        return None
+    with engine.stage("judging"):
+        signals = signals_of(engine, target, segmented, adapted)
+    return Judgement(signals, judge(signals), gate)
+
+
+def signals_of(
+    engine: Engine, target: Target, segmented: Segmented, adapted: Adapted | None
+) -> Signals:
+    """The signals of a result; the second look costs two passes of each network."""
+    model = engine.model
+    geometry = target.conformed.geometry
+    again = distance = None
+    if adapted is not None:
+        again = _segment(engine, engine.adapted_network(adapted))
+        distance = weight_distance(adapted.weights, model.network.state_dict())
+    return measure(
+        Evidence(
+            image=target.conformed.array,
+            source=target.source_probabilities,
+            result=segmented.probabilities,
+            labels=model.description.labels,
+            voxel_ml=geometry.voxel_ml,
+            area_mm2=math.prod(geometry.spacing[:2]),
+            source_again=_segment(engine, model.network),
+            result_again=again,
+            weight_distance=distance,
+            collapsed=adapted is not None and adapted.stopped.startswith(COLLAPSE),
+        )
+    )
+
+
+def _segment(engine: Engine, network: nn.Module) -> Segment:
+    def segment(image: np.ndarray) -> Tensor:
+        return predict(engine.model, image, dict(engine.options), network=network)
+
+    return segment

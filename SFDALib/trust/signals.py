@@ -1,0 +1,231 @@
+"""What can be seen, without labels, of a result beside the source model's segmentation.
+
+All on the model's grid. Numbers of several classes are means over the classes that the source or
+the result shows; the worst class counts where that is said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SFDALib.bundle.description import Label
+from SFDALib.metrics import dice
+from SFDALib.uncertainty import entropy
+
+Segment = Callable[[np.ndarray], Tensor]
+"""An image ``(C, k, j, i)`` to class probabilities ``(K, k, j, i)``."""
+
+BAND = 3  # voxels in plane on either side of a border, with which its gradients are compared
+CONTRAST = 0.8  # of the second view, around each channel's mean
+LEAST_RATIO = 0.01  # of volumes: a mask that vanished is taken for one of a hundredth
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One image, segmented by the source model and again.
+
+    Args:
+        image: (C, k, j, i), normalised for the model.
+        source, result: class probabilities (K, k, j, i).
+        labels: the bundle's foreground classes.
+        voxel_ml: volume of a voxel of the model's grid.
+        area_mm2: area of a voxel within its slice.
+        source_again: the source model on another view of the image.
+        result_again: what made the result, likewise; None where it is no single network.
+        weight_distance: ``||w - w_source|| / ||w_source||``; None where no weight changed.
+        collapsed: whether the adaptation was stopped for collapse.
+    """
+
+    image: np.ndarray
+    source: Tensor
+    result: Tensor
+    labels: Sequence[Label]
+    voxel_ml: float
+    area_mm2: float
+    source_again: Segment | None = None
+    result_again: Segment | None = None
+    weight_distance: float | None = None
+    collapsed: bool = False
+
+
+@dataclass(frozen=True)
+class Signals:
+    """The numbers; None where there is nothing to measure.
+
+    Args:
+        entropy_*: mean entropy in bits where either of the two shows a class; None of labels alone.
+        stability_*: Dice between the segmentation and that of flipped and duller views, 0 to 1.
+        size_error_*: ``|log(size / expected)|``, of the volume in ml or, of a single slice, of the
+            area.
+        outside_*: ``|log(volume / nearest bound)|`` outside the plausible range in ml; 0 inside.
+        largest_*: share of the largest connected component.
+        components_*: number of connected components, all classes together.
+        edge_*: mean gradient on the borders over that in a band around them; above 1 they follow
+            edges of the image.
+        agreement: Dice between the result and the source's segmentation.
+        shrinkage, growth: log of the factor by which the worst class shrank or grew; 0 if none did.
+        weight_distance, collapsed: as in ``Evidence``.
+    """
+
+    entropy_source: float | None
+    entropy_result: float | None
+    stability_source: float | None
+    stability_result: float | None
+    size_error_source: float | None
+    size_error_result: float | None
+    outside_source: float | None
+    outside_result: float | None
+    largest_source: float | None
+    largest_result: float | None
+    components_source: int
+    components_result: int
+    edge_source: float | None
+    edge_result: float | None
+    agreement: float
+    shrinkage: float
+    growth: float
+    weight_distance: float | None
+    collapsed: bool
+
+
+def measure(evidence: Evidence) -> Signals:
+    """The signals of one result."""
+    source = evidence.source.argmax(0).cpu().numpy()
+    result = evidence.result.argmax(0).cpu().numpy()
+    gradient = _gradient(evidence.image)
+    shown = torch.from_numpy((source > 0) | (result > 0))
+    sizes = [
+        (int((source == label.value).sum()), int((result == label.value).sum()))
+        for label in evidence.labels
+    ]
+    changes = [math.log(_ratio(now, was)) for was, now in sizes if was or now]
+    values: dict[str, float | int | None] = {}
+    for name, labels, probabilities, again in (
+        ("source", source, evidence.source, evidence.source_again),
+        ("result", result, evidence.result, evidence.result_again),
+    ):
+        largest, components = _components(labels, evidence.labels)
+        values |= {
+            f"entropy_{name}": _mean_entropy(probabilities, shown),
+            f"stability_{name}": again and stability(labels, evidence.image, again),
+            f"size_error_{name}": _size_error(labels, evidence),
+            f"outside_{name}": _outside(labels, evidence),
+            f"largest_{name}": largest,
+            f"components_{name}": components,
+            f"edge_{name}": _edge_agreement(labels, gradient),
+        }
+    return Signals(
+        **values,
+        agreement=agreement(source, result),
+        shrinkage=max(0.0, *(-change for change in changes), 0.0),
+        growth=max(0.0, *changes, 0.0),
+        weight_distance=evidence.weight_distance,
+        collapsed=evidence.collapsed,
+    )
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean Dice of two label maps over the classes in either; 1 where both show none."""
+    values = np.union1d(np.unique(one), np.unique(other))
+    scores = [dice(one == value, other == value) for value in values if value]
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def stability(labels: np.ndarray, image: np.ndarray, segment: Segment) -> float:
+    """Mean agreement of the labels with those of two views: flipped along i, and duller."""
+    mean = image.mean(axis=(1, 2, 3), keepdims=True)
+    duller = (mean + CONTRAST * (image - mean)).astype(np.float32)
+    flipped = np.ascontiguousarray(image[..., ::-1])
+    views = (segment(flipped).flip(-1), segment(duller))
+    return float(np.mean([agreement(labels, p.argmax(0).cpu().numpy()) for p in views]))
+
+
+def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> float:
+    """``||w - w_source|| / ||w_source||`` over all floating-point entries."""
+    moved = total = 0.0
+    for name, value in source.items():
+        if value.is_floating_point():
+            now = weights[name].to(value.device)
+            moved += float((now - value).double().square().sum())
+            total += float(value.double().square().sum())
+    return math.sqrt(moved / total) if total else 0.0
+
+
+def _ratio(now: float, was: float) -> float:
+    """``now / was``, between LEAST_RATIO and its inverse."""
+    ratio = now / was if was else math.inf
+    return min(max(ratio, LEAST_RATIO), 1 / LEAST_RATIO)
+
+
+def _mean_entropy(probabilities: Tensor, shown: Tensor) -> float | None:
+    values = entropy(probabilities.float(), "bits").cpu()
+    if not values.any():  # one-hot: labels, of which nobody knows how sure they are
+        return None
+    return float(values[shown].mean() if shown.any() else values.mean())
+
+
+def _size_error(labels: np.ndarray, evidence: Evidence) -> float | None:
+    """Mean over the classes whose size the bundle knows."""
+    errors = []
+    for label in evidence.labels:
+        count = int((labels == label.value).sum())
+        if labels.shape[0] > 1 and label.mean_ml:
+            errors.append(abs(math.log(_ratio(count * evidence.voxel_ml, label.mean_ml))))
+        elif labels.shape[0] == 1 and label.slice_area_mm2:
+            errors.append(abs(math.log(_ratio(count * evidence.area_mm2, label.slice_area_mm2))))
+    return float(np.mean(errors)) if errors else None
+
+
+def _outside(labels: np.ndarray, evidence: Evidence) -> float | None:
+    """Mean over the classes with a range in ml; a single slice shows no volume."""
+    errors = []
+    for label in evidence.labels:
+        if labels.shape[0] > 1 and label.size_ml:
+            ml = int((labels == label.value).sum()) * evidence.voxel_ml
+            low, high = label.size_ml
+            nearest = min(max(ml, low), high)
+            errors.append(abs(math.log(_ratio(ml, nearest))))
+    return float(np.mean(errors)) if errors else None
+
+
+def _components(labels: np.ndarray, classes: Sequence[Label]) -> tuple[float | None, int]:
+    """Mean share of the largest component over the classes shown, and how many there are."""
+    from scipy import ndimage
+
+    shares, total = [], 0
+    for label in classes:
+        numbered, count = ndimage.label(labels == label.value)
+        if count:
+            sizes = np.bincount(numbered.ravel())[1:]
+            shares.append(float(sizes.max() / sizes.sum()))
+            total += count
+    return (float(np.mean(shares)) if shares else None), total
+
+
+def _gradient(image: np.ndarray) -> np.ndarray:
+    """In-plane gradient magnitude (k, j, i), of the channels' mean."""
+    from scipy import ndimage
+
+    mean = image.mean(axis=0)
+    along = (ndimage.correlate1d(mean, (-0.5, 0, 0.5), axis, mode="nearest") for axis in (1, 2))
+    return np.hypot(*along)
+
+
+def _edge_agreement(labels: np.ndarray, gradient: np.ndarray) -> float | None:
+    """Mean gradient on the borders of the labels over that within BAND voxels of them."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(2, 1)[None]
+    high = ndimage.maximum_filter(labels, footprint=cross)
+    border = high != ndimage.minimum_filter(labels, footprint=cross)
+    if not border.any():
+        return None
+    band = ndimage.binary_dilation(border, cross, iterations=BAND)
+    around = float(gradient[band].mean())
+    return float(gradient[border].mean() / around) if around > 0 else None

@@ -1,0 +1,165 @@
+"""Make what the judge is measured on: images with references, and a source model for each data set.
+
+    python Testing/Benchmarks/trust/sources.py DATA WORK
+
+DATA holds the folders polyp, cardiac and open_ms_skullstrip with their manifest.csv. WORK is to lie
+outside the repository: neither these images nor the weights trained on them may be passed on. For
+each data set WORK gets ``<name>/bundle`` and ``<name>/cases.csv`` (id, patient, image, label), the
+target cases. Networks are small and trained for minutes on a CPU: sources that fail on their target
+in earnest, which is what a judge has to see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent.parent
+BRAIN = ROOT / "SFDASegmenter" / "Resources" / "Samples" / "brain-t1w"
+FRAMES = 48  # target frames of a polyp data set, evenly over its list
+CINE_MM = (1.5, 1.5, 10.0)  # of ACDC, whose own was lost: the usual one, for volumes in ml alone
+STEPS = {"polyp": 350, "cardiac": 300}
+
+Row = dict[str, str]
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("data", type=Path)
+    arguments.add_argument("work", type=Path)
+    arguments.add_argument("--only", nargs="*", help="names of data sets")
+    chosen = arguments.parse_args()
+    data, work = chosen.data.resolve(), chosen.work.resolve()
+    makers = {
+        "brain": lambda: brain(data, work),
+        "kvasir-to-cvc": lambda: polyp(data, work, "kvasir-seg", "cvc-clinicdb", "kvasir-to-cvc"),
+        "cardiac": lambda: cardiac(data, work),
+        "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", "cvc-to-kvasir"),
+    }
+    for name in chosen.only or makers:
+        if not (work / name / "bundle").exists():
+            makers[name]()
+    return 0
+
+
+def brain(data: Path, work: Path) -> None:
+    """The shipped bundle on every second T2W and FLAIR volume: cases are volumes."""
+    folder = work / "brain"
+    origin = data / "open_ms_skullstrip"
+    rows = [
+        (row["id"], row["subject"], origin / row["image"], origin / row["mask"])
+        for row in _manifest(origin)
+        if row["domain"] != "t1w"
+    ][::2]
+    _write(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
+    shutil.copytree(BRAIN, folder / "bundle")
+
+
+def polyp(data: Path, work: Path, source: str, target: str, name: str) -> None:
+    """Frames of one hospital to those of another: cases are frames."""
+    folder, origin = work / name, data / "polyp"
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    rows = _manifest(origin)
+
+    def label(row: Row) -> Path:
+        path = folder / "labels" / f"{row['domain']}-{row['id']}.nrrd"
+        image = sitk.ReadImage(str(origin / row["image"]))
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(origin / row["mask"])))
+        mask = sitk.GetImageFromArray((array > 0).astype(np.uint8))
+        mask.CopyInformation(image)
+        sitk.WriteImage(mask, str(path))
+        return path
+
+    training = [row for row in rows if row["domain"] == source]
+    tested = [row for row in rows if row["domain"] == target]
+    tested = tested[:: max(1, len(tested) // FRAMES)][:FRAMES]
+    manifest = [
+        (origin / row["image"], label(row), "val" if index % 10 == 0 else "train")
+        for index, row in enumerate(training)
+    ]
+    cases = [
+        (row["id"], row["sequence"] or row["id"], origin / row["image"], label(row))
+        for row in tested
+    ]
+    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    _train(folder, "polyp", manifest)
+
+
+def cardiac(data: Path, work: Path) -> None:
+    """Cine to late enhancement: cases are volumes; those without full labels adapt alone."""
+    folder, origin = work / "cardiac", data / "cardiac"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def spaced(name: str, kind: str) -> Path:
+        path = folder / f"{Path(name).name.split('.')[0]}_{kind}.nrrd"
+        image = sitk.ReadImage(str(origin / name))
+        if kind == "cine":
+            image.SetSpacing(CINE_MM)
+        sitk.WriteImage(image, str(path))
+        return path
+
+    rows = _manifest(origin)
+    cine = [row for row in rows if row["domain"] == "acdc_cine_ed"]
+    manifest = [
+        (
+            spaced(row["image"], "cine"),
+            spaced(row["mask"], "cine"),
+            "val" if index % 8 == 0 else "train",
+        )
+        for index, row in enumerate(cine)
+    ]
+    cases = [
+        (
+            row["id"],
+            row["id"],
+            spaced(row["image"], "lge"),
+            spaced(row["mask"], "lge") if row["mask_kind"] == "full" else "",
+        )
+        for row in rows
+        if row["domain"] == "mscmr_lge"
+    ]
+    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    _train(folder, "cardiac", manifest)
+
+
+def _train(folder: Path, kind: str, manifest: Sequence[tuple[object, ...]]) -> None:
+    """A segmentation network and an early head, through the command line."""
+    _write(folder / "manifest.csv", ("image", "label", "split"), manifest)
+    common = ("--manifest", folder / "manifest.csv", "--device", "cpu", "--batch", 12)
+    common = (*common, "--augment", "intensity", "--learning-rate", 2e-3, "--progress", "none")
+    base = folder / "base"
+    steps = ("--steps", STEPS[kind], "--config", HERE / f"{kind}.json", "--loss", "dice-ce")
+    _command("segmentation", *common, *steps, "--output", base)
+    head = ("--steps", 80, "--bundle", base, "--output", folder / "bundle")
+    _command("early-head", *common, *head)
+
+
+def _command(kind: str, *words: object) -> None:
+    command = [sys.executable, "-m", "SFDALib", "train", kind, *map(str, words)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def _manifest(folder: Path) -> list[Row]:
+    with open(folder / "manifest.csv", newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
