@@ -20,9 +20,7 @@ MODULE = ROOT / "SFDASegmenter" / "SFDASegmenter.py"
 SAMPLE = MODULE.parent / "Resources" / "Samples" / "patient04_t2w.nii.gz"
 WINDOW = (1280, 800)
 PANEL_WIDTH = 400  # as narrow as people have it, with its scroll bar
-CAPTION = (
-    "Drawn by MRML views of slicer-core and stand-in widgets, not by the application."
-)
+CAPTION = "Drawn by MRML views of slicer-core and stand-in widgets, not by the application."
 ONE_UP_RED = 6  # vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 OPTIONS = {"steps": 10}
 LIMIT = 1200  # seconds
