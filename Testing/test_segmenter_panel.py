@@ -243,6 +243,8 @@ def test_a_click_brings_every_result_into_the_scene(
     assert panel.ui.volumesTable.item(0, 0).text() == "Brain"
     assert panel.ui.saveBundleButton.enabled == (method not in ("none", "heal"))
     assert panel.ui.nigCheckBox.enabled == (method == "heal")
+    assert not panel.ui.voteCheckBox.enabled, "nothing was compared"
+    assert not panel.ui.allRadio.enabled
     assert panel.ui.judgementLabel.text
 
 
@@ -468,6 +470,54 @@ def test_several_volumes_are_run_as_a_cohort(
     assert all(results.adapted_bundle is not None for results in results_in_scene())
     panel.ui.resultSelector.setCurrentNode(results_in_scene()[1].node)
     assert panel.results.results.node is results_in_scene()[1].node
+
+
+def test_methods_are_compared_beside_each_other_with_what_they_agree_on(
+    panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
+) -> None:
+    import slicer
+
+    fill("heal", samples=2, steps=2)
+    choose_method(panel, "adami", epochs=1)
+    panel.input.facts["methods"][:] = ["none", "heal", "adami"]  # of all, to be quick
+    panel.ui.compareCheckBox.checked = True
+    assert set(panel.request().compared) == {"none", "heal", "adami"}
+    ended = run(panel, pump)
+    assert ended.state.value == "done", ended.message
+    results = panel.results.results
+    assert [one.node.GetAttribute("SFDA.Method") for one in results.compared] == [
+        *("No adaptation", "HEAL", "AdaMI")
+    ]
+    assert panel.ui.allRadio.checked
+    assert slicer.app.layoutManager().sliceViewNames() == (
+        *("SFDAMethod1", "SFDAMethod2", "SFDAMethod3"),
+    )
+    for number, one in enumerate(results.compared, start=1):
+        display = one.own.GetDisplayNode()
+        assert display.GetViewNodeIDs() == (f"vtkMRMLSliceNodeSFDAMethod{number}",)
+        assert display.GetVisibility()
+        assert one.get("vote_entropy") is results.get("vote_entropy")
+        assert one.get("consensus_staple") is not None
+    panel.ui.voteCheckBox.checked = True
+    composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
+    assert composite.GetForegroundVolumeID() == results.get("vote_entropy").GetID()
+    assert [path.name for path in results.pictures] == ["overview.png", "comparison.png"]
+    panel.ui.resultRadio.click()
+    shown = [one for one in results.compared if one.node.GetDisplayNode().GetVisibility()]
+    assert [one.node.GetName() for one in shown] == [results.node.GetName()]
+
+
+def test_several_volumes_are_not_compared(panel: Any, phantom: Callable[..., Any]) -> None:
+    import qt
+    import slicer
+
+    volumes = [slicer.util.loadVolume(str(phantom().image)) for _ in range(2)]
+    panel.ui.bundlePathEdit.currentPath = str(phantom().bundle)
+    panel.ui.inputModeComboBox.currentIndex = panel.ui.inputModeComboBox.findData("several")
+    for volume in volumes:
+        panel.ui.inputVolumesSelector.setCheckState(volume, qt.Qt.Checked)
+    panel.ui.compareCheckBox.checked = True
+    assert "choose one method" in panel.ui.applyButton.toolTip
 
 
 def test_a_model_of_several_channels_asks_for_a_volume_for_each(

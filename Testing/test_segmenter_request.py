@@ -15,7 +15,7 @@ from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.worker import Progress
 
 from SFDALib import registry
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import read_comparison, read_job
 
 HEAD = Image("head", ("node1",), channels=1)
 
@@ -80,6 +80,20 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     assert job.input == (str(tmp_path / "a.nrrd"),)
     assert job.options == {"steps": 7, "canny_sigma": None}
     assert json.loads(Path(words_[2]).read_text())["output"] == str(tmp_path / "out")
+
+
+def test_a_comparison_becomes_a_job_file_with_every_method(
+    request_: Request, tmp_path: Path
+) -> None:
+    compared = {"none": {}, "heal": {"steps": 7}, "adami": {}}
+    request = replace(request_, compared=compared, gate="off")
+    words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    assert words_[:2] == ["compare", "--job"]
+    comparison = read_comparison(Path(words_[2]))
+    assert comparison.methods == compared
+    assert comparison.gate == "off"
+    bad = replace(request_, compared={"none": {}, "heal": {"steps": 0}})
+    assert "steps" in bad.refusal()
 
 
 def test_several_images_become_a_cohort_of_their_folder(request_: Request, tmp_path: Path) -> None:

@@ -23,12 +23,15 @@ class Parameters:
         adaptOnce: adapt to all volumes together.
         bundle: folder or .zip of the source model.
         method: a name in SFDALib's registry.
+        compare: run every method that the source model can serve.
+        gate: deliver what the judge advises instead of always the result.
         options: by method, what differs from the defaults; as JSON.
         device, seed: as of a job.
         result: the run that is shown, by its segmentation.
-        shown: its result, the source model's, or both side by side.
+        shown: its result, the source model's, both side by side, or all that were compared.
         overlay: the role of the node that is shown over the image; empty for none.
-        entropyOpacity, entropyThreshold, nigOpacity, nigThreshold, sampleOpacity: how.
+        entropyOpacity, entropyThreshold, nigOpacity, nigThreshold, voteOpacity, voteThreshold,
+        sampleOpacity: how.
         sample: index of the diffusion sample.
     """
 
@@ -40,16 +43,22 @@ class Parameters:
     adaptOnce: bool = False
     bundle: str = ""
     method: str = "heal"
+    compare: bool = False
+    gate: bool = True
     options: str = "{}"
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     result: slicer.vtkMRMLSegmentationNode
-    shown: Annotated[str, Choice(["result", "source", "both"])] = "result"
-    overlay: Annotated[str, Choice(["", "entropy", "nig_uncertainty", "sample"])] = ""
+    shown: Annotated[str, Choice(["result", "source", "both", "all"])] = "result"
+    overlay: Annotated[
+        str, Choice(["", "entropy", "nig_uncertainty", "vote_entropy", "sample"])
+    ] = ""
     entropyOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
     entropyThreshold: Annotated[float, WithinRange(0, 8)] = 0.2
     nigOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
     nigThreshold: Annotated[float, WithinRange(0, 1)] = 0.2
+    voteOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
+    voteThreshold: Annotated[float, WithinRange(0, 8)] = 0.2
     sampleOpacity: Annotated[float, WithinRange(0, 1)] = 1.0
     sample: int = 0
 

@@ -11,7 +11,7 @@ from typing import Any
 from SFDALib import registry
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
-from SFDALib.jobs.request import Job
+from SFDALib.jobs.request import Comparison, Job
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Request:
         bundle: folder or .zip of the source model.
         method, options, device, seed: as in ``SFDALib.jobs.request.Job``.
         adapt_once: adapt to all images of a cohort together instead of to each by itself.
+        compared: where several methods are compared, their options; ``method`` is then one of them.
+        gate: "on" delivers what the judge advises, "off" always the result.
     """
 
     images: tuple[Image, ...]
@@ -49,6 +51,8 @@ class Request:
     device: str = "auto"
     seed: int = 0
     adapt_once: bool = False
+    compared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gate: str = "on"
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -59,11 +63,12 @@ class Request:
             return "Choose a source model."
         try:
             facts = inspect(Path(self.bundle))
-            registry.find(self.method).values(self.options)
+            for method, options in (self.compared or {self.method: self.options}).items():
+                registry.find(method).values(options)
         except RequestError as error:
             return str(error)
         lack = facts["unavailable"].get(self.method)
-        if lack:
+        if lack and not self.compared:
             return f"{registry.find(self.method).title} {lack}."
         if not self.images:
             return "Choose a volume."
@@ -86,6 +91,8 @@ class Request:
         return None
 
     def _cohort_refusal(self) -> str | None:
+        if self.compared and len(self.images) > 1:
+            return "Several volumes: choose one method for them, or compare methods on one volume."
         if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
             return "Several volumes with separate channels: run them one by one."
         if self.adapt_once and not registry.find(self.method).adapts:
@@ -112,24 +119,30 @@ class Request:
             folder: for the job's description.
             output: the result folder, which must not exist.
         """
+        common = {
+            "bundle": self.bundle,
+            "output": str(output),
+            "device": self.device,
+            "seed": self.seed,
+            "gate": self.gate,
+        }
         if not self.is_cohort:
-            job = Job(
-                bundle=self.bundle,
-                input=tuple(map(str, files)),
-                method=self.method,
-                output=str(output),
-                options=self.options,
-                device=self.device,
-                seed=self.seed,
+            inputs = tuple(map(str, files))
+            job = (
+                Comparison(input=inputs, methods=self.compared, **common)
+                if self.compared
+                else Job(input=inputs, method=self.method, options=self.options, **common)
             )
             path = folder / "job.json"
             path.write_text(json.dumps(job.to_dict(), indent=2), encoding="utf-8")
-            return ["run", "--job", str(path), "--progress", "json"]
+            command = "compare" if self.compared else "run"
+            return [command, "--job", str(path), "--progress", "json"]
         options = [f"--option={name}={word}" for name, word in self.typed_options().items()]
         return [
             *("cohort", "--bundle", self.bundle, "--method", self.method, *options),
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
+            *("--gate", self.gate),
             # The files share one folder, in the order of their names: a line of hundreds of
             # names is longer than Windows takes.
             *("--input", str(files[0].parent)),

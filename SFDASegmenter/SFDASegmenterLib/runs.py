@@ -16,17 +16,20 @@ import uuid
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import slicer
 
 from SFDALib.errors import RequestError
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.request import Image, Request
-from SFDASegmenterLib.scene.results import Origin, Placement, Results
+from SFDASegmenterLib.scene.results import Origin, Placement, Results, place_agreement
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
 DEFECT = 1
+COHORT, COMPARISON = "cohort.json", "comparison.json"
+SUMMARIES = ("report.json", COHORT, COMPARISON)  # one of them ends every result folder
 
 
 class State(Enum):
@@ -59,7 +62,7 @@ class Run:
         self.message = ""  # one line for the user once it has failed
         self.status: int | None = None  # exit status of the job
         self.results: list[Results] = []
-        self.failures: dict[str, str] = {}  # of single images of a cohort, by name
+        self.failures: dict[str, str] = {}  # of images of a cohort or compared methods
         self._placements: list[Placement] = []
         self._steps: Iterator[None] = iter(())
         self._origins = [_origin(image) for image in request.images]
@@ -123,7 +126,7 @@ class Run:
             if kind == "progress":
                 self.progress = Progress.of(event)
             elif kind == "failed":
-                self.failures[event["image"]] = event["message"]
+                self.failures[event.get("image") or event["method"]] = event["message"]
             elif kind == "error":
                 self.message = event["message"]
         if status is None:
@@ -133,7 +136,7 @@ class Run:
         if self.state is State.CANCELLING or status == CANCELLED:
             self.state = State.CANCELLED
             self.discard()
-        elif (self.output / "report.json").is_file() or (self.output / "cohort.json").is_file():
+        elif any((self.output / summary).is_file() for summary in SUMMARIES):
             self.state = State.PLACING
             self.progress = Progress("loading the results")
             self._steps = self._place_all()
@@ -164,16 +167,23 @@ class Run:
             placement = Placement(folder, origin, self.id)
             self._placements.append(placement)
             yield from placement.steps()
+        if self.request.compared:
+            yield from place_agreement(self.output, self._placements)
 
     def _folders(self) -> Iterator[tuple[Path, Origin]]:
-        """The result folder of each image that has one."""
-        if not self.request.is_cohort:
-            yield self.output, self._origins[0]
-            return
-        summary = json.loads((self.output / "cohort.json").read_text(encoding="utf-8"))
-        for row, origin in zip(summary["images"], self._origins, strict=True):
+        """The result folder of each image, or of each compared method, that has one."""
+        if self.request.compared:
+            rows = [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
+        elif self.request.is_cohort:
+            rows = list(zip(self._read(COHORT)["images"], self._origins, strict=True))
+        else:
+            rows = [({"folder": "."}, self._origins[0])]
+        for row, origin in rows:
             if row["folder"]:
                 yield self.output / row["folder"], origin
+
+    def _read(self, summary: str) -> dict[str, Any]:
+        return json.loads((self.output / summary).read_text(encoding="utf-8"))
 
     def _take_back(self) -> None:
         self._steps = iter(())

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from SFDALib.method import Method
 from SFDASegmenterLib.worker import Progress
+
+VERDICTS = {
+    "adopt": "Judge: adopt the result.",
+    "keep": "Judge: keep the source model's segmentation.",
+    "look": "Judge: look closely at both.",
+}
 
 
 def ml(value: float) -> str:
@@ -69,11 +75,11 @@ def method(described: Method) -> str:
     return (
         f"{html.escape(described.summary)}<br>"
         f"<i>{html.escape(described.paper)}</i><br>"
-        f"Changes {html.escape(described.updates)}. {html.escape(described.cost)}."
+        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}."
     )
 
 
-def report(facts: Mapping[str, Any], picture: Path | None) -> str:
+def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
     """report.json as a page: HTML."""
     rows = {
         "Image": ", ".join(file["name"] for file in facts["input"]),
@@ -100,10 +106,10 @@ def report(facts: Mapping[str, Any], picture: Path | None) -> str:
         f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
         for row in facts["volumes"]
     )
-    shown = ""
-    if picture is not None and picture.is_file():
-        data = base64.b64encode(picture.read_bytes()).decode("ascii")
-        shown = f'<p><img width=840 src="data:image/png;base64,{data}"></p>'
+    encoded = [base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures]
+    shown = "".join(
+        f'<p><img width=840 src="data:image/png;base64,{data}"></p>' for data in encoded
+    )
     return (
         f"<h2>{html.escape(facts['title'])}</h2>"
         f"<p><b>{html.escape(facts['notice'])}</b></p>{notes(facts)}{shown}"
@@ -115,11 +121,13 @@ def report(facts: Mapping[str, Any], picture: Path | None) -> str:
 
 
 def notes(facts: Mapping[str, Any]) -> str:
-    """What the run says of its result, as rich text."""
+    """What the judge and the run say of the result, as rich text."""
+    verdict = facts.get("trust")
+    judged = f"<p><b>{VERDICTS[verdict['decision']]}</b></p>" if verdict else ""
     if not facts["notes"]:
         return "<p>No warning. Compare the result with the source model's before you use it.</p>"
     items = "".join(f"<li>{html.escape(note)}</li>" for note in facts["notes"])
-    return f'<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>'
+    return f'{judged}<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>'
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -163,9 +163,11 @@ class DeviceSection:
 
 
 def _estimate_words(request: Request) -> list[str] | None:
-    """The command that estimates the request; None without a volume to measure."""
+    """The command that estimates the request; None without a volume to measure, or for several
+    methods, whose times nobody would wait to have tried one by one.
+    """
     nodes = staging.nodes_of(request.images[0])
-    if not nodes or nodes[0].GetImageData() is None:
+    if request.compared or not nodes or nodes[0].GetImageData() is None:
         return None
     node = nodes[0]
     direction = [[0.0] * 3 for _row in range(3)]

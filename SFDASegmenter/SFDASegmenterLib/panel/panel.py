@@ -156,7 +156,15 @@ class Panel(VTKObservationMixin):
             device=parameters.device,
             seed=parameters.seed,
             adapt_once=parameters.adaptOnce and len(images) > 1,
+            compared=self._compared(),
+            gate="on" if parameters.gate else "off",
         )
+
+    def _compared(self) -> dict[str, dict[str, Any]]:
+        """Every method that the source model can serve, with its options; none if not asked for."""
+        if not self._parameters.compare or self.input.facts is None:
+            return {}
+        return {name: options_of(self._parameters, name) for name in self.input.facts["methods"]}
 
     def tell(self, message: str, details: str) -> None:
         """Show one line about what went wrong, with the rest at hand; an empty one hides it."""

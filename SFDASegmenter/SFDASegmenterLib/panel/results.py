@@ -14,12 +14,17 @@ from slicer.i18n import tr as _
 from SFDASegmenterLib import words
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers
-from SFDASegmenterLib.scene.results import MAPS, RESULT, ROLE, Results
+from SFDASegmenterLib.scene.results import MAPS, RESULT, ROLE, Results, results_in_scene
 
 HEADINGS = (_("Structure"), _("Source model"), _("Result"), _("Change (ml)"))
 # What the widgets of an overlay are called: by the role of its node.
-OVERLAYS = {"entropy": "entropy", "nig_uncertainty": "nig", "sample": "sample"}
-VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio"}
+OVERLAYS = {
+    "entropy": "entropy",
+    "nig_uncertainty": "nig",
+    "vote_entropy": "vote",
+    "sample": "sample",
+}
+VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
 
 
 class ResultsSection:
@@ -86,6 +91,8 @@ class ResultsSection:
         """Show a run that has just ended."""
         parameters = self._parameters()
         layers.show_input(results)
+        if len(results.compared) > 1:
+            parameters.shown = "all"
         parameters.result = results.node
         parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
 
@@ -103,6 +110,7 @@ class ResultsSection:
         for shown, name in VIEWS.items():
             getattr(ui, name).checked = parameters.shown == shown
             getattr(ui, name).enabled = results is not None
+        ui.allRadio.enabled = results is not None and len(results.compared) > 1
         for role, name in OVERLAYS.items():
             there = results is not None and _node(results, role) is not None
             box = getattr(ui, f"{name}CheckBox")
@@ -165,12 +173,11 @@ class ResultsSection:
         table.visible = bool(rows)
         ui.judgementLabel.text = words.notes(report) if report else ""
         maximum = MAPS["entropy"].maximum(len(rows) + 1)
-        ui.entropyThresholdSlider.maximum = maximum
+        ui.entropyThresholdSlider.maximum = ui.voteThresholdSlider.maximum = maximum
         if results is not None:
             results.select_frame()
-            for other in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-                if other.GetAttribute(ROLE) == RESULT and other is not results.node:
-                    layers.hide_segmentations(Results(other))
+            for other in results_in_scene():
+                layers.hide_segmentations(other)
 
     def _show_views(self, results: Results | None) -> None:
         parameters = self._parameters()
@@ -178,11 +185,14 @@ class ResultsSection:
             layers.hide_overlay()
             layers.leave_side_by_side()
             return
-        if parameters.shown == "both":
-            layers.show_side_by_side(results)
+        shown = parameters.shown
+        if shown == "all" and not self._ui.allRadio.enabled:  # of a single method
+            shown = "both"
+        if shown in ("both", "all"):
+            layers.show_side_by_side(results, shown)
         else:
             layers.leave_side_by_side()
-        layers.show_segmentations(results, parameters.shown)
+        layers.show_segmentations(results, shown)
         overlay = _node(results, parameters.overlay) if parameters.overlay else None
         if overlay is None:
             layers.hide_overlay()
@@ -218,12 +228,11 @@ class ResultsSection:
 
     def _show_report(self) -> None:
         results = self.results
-        folder = results.folder
         self.forget()
         window = qt.QDialog(slicer.util.mainWindow())
         window.windowTitle = results.node.GetName()
         browser = qt.QTextBrowser()
-        browser.html = words.report(results.report, folder / "overview.png" if folder else None)
+        browser.html = words.report(results.report, results.pictures)
         qt.QVBoxLayout(window).addWidget(browser)
         window.resize(900, 700)
         window.show()

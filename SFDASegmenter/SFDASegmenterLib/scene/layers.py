@@ -1,4 +1,4 @@
-"""What the slice views show: an overlay in the foreground, and two linked views side by side.
+"""What the slice views show: an overlay in the foreground, and linked views beside each other.
 
 What the user had in the foreground is kept with each view, in the scene, and put back when the
 overlay is switched off.
@@ -6,7 +6,8 @@ overlay is switched off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from xml.sax.saxutils import escape
 
 import slicer
 
@@ -14,8 +15,12 @@ from SFDASegmenterLib.scene.results import MAPS, Results
 
 KEPT = "SFDA.foreground"  # reference of a composite node to what the user had there
 KEPT_OPACITY = "SFDA.ForegroundOpacity"  # its attribute; present while an overlay is shown
-SIDE_BY_SIDE = 20260  # number of the layout
-VIEWS = {"SFDASource": "Source model", "SFDAResult": "Result"}
+SIDE_BY_SIDE = 20260  # number of the layout of two views
+COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
+MOST = 6  # views at once
+COLUMNS = 3
+TWO_VIEWS = ("SFDASource", "SFDAResult")
+COLORS = ("#7F8C8D", "#2E86C1", "#16A085", "#8E44AD", "#D68910", "#CB4335")
 
 
 def show_overlay(
@@ -57,24 +62,42 @@ def hide_overlay() -> None:
 
 
 def show_segmentations(results: Results, shown: str) -> None:
-    """Show the result ("result"), the source model's ("source"), or each in a view ("both")."""
-    source = results.get("source")
-    for node, role, view in (
-        (results.node, "result", "SFDAResult"),
-        (source, "source", "SFDASource"),
-    ):
-        display = node.GetDisplayNode() if node is not None else None
-        if display is None:
-            continue
-        display.RemoveAllViewNodeIDs()
-        if shown == "both":
-            display.AddViewNodeID(f"vtkMRMLSliceNode{view}")
-        display.SetVisibility(shown in (role, "both"))
+    """Show the result ("result"), the source model's ("source"), or those of ``in_views`` each in
+    its own view ("both", "all").
+    """
+    hide_segmentations(results)
+    if shown in ("result", "source"):
+        node = results.node if shown == "result" else results.get("source")
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(True)
+        return
+    for view, (_title, node) in in_views(results, shown).items():
+        if node is not None and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().AddViewNodeID(f"vtkMRMLSliceNode{view}")
+            node.GetDisplayNode().SetVisibility(True)
+
+
+def in_views(
+    results: Results, shown: str
+) -> dict[str, tuple[str, slicer.vtkMRMLSegmentationNode | None]]:
+    """What stands in each of the views beside each other: the view's label, and a segmentation.
+
+    "both" are the source model's and the method's own; "all" are the compared methods' own.
+    """
+    if shown == "both":
+        pairs = [("Source model", results.get("source")), ("Result", results.own)]
+        return dict(zip(TWO_VIEWS, pairs, strict=True))
+    compared = results.compared[:MOST]
+    return {
+        f"SFDAMethod{number}": (one.node.GetAttribute("SFDA.Method"), one.own)
+        for number, one in enumerate(compared, start=1)
+    }
 
 
 def hide_segmentations(results: Results) -> None:
-    """Hide both, as another run's are to be shown."""
-    for node in (results.node, results.get("source")):
+    """Hide all of the run's, as others are to be shown."""
+    nodes = [node for one in results.compared for node in (one.node, one.own, one.get("source"))]
+    for node in nodes:
         if node is not None and node.GetDisplayNode() is not None:
             node.GetDisplayNode().RemoveAllViewNodeIDs()
             node.GetDisplayNode().SetVisibility(False)
@@ -83,24 +106,28 @@ def hide_segmentations(results: Results) -> None:
 def register_layout() -> None:
     """Make the layout of the two views known, so that a scene that was saved with it opens."""
     layout = _layout_node()
-    if layout is not None and not layout.IsLayoutDescription(SIDE_BY_SIDE):
-        layout.AddLayoutDescription(SIDE_BY_SIDE, _description())
+    if layout is not None:
+        titles = dict(zip(TWO_VIEWS, ("Source model", "Result"), strict=True))
+        _describe(layout, SIDE_BY_SIDE, _description(titles))
 
 
-def show_side_by_side(results: Results) -> None:
-    """Two linked slice views, the source model's result at the left and the result at the right.
+def show_side_by_side(results: Results, shown: str = "both") -> None:
+    """Linked slice views beside each other, see ``in_views``.
 
     Without a main window there are no views, and nothing happens.
     """
-    register_layout()
     layout = _layout_node()
     if layout is None:
         return
-    if layout.GetViewArrangement() != SIDE_BY_SIDE:
-        layout.SetAttribute("SFDA.LayoutBefore", str(layout.GetViewArrangement()))
-        layout.SetViewArrangement(SIDE_BY_SIDE)
+    titles = {view: title for view, (title, _node) in in_views(results, shown).items()}
+    number = SIDE_BY_SIDE if shown == "both" else COMPARISON
+    _describe(layout, number, _description(titles))
+    if layout.GetViewArrangement() != number:
+        if not _is_ours(layout):
+            layout.SetAttribute("SFDA.LayoutBefore", str(layout.GetViewArrangement()))
+        layout.SetViewArrangement(number)
     logic = slicer.app.applicationLogic()
-    for view in VIEWS:
+    for view in titles:
         slice_logic = logic.GetSliceLogicByLayoutName(view)
         if slice_logic is None or results.input is None:
             continue
@@ -115,9 +142,20 @@ def show_side_by_side(results: Results) -> None:
 def leave_side_by_side() -> None:
     """Back to the layout that the user had."""
     layout = _layout_node()
-    if layout is None or layout.GetViewArrangement() != SIDE_BY_SIDE:
-        return
-    layout.SetViewArrangement(int(layout.GetAttribute("SFDA.LayoutBefore") or 0))
+    if layout is not None and _is_ours(layout):
+        layout.SetViewArrangement(int(layout.GetAttribute("SFDA.LayoutBefore") or 0))
+
+
+def _is_ours(layout: slicer.vtkMRMLLayoutNode) -> bool:
+    return layout.GetViewArrangement() in (SIDE_BY_SIDE, COMPARISON)
+
+
+def _describe(layout: slicer.vtkMRMLLayoutNode, number: int, description: str) -> None:
+    """Make a layout known, or change it as other methods were compared."""
+    if not layout.IsLayoutDescription(number):
+        layout.AddLayoutDescription(number, description)
+    elif layout.GetLayoutDescription(number) != description:
+        layout.SetLayoutDescription(number, description)
 
 
 def show_plots(chart: slicer.vtkMRMLPlotChartNode) -> None:
@@ -168,13 +206,19 @@ def _layout_node() -> slicer.vtkMRMLLayoutNode | None:
     return manager.layoutLogic().GetLayoutNode() if manager is not None else None
 
 
-def _description() -> str:
-    views = "".join(
+def _description(titles: Mapping[str, str]) -> str:
+    """The layout of these views, in rows of ``COLUMNS``."""
+    views = [
         f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
         f'<property name="orientation" action="default">Axial</property>'
-        f'<property name="viewlabel" action="default">{title[0]}</property>'
+        f'<property name="viewlabel" action="default">{escape(title)}</property>'
         f'<property name="viewcolor" action="default">{color}</property>'
         "</view></item>"
-        for (tag, title), color in zip(VIEWS.items(), ("#7F8C8D", "#2E86C1"), strict=True)
-    )
-    return f'<layout type="horizontal" split="true">{views}</layout>'
+        for (tag, title), color in zip(titles.items(), COLORS, strict=False)
+    ]
+    rows = ["".join(views[at : at + COLUMNS]) for at in range(0, len(views), COLUMNS)]
+    inside = [f'<layout type="horizontal" split="true">{row}</layout>' for row in rows]
+    if len(inside) == 1:
+        return inside[0]
+    items = "".join(f"<item>{row}</item>" for row in inside)
+    return f'<layout type="vertical" split="true">{items}</layout>'

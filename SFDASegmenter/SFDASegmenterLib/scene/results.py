@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,11 @@ class Map:
 MAPS = {
     "entropy": Map("Entropy (bits)", "entropy", "SFDA entropy"),
     "nig_uncertainty": Map("NIG uncertainty", "NIG uncertainty", "SFDA NIG uncertainty"),
+    "vote_entropy": Map("Disagreement of the methods (bits)", "disagreement", "SFDA entropy"),
 }
 SEGMENTATIONS = {
     "source": ("source_segmentation.seg.nrrd", "source model"),
+    "adapted": ("adapted_segmentation.seg.nrrd", "method's own"),
     "denoised": ("denoised.seg.nrrd", "denoised"),
 }
 
@@ -92,10 +94,29 @@ class Results:
         return json.loads(node.GetText()) if node is not None else {}
 
     @property
+    def own(self) -> slicer.vtkMRMLSegmentationNode:
+        """The method's own segmentation, also where the judge delivers the source model's."""
+        return self.get("adapted") or self.node
+
+    @property
+    def compared(self) -> list[Results]:
+        """All results of the same run: of every method where several were compared."""
+        run = self.node.GetAttribute(RUN)
+        return [other for other in results_in_scene() if other.node.GetAttribute(RUN) == run]
+
+    @property
     def folder(self) -> Path | None:
         """Where the run's files are, as long as they are kept."""
         folder = Path(self.node.GetAttribute(FOLDER) or "")
         return folder if (folder / "report.json").is_file() else None
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The run's own pictures, as long as its files are kept."""
+        if self.folder is None:
+            return []
+        places = (self.folder / "overview.png", self.folder.parent / "comparison.png")
+        return [place for place in places if place.is_file()]
 
     @property
     def adapted_bundle(self) -> Path | None:
@@ -318,6 +339,22 @@ class Placement:
             node.SetNodeReferenceID(INPUT, self._input.GetID())
             role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
             node.SetNodeReferenceID(role, self._input.GetID())
+
+
+def place_agreement(folder: Path, placements: Sequence[Placement]) -> Iterator[None]:
+    """Place what a comparison says of its methods together, and let every result refer to it."""
+    first = placements[0]
+    made = {"vote_entropy": first._map(folder / "vote_entropy.nrrd", MAPS["vote_entropy"])}
+    for kind in ("staple", "majority"):
+        name = f"{first._origin.name} consensus ({kind})"
+        node = first._segmentation(folder / f"consensus_{kind}.seg.nrrd", name)
+        node.GetDisplayNode().SetVisibility(False)
+        made[f"consensus_{kind}"] = node
+        yield
+    for role, node in made.items():
+        first._add(node, role)
+        for other in placements[1:]:
+            other.results.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
 
 
 def results_in_scene() -> list[Results]:
