@@ -72,11 +72,12 @@ def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
 def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     request_: Request, tmp_path: Path
 ) -> None:
-    request = replace(request_, options={"steps": 7, "canny_sigma": None}, seed=4, device="cpu")
+    options = {"steps": 7, "canny_sigma": None}
+    request = replace(request_, options=options, seed=4, device="cpu", gate="off")
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["run", "--job"]
     job = read_job(Path(words_[2]))
-    assert (job.method, job.seed, job.device) == ("heal", 4, "cpu")
+    assert (job.method, job.seed, job.device, job.gate) == ("heal", 4, "cpu", "off")
     assert job.input == (str(tmp_path / "a.nrrd"),)
     assert job.options == {"steps": 7, "canny_sigma": None}
     assert json.loads(Path(words_[2]).read_text())["output"] == str(tmp_path / "out")
@@ -86,12 +87,11 @@ def test_a_comparison_becomes_a_job_file_with_every_method(
     request_: Request, tmp_path: Path
 ) -> None:
     compared = {"none": {}, "heal": {"steps": 7}, "adami": {}}
-    request = replace(request_, compared=compared, gate="off")
+    request = replace(request_, compared=compared)
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["compare", "--job"]
     comparison = read_comparison(Path(words_[2]))
     assert comparison.methods == compared
-    assert comparison.gate == "off"
     bad = replace(request_, compared={"none": {}, "heal": {"steps": 0}})
     assert "steps" in bad.refusal()
 

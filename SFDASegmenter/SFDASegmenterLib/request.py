@@ -41,7 +41,8 @@ class Request:
         method, options, device, seed: as in ``SFDALib.jobs.request.Job``.
         adapt_once: adapt to all images of a cohort together instead of to each by itself.
         compared: where several methods are compared, their options; ``method`` is then one of them.
-        gate: "on" delivers what the judge advises, "off" always the result.
+        gate: "on" delivers what the judge advises, "off" always the result; a comparison always
+            shows every method's own result.
     """
 
     images: tuple[Image, ...]
@@ -124,14 +125,19 @@ class Request:
             "output": str(output),
             "device": self.device,
             "seed": self.seed,
-            "gate": self.gate,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
             job = (
                 Comparison(input=inputs, methods=self.compared, **common)
                 if self.compared
-                else Job(input=inputs, method=self.method, options=self.options, **common)
+                else Job(
+                    input=inputs,
+                    method=self.method,
+                    options=self.options,
+                    gate=self.gate,
+                    **common,
+                )
             )
             path = folder / "job.json"
             path.write_text(json.dumps(job.to_dict(), indent=2), encoding="utf-8")
