@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, shown
 from SFDALib.networks import catalogue
 from SFDALib.volume.specification import Grid, Normalisation
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 ORIENTATIONS = ("LR", "PA", "SI")
-LARGEST = 1e6  # of the numbers in a description: mm, ml, voxels
+SMALLEST, LARGEST = 1e-6, 1e6  # of the numbers in a description: mm, ml, voxels
+LONGEST = 1000  # letters of a text
 
 
 @dataclass(frozen=True)
@@ -198,16 +199,17 @@ class _Fields:
                 f'{self.where}, field "{key}": found {found}, expected {_names(kind)};'
                 " correct it or write the bundle again"
             )
-        if isinstance(value, str) and value.splitlines() not in ([], [value]):
+        if isinstance(value, str) and (shown(value) != value or len(value) > LONGEST):
             raise RequestError(
-                f'{self.where}, field "{key}": found {value!r:.80}, expected one line; correct it'
+                f'{self.where}, field "{key}": found {value!r:.80}, expected one line of at most'
+                f" {LONGEST} letters, without control characters; correct it"
             )
         return value
 
     def number(self, key: str, default: Any = ...) -> Any:
         """A positive number."""
         value = self.get(key, (int, float), default)
-        if value is not default and not 0 < value < LARGEST:
+        if value is not default and not SMALLEST <= value < LARGEST:
             raise RequestError(
                 f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
                 " correct it"
@@ -220,7 +222,8 @@ class _Fields:
         if value is default:
             return value
         good = len(value) == count and all(
-            (item is None and missing) or (type(item) in (int, float) and 0 < item < LARGEST)
+            (item is None and missing)
+            or (type(item) in (int, float) and SMALLEST <= item < LARGEST)
             for item in value
         )
         if not good:

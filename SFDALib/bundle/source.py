@@ -42,6 +42,7 @@ class Source:
         return catalogue.early_stages(network, self.description.network, level)
 
 
+ENTRY_BYTES = 4096  # that a file of weights has for each tensor beside its numbers
 DOCUMENTS = ("LICENSE", "docs/README.md")
 
 
@@ -69,8 +70,8 @@ def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
     documents = {}
     for name in DOCUMENTS:
         if bundle.has(name):
-            with bundle.open(name, files.JSON_LIMIT) as stream:
-                documents[name] = stream.read(files.JSON_LIMIT).decode("utf-8", "replace")
+            with bundle.open(name, files.TEXT_LIMIT) as stream:
+                documents[name] = stream.read(files.TEXT_LIMIT).decode("utf-8", "replace")
     return Source(
         description,
         *(_frozen(n, device) for n in (network, early_head, denoiser)),
@@ -84,8 +85,10 @@ def _frozen(network: nn.Module | None, device: torch.device) -> nn.Module | None
 
 
 def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None:
-    weights = _read_weights(bundle, name)
     expected = network.state_dict()
+    # in double precision at most, with their names and what torch notes of each
+    numbers = sum(value.numel() for value in expected.values())
+    weights = _read_weights(bundle, name, 8 * numbers + ENTRY_BYTES * (100 + len(expected)))
     where = f"{bundle.path}: {name}"
     missing = [key for key in expected if key not in weights]
     surplus = [key for key in weights if key not in expected]
@@ -112,8 +115,8 @@ def _few(names: list[str]) -> str:
     return f"({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
 
 
-def _read_weights(bundle: files.BundleFiles, name: str) -> dict[str, Tensor]:
-    with bundle.open(name, files.WEIGHTS_LIMIT) as stream:
+def _read_weights(bundle: files.BundleFiles, name: str, limit: int) -> dict[str, Tensor]:
+    with bundle.open(name, min(limit, files.WEIGHTS_LIMIT)) as stream:
         data = io.BytesIO(stream.read())
     where = f"{bundle.path}: {name}"
     if zipfile.is_zipfile(data):
@@ -193,7 +196,8 @@ def write(
         (files.DIFFUSION, diffusion),
     ):
         if weights is not None:
-            torch.save({key: value.detach().cpu() for key, value in weights.items()}, path / name)
+            with open(path / name, "wb") as stream:  # which tells why it cannot be written
+                torch.save({key: value.detach().cpu() for key, value in weights.items()}, stream)
     for name, text in {**_default_documents(description), **(documents or {})}.items():
         (path / name).write_text(text, encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from SFDALib.volume.specification import Grid
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
+LIMIT = 64 << 20  # letters of a manifest
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     """
     path = Path(path)
     try:
+        if not os.path.isfile(path):  # a pipe or a device has no end
+            raise RequestError(f"{path}: no such file, expected a CSV file; check the path")
         with open(path, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = list(csv.DictReader(io.StringIO(stream.read(LIMIT), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RequestError(f"{path}: cannot be read as CSV ({error})") from error
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
@@ -69,7 +73,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         images = tuple(path.parent / name for name in row["image"].split(";"))
         entry = Entry(images, path.parent / row["label"], row["split"])
         for file in (*entry.images, entry.label):
-            if not file.exists():
+            if not os.path.exists(file):
                 raise RequestError(f"{path}, line {number}: no such file {file}; correct the path")
         entries.append(entry)
     if not any(entry.split == "train" for entry in entries):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from SFDALib import __version__
+from SFDALib import __version__, json_file
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, from_json
 from SFDALib.errors import RequestError
@@ -101,10 +100,7 @@ CONFIGURATION = {
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Read a training's JSON file."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: cannot be read as JSON ({error})") from error
+    values = json_file.read(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
     return values

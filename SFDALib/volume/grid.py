@@ -83,10 +83,7 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     order, flips, direction = _orient(volume.geometry, grid.orientation)
     array = volume.array.transpose(0, *(1 + axis for axis in order))
     array = array[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in flips))]
-    spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
-    wanted = tuple(new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True))
-    extent = [n * mm for n, mm in zip(array.shape[1:], spacing, strict=True)]
-    shape = tuple(max(1, round(mm / new)) for mm, new in zip(extent, wanted, strict=True))
+    shape, spacing = _shape_on(grid, volume.geometry, order)
     if not grid.slices and min(*shape, *array.shape[1:]) < 2:
         raise RequestError(
             f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels,"
@@ -99,10 +96,26 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
             f" {_times(shape[::-1])} on the model's grid, expected one of a scanner's size; check"
             " the image's spacing and the bundle's"
         )
-    spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
     geometry = _geometry(volume.geometry, order, flips, direction, shape, spacing)
     array = normalise(_resample(array, shape), grid.normalisation)
     return Conformed(array, geometry, volume.geometry, order, flips)
+
+
+def shape_on(grid: Grid, geometry: Geometry) -> tuple[int, int, int]:
+    """The shape (k, j, i) that an image of this geometry has on a model's grid."""
+    order, _, _ = _orient(geometry, grid.orientation)
+    return _shape_on(grid, geometry, order)[0]
+
+
+def _shape_on(
+    grid: Grid, geometry: Geometry, order: tuple[int, int, int]
+) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Shape and spacing in mm after permuting the axes and resampling the same extent."""
+    spacing = [geometry.spacing_kji[axis] for axis in order]
+    wanted = [new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True)]
+    extent = [geometry.shape[axis] * mm for axis, mm in zip(order, spacing, strict=True)]
+    shape = tuple(max(1, round(mm / new)) for mm, new in zip(extent, wanted, strict=True))
+    return shape, tuple(mm / n for mm, n in zip(extent, shape, strict=True))
 
 
 def conform_labels(labels: np.ndarray, conformed: Conformed) -> np.ndarray:
