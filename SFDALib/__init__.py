@@ -6,8 +6,7 @@ Rooms, and who may know whom (arrows run one way, to the right):
              -> (inference, uncertainty, diffusion) -> (networks, bundle, volume) -> errors
 
 ``results`` writes files and computes nothing; ``metrics`` measures, ``agreement`` compares
-segmentations with one another, ``trust`` judges a result without labels, and none of them knows a
-method.
+segmentations with one another, ``trust`` judges a result without labels, and none knows a method.
 Nothing here imports slicer, qt, ctk or vtk. Importing this package, the method registry, a job's
 description or a bundle's metadata needs the standard library alone: torch is imported where
 something is computed.

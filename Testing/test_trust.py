@@ -215,6 +215,13 @@ def test_a_mask_that_vanished_is_never_adopted() -> None:
     assert judge(emptied, trusting).decision == "keep"
 
 
+def test_without_a_plausible_volume_nothing_is_adopted() -> None:
+    single = replace(GOOD, outside_source=None, outside_result=None)
+    verdict = judge(single, replace(BY_HAND, bias=-50.0))
+    assert (verdict.decision, verdict.delivered) == ("look", "source")
+    assert "no volume" in verdict.reasons[0]
+
+
 def test_a_result_with_every_bad_sign_is_not_adopted() -> None:
     assert judge(replace(GOOD, **WORSE)).decision != "adopt"
 

@@ -105,10 +105,9 @@ def table(summary: Mapping[str, Any]) -> Table:
     return result
 
 
-def _trust(verdict: Any) -> str:
-    """The word of a verdict, where a report has one."""
-    word = verdict.get("decision") if isinstance(verdict, Mapping) else verdict
-    return str(word) if word else "–"
+def _trust(trust: Mapping[str, Any] | None) -> str:
+    """The word of a verdict, where there is something to judge."""
+    return "–" if trust is None else trust["decision"]
 
 
 def _peak(megabytes: Mapping[str, float]) -> str:

@@ -189,6 +189,7 @@ class Engine:
                     progress,
                 ),
             )
+        network = self.adapted_network(adapted)
         probabilities = self.attempt(
             "segmentation",
             lambda options: predict(
@@ -196,7 +197,7 @@ class Engine:
                 target.conformed.array,
                 options,
                 progress,
-                network=self.adapted_network(adapted),
+                network=network,
                 stage="adapted model",
             ),
         )

@@ -58,8 +58,7 @@ def judge_result(
     """The judgement of a result; None where it is the source model's own and nothing was done."""
     if segmented.probabilities is target.source_probabilities:
         return None
-    with engine.stage("judging"):
-        signals = signals_of(engine, target, segmented, adapted)
+    signals = engine.attempt("judging", lambda _: signals_of(engine, target, segmented, adapted))
     return Judgement(signals, judge(signals), gate)
 
 

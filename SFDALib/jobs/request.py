@@ -48,9 +48,9 @@ class Job:
             RequestError: unknown method, option, device or gate, or a value out of range.
         """
         options = registry.find(self.method).values(self.options)
+        _check_common(self)
         if self.gate not in GATES:
             raise RequestError(f'gate: found "{self.gate[:40]}", expected {" or ".join(GATES)}')
-        _check_common(self)
         return replace(self, options=options)
 
     def to_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         target = engine.read([Path(path) for path in job.input], reporter)
-        report = run_on(target, engine, folder, job.gate, reporter)
+        report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:
         log.info("%s", note)
     log.info("The result is in %s", Path(job.output).resolve())
@@ -38,13 +38,9 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
 
 
 def run_on(
-    target: Target, engine: Engine, folder: Path, gate: str, reporter: Reporter
+    target: Target, engine: Engine, folder: Path, reporter: Reporter, gate: str
 ) -> dict[str, Any]:
-    """Adapt to an image that was read, segment it, judge that, and write everything into its
-    result folder.
-
-    Args:
-        gate: as in a Job.
+    """Adapt to an image that was read, segment it, and write everything into its result folder.
 
     Returns:
         The report.

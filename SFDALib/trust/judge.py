@@ -4,7 +4,9 @@
 harm being a result whose Dice is more than 2 points below the source's. Every feature is written so
 that more of it is worse and no weight is negative: a sign that worsens never makes a result look
 better. Below ``adopt`` the result is adopted, from ``keep`` on the source's is kept; between them
-somebody has to look, and the source's is delivered meanwhile. Standard library alone.
+somebody has to look, and the source's is delivered meanwhile. Where no volume can be compared with
+a plausible one, as in a single slice, the judge never adopts: in the benchmark it could not tell
+harm from help there. Standard library alone.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 VANISHED = math.log(4)  # a class that shrank by more than this factor, whatever else speaks for it
 LEAST_REASON = 0.1  # of the score; what weighs less is not worth a sentence
 REASONS = 3
+NO_VOLUME = "there is no volume to compare with a plausible one, without which harm cannot be told"
 PERCENT = 100
 
 Decision = Literal["adopt", "keep", "look"]
@@ -109,7 +112,15 @@ def judge(signals: Signals, coefficients: Coefficients | None = None) -> Verdict
     decision: Decision = (
         "adopt" if harm < fitted.adopt else "keep" if harm >= fitted.keep else "look"
     )
-    return Verdict(decision, harm, _reasons(signals, fitted, harm, decision))
+    reasons = _reasons(signals, fitted, harm, decision)
+    if decision == "adopt" and not can_adopt(signals):
+        return Verdict("look", harm, (NO_VOLUME, *reasons))
+    return Verdict(decision, harm, reasons)
+
+
+def can_adopt(signals: Signals) -> bool:
+    """Whether there is a volume to be compared with a plausible one."""
+    return signals.outside_result is not None
 
 
 @cache
