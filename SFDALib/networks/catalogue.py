@@ -24,27 +24,44 @@ class Architecture:
     """What a segmentation network is asked for beside its logits.
 
     Args:
-        early_stages: submodules which, applied one after the other to the image, give the features
-            at full resolution (level 0) and after the first down-sampling (level 1).
-        divisor: network arguments -> the number that every side of its input must be a multiple of.
+        divisor: network arguments -> for each axis the number that the side of its input must be a
+            multiple of; one number stands for all axes.
+        early_stages: for level 0 and 1 the submodules which, applied one after the other to the
+            image, give the features at full resolution, and from there those after the first
+            down-sampling; empty for a network without such stages.
     """
 
-    early_stages: tuple[str, ...]
-    divisor: Callable[[Mapping[str, Any]], int]
+    divisor: Callable[[Mapping[str, Any]], int | tuple[int, ...]]
+    early_stages: tuple[tuple[str, ...], ...] = ()
 
 
-def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
-    def largest(stride: int | list[int]) -> int:
-        return max(stride) if isinstance(stride, list | tuple) else stride
-
-    return math.prod(largest(stride) for stride in arguments["strides"])
+def _product_of_strides(arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    dims = arguments["spatial_dims"]
+    levels = [s if isinstance(s, list | tuple) else [s] * dims for s in arguments["strides"]]
+    return tuple(math.prod(level) for level in zip(*levels, strict=True))
 
 
 SEGMENTATION: dict[str, Architecture] = {
     "SFDALib.networks.residual_unet.ResidualUNet": Architecture(
-        ("init_path", "down1"), lambda arguments: 8
+        lambda arguments: 8, (("init_path",), ("down1",))
     ),
-    "monai.networks.nets.DynUNet": Architecture(("input_block", "downsamples.0"), _dynunet_divisor),
+    "SFDALib.networks.nnunet.PlainConvUNet": Architecture(
+        _product_of_strides, (("encoder.stages.0",), ("encoder.stages.1",))
+    ),
+    "SFDALib.networks.nnunet.ResidualEncoderUNet": Architecture(
+        _product_of_strides, (("encoder.stem", "encoder.stages.0"), ("encoder.stages.1",))
+    ),
+    "monai.networks.nets.DynUNet": Architecture(
+        _product_of_strides, (("input_block",), ("downsamples.0",))
+    ),
+    "monai.networks.nets.SegResNet": Architecture(
+        lambda arguments: 2 ** (len(arguments.get("blocks_down", (1, 2, 2, 4))) - 1),
+        (("convInit", "down_layers.0"), ("down_layers.1",)),
+    ),
+    "monai.networks.nets.UNet": Architecture(_product_of_strides),
+    "monai.networks.nets.BasicUNet": Architecture(lambda arguments: 16, (("conv_0",), ("down_1",))),
+    "monai.networks.nets.VNet": Architecture(lambda arguments: 16),
+    "monai.networks.nets.SwinUNETR": Architecture(lambda arguments: 32),
 }
 WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
 TENSORS_LIMIT = 10_000
@@ -113,7 +130,13 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
 
     module, name = definition["_target_"].rsplit(".", 1)
     arguments = {key: value for key, value in definition.items() if key != "_target_"}
-    network = getattr(importlib.import_module(module), name)
+    try:
+        network = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"{where}: {name} needs the Python package {error.name.replace('_', '-')}, found none;"
+            " install it with pip"
+        ) from error
     try:
         with torch.device("meta"), _bounded(where):  # a rehearsal without memory
             network(**arguments)
@@ -150,32 +173,43 @@ def _bounded(where: str) -> Iterator[None]:
         handle.remove()
 
 
-def divisor(definition: Mapping[str, Any], where: str = "network_def") -> int:
-    """The number that every side of the network's input must be a multiple of.
+def divisor(definition: Mapping[str, Any], where: str = "network_def") -> tuple[int, ...]:
+    """For each axis the number that the side of the network's input must be a multiple of.
 
     Raises:
         RequestError: the arguments that decide it are missing or no numbers.
     """
     try:
-        number = SEGMENTATION[definition["_target_"]].divisor(definition)
+        found = SEGMENTATION[definition["_target_"]].divisor(definition)
+        each = found if isinstance(found, tuple) else (found,) * definition["spatial_dims"]
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(
             f"{where}: found strides that cannot be read ({error!r:.80}), expected one whole number"
             " or list for each level; correct them"
         ) from error
-    if type(number) is not int or number < 1:
+    if len(each) != definition["spatial_dims"] or not all(type(n) is int and n >= 1 for n in each):
         raise RequestError(
-            f"{where}: found strides with the product {number!r:.40}, expected whole numbers from"
+            f"{where}: found strides with the products {each!r:.80}, expected whole numbers from"
             " 1; correct them"
         )
-    return number
+    return each
 
 
 def early_stages(
     network: nn.Module, definition: Mapping[str, Any], level: int
 ) -> tuple[nn.Module, ...]:
-    """The submodules up to the early features of ``level`` 0 or 1, in order."""
-    names = SEGMENTATION[definition["_target_"]].early_stages[: level + 1]
+    """The submodules up to the early features of ``level`` 0 or 1, in order.
+
+    Raises:
+        RequestError: the network has no such stages.
+    """
+    stages = SEGMENTATION[definition["_target_"]].early_stages
+    if level >= len(stages):
+        raise RequestError(
+            f"early features: found {definition['_target_']}, which does not keep the first layers"
+            " apart from the rest; use a method that needs no early head"
+        )
+    names = (name for stage in stages[: level + 1] for name in stage)
     return tuple(network.get_submodule(name) for name in names)
 
 

@@ -15,7 +15,7 @@ from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.volume.files import read_labels, read_volume
 from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.specification import Grid, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
@@ -139,5 +139,5 @@ def diffusion_grid(description: Description) -> Grid:
     """
     grid = description.grid
     return replace(
-        grid, spacing=description.diffusion.spacing, normalisation=grid.normalisation.unit()
+        grid, spacing=description.diffusion.spacing, normalisation=unit(grid.normalisation)
     )
