@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_methods(commands)
     _add_inspect(commands)
+    _add_import(commands)
     _add_train(commands)
     return top
 
@@ -266,6 +267,24 @@ def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
     facts = inspect(Path(arguments.bundle))
     print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))
+
+
+def _add_import(commands: Any) -> None:
+    command = commands.add_parser("import-model", help="a bundle of a model trained elsewhere")
+    command.add_argument("model", help="a model folder of nnU-Net v2")
+    command.add_argument("--output", required=True, help="bundle folder to write")
+    command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
+    command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
+    command.set_defaults(command=_import)
+
+
+def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.import_model import import_model
+    from SFDALib.jobs.inspect import in_words, inspect
+
+    output = Path(arguments.output)
+    import_model(Path(arguments.model), output, arguments.configuration, arguments.fold)
+    print(in_words(inspect(output)))
 
 
 def _add_train(commands: Any) -> None:
