@@ -61,7 +61,6 @@ SEGMENTATION: dict[str, Architecture] = {
     "monai.networks.nets.UNet": Architecture(_product_of_strides),
     "monai.networks.nets.BasicUNet": Architecture(lambda arguments: 16, (("conv_0",), ("down_1",))),
     "monai.networks.nets.VNet": Architecture(lambda arguments: 16),
-    "monai.networks.nets.SwinUNETR": Architecture(lambda arguments: 32),
 }
 WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
 TENSORS_LIMIT = 10_000

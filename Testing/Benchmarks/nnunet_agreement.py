@@ -86,7 +86,7 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
 
     folds = (0, 1) if setting.labels else (0,)
     model_folder = write_model(folder / "model", setting, folds, steps)
-    import_model(model_folder, folder / "bundle", None, "all")
+    import_model(model_folder, folder / "bundle")
     volume, _ = image(setting, seed=1)
     with contextlib.redirect_stdout(io.StringIO()):
         peer = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
