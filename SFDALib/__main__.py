@@ -344,7 +344,12 @@ def _add_train(commands: Any) -> None:
 def _training_arguments(
     command: argparse.ArgumentParser, steps: int, rate: float, ema: float = 0.0
 ) -> None:
-    command.add_argument("--manifest", required=True, help="CSV with image,label,split")
+    command.add_argument(
+        "--manifest", required=True, help="CSV with image,label,split, or nnU-Net's raw folder"
+    )
+    command.add_argument(
+        "--relabel", default="", metavar="1=2,2=1", help="labels in the files = in the bundle"
+    )
     command.add_argument("--output", required=True, help="bundle folder to write")
     command.add_argument("--steps", type=int, default=steps)
     command.add_argument("--batch", type=int, default=20)
@@ -383,7 +388,7 @@ def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         checkpoint_minutes=arguments.checkpoint_minutes,
     )
     request = TrainingRequest(
-        entries=read_manifest(Path(arguments.manifest)),
+        entries=read_manifest(Path(arguments.manifest), arguments.relabel),
         output=Path(arguments.output),
         batch=arguments.batch,
         augment=arguments.augment,

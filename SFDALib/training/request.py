@@ -57,7 +57,10 @@ class TrainingRequest:
 
     def identity(self, task: str, **fields: Any) -> dict[str, Any]:
         """What tells a checkpoint of this training from that of another."""
-        cases = [[*map(str, entry.images), str(entry.label), entry.split] for entry in self.entries]
+        cases = [
+            [*map(str, entry.images), str(entry.label), entry.split, *map(list, entry.relabel)]
+            for entry in self.entries
+        ]
         return {
             "task": task,
             "cases": cases,
