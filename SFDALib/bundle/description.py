@@ -154,7 +154,13 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
 
     channels = description.grid.channels
     outputs = description.network["out_channels"]  # a binary model may have 1 or 2
-    names = {"0": "background"} | {str(label.value): label.name for label in description.labels}
+    names = {label.value: label.name for label in description.labels}
+    if regions := description.grid.regions:
+        channels_of = {region.channel: names[region.label] for region in regions}
+    elif outputs > 1:
+        channels_of = {0: "background"} | names
+    else:
+        channels_of = {0: names[1]}
     image = {
         "type": "image",
         "format": "magnitude",
@@ -175,7 +181,7 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
-        "channel_def": names if outputs > 1 else {"0": names["1"]},
+        "channel_def": {str(channel): channels_of[channel] for channel in sorted(channels_of)},
     }
     return {
         "version": "1.0.0",

@@ -22,6 +22,7 @@ import functools
 import io
 import json
 import os
+import platform
 import statistics
 import sys
 import tempfile
@@ -66,15 +67,14 @@ def main() -> None:
             rows.append({"model": name, "weights": f"{steps} steps" if steps else "random", **row})
             print(rows[-1], file=sys.stderr)
     document = {
-        "device": devices.describe(torch.device("cpu")),
-        "threads": torch.get_num_threads(),
+        "device": f"{_processor()}, {devices.describe(torch.device('cpu'))}",
         "precision": "float32",
         "repeats": arguments.repeats,
         "software": {**software_versions(), "nnunetv2": version("nnunetv2")},
         "rows": rows,
     }
     arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    table = Table(*rows[0], title=f"{document['device']}, {document['threads']} thread(s)")
+    table = Table(*rows[0], title=document["device"])
     for row in rows:
         table.add_row(*(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
@@ -121,6 +121,14 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
         "nnU-Net s, spread": [round(min(theirs), 2), round(max(theirs), 2)],
         "ours s, spread": [round(min(mine), 2), round(max(mine), 2)],
     }
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:
