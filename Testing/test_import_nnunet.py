@@ -397,6 +397,42 @@ def test_an_ensemble_has_no_early_features(model: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_model_with_regions_can_be_trained_here(tmp_path: Path) -> None:
+    geometry = Geometry((16, 16, 4), (1.0, 1.0, 1.0))
+    picture = np.random.default_rng(0).normal(size=(1, 4, 16, 16))
+    labels = np.zeros((1, 4, 16, 16), np.uint8)
+    labels[:, :, 4:12, 4:12], labels[:, :, 6:10, 6:10] = 1, 2
+    sitk.WriteImage(Volume(picture, geometry).to_sitk(), str(tmp_path / "image.nrrd"))
+    sitk.WriteImage(Volume(labels, geometry).to_sitk(), str(tmp_path / "labels.nrrd"))
+    (tmp_path / "cases.csv").write_text("image,label,split\nimage.nrrd,labels.nrrd,train\n")
+    config = {
+        "name": "Nested",
+        "modality": "noise",
+        "network": {
+            "_target_": "SFDALib.networks.residual_unet.ResidualUNet",
+            "spatial_dims": 2,
+            "in_channels": 1,
+            "out_channels": 2,
+            "features": 4,
+        },
+        "labels": [
+            {"value": value, "name": name, "color": [value, 0, 0]}
+            for value, name in ((1, "rim"), (2, "core"))
+        ],
+        "orientation": None,
+        "spacing": [None, None, None],
+        "normalisation": {"kind": "zscore"},
+        "patch_size": [16, 16],
+        "regions": [{"channel": 0, "label": 1}, {"channel": 1, "label": 2}],
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = ["--manifest", str(tmp_path / "cases.csv"), "--config", str(tmp_path / "config.json")]
+    words += ["--output", str(tmp_path / "bundle"), "--steps", "2", "--batch", "2"]
+    assert main(["train", "segmentation", *words, "--device", "cpu"]) == 0
+    trained = source.load(tmp_path / "bundle", CPU)
+    assert isinstance(trained.network, Regions) and trained.description.classes == 3
+
+
 @pytest.mark.slow
 @peer
 @networks
