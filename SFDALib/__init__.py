@@ -2,10 +2,11 @@
 
 Rooms, and who may know whom (arrows run one way, to the right):
 
-    __main__ -> jobs -> (heal | adaptation | training) -> (inference, uncertainty, diffusion)
-             -> (networks, bundle, volume) -> errors
+    __main__ -> commands -> jobs -> (heal | adaptation | training)
+             -> (inference, uncertainty, diffusion) -> (networks, bundle, volume) -> errors
 
-``results`` writes files and computes nothing; ``metrics`` measures and knows no method.
+``results`` writes files and computes nothing; ``metrics`` measures, ``agreement`` compares
+segmentations with one another, and neither knows a method.
 Nothing here imports slicer, qt, ctk or vtk. Importing this package, the method registry, a job's
 description or a bundle's metadata needs the standard library alone: torch is imported where
 something is computed.

@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a defect of ours; 2 the request or its input is unusable;
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import json
@@ -13,11 +14,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from SFDALib import __version__, registry
+from SFDALib.commands import compare, estimate
+from SFDALib.commands.words import add_common, add_request, given, refuse_beside_job, require
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
@@ -28,7 +32,7 @@ log = logging.getLogger("SFDALib")
 REFUSALS_OF_THE_SYSTEM = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
-    *(errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG),
 )
 NOTICE = "Research software, not a medical device."
 
@@ -56,6 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
     reporter = events.Reporter()
     try:
         arguments = parser().parse_args(words)
+        if getattr(arguments, "stop_with_stdin", False):
+            cancel_when_input_ends()
         reporter = events.reporter(getattr(arguments, "progress", "none"))
         with reporter:
             status = arguments.command(arguments, reporter) or 0
@@ -101,63 +107,52 @@ def cancel_on_signals() -> None:
         signal.signal(each, cancel)
 
 
+def cancel_when_input_ends() -> None:
+    """Cancel the job once standard input ends: its owner closed it, or is no more. This works on
+    every system, where signals to other processes do not.
+    """
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1 << 16):  # unbuffered: nothing is locked at the end
+            pass
+        _thread.interrupt_main(signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="SFDALib", description=f"Source-free domain adaptation. {NOTICE}")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_run(commands)
     _add_cohort(commands)
+    compare.add(commands)
     _add_evaluate(commands)
     _add_methods(commands)
     _add_inspect(commands)
     _add_import(commands)
+    estimate.add(commands)
     _add_train(commands)
     return top
 
 
-def _common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    command.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
-    command.add_argument(
-        "--progress", choices=events.MODES, default="auto", help="how progress is shown"
-    )
-
-
-def _method_arguments(command: argparse.ArgumentParser, files: str) -> None:
-    command.add_argument("--bundle", help="source model: bundle folder or .zip")
-    command.add_argument("--input", nargs="+", metavar="FILE", help=files)
+def _add_method_words(command: argparse.ArgumentParser, files: str) -> None:
+    add_request(command, files, "NAME=VALUE")
     command.add_argument("--method", help=", ".join(registry.METHODS))
-    command.add_argument("--output", help="result folder; must not exist")
-    command.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of the method; SFDALib methods lists them",
-    )
-    _common(command)
-    command.set_defaults(device=None, seed=None)  # their defaults are the Job's
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    given = _given(arguments)
-    missing = [name for name in REQUIRED if name not in given]
-    if missing:
-        raise RequestError(
-            f"found no --{missing[0]}, expected --{', --'.join(REQUIRED[:-1])} and --{REQUIRED[-1]}"
-        )
-    return Job(**given)
+    stated = _stated(arguments)
+    require(stated, REQUIRED)
+    return Job(**stated)
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of a Job that the words state."""
-    fields = {name: getattr(arguments, name) for name in FIELDS if name != "options"}
-    given = {name: value for name, value in fields.items() if value is not None}
-    if "input" in given:
-        given["input"] = tuple(given["input"])
+    stated = given(arguments, FIELDS)
     if arguments.option:
-        given["options"] = parse_options(arguments.option)
-    return given
+        stated["options"] = parse_options(arguments.option)
+    return stated
 
 
 def _add_run(commands: Any) -> None:
@@ -165,17 +160,14 @@ def _add_run(commands: Any) -> None:
         "run",
         help="one method on one image",
     )
-    _method_arguments(command, "the image; several files are its channels")
+    _add_method_words(command, "the image; several files are its channels")
     command.add_argument("--job", help="a JSON file that describes all of this instead")
     command.set_defaults(command=_run)
 
 
 def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    if arguments.job and (more := _given(arguments)):
-        raise RequestError(
-            f"found {', '.join(more)} beside --job, expected all of it in {arguments.job}; change"
-            " the file or leave --job out"
-        )
+    if arguments.job:
+        refuse_beside_job(_stated(arguments), arguments.job)
     job = read_job(Path(arguments.job)) if arguments.job else _job(arguments)
     job = job.checked()  # before torch is imported
     from SFDALib.jobs.run import run
@@ -185,7 +177,7 @@ def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
 def _add_cohort(commands: Any) -> None:
     command = commands.add_parser("cohort", help="one method on many images")
-    _method_arguments(command, "the images; a folder stands for the image files in it")
+    _add_method_words(command, "the images; a folder stands for the image files in it")
     command.add_argument(
         "--adapt",
         choices=("each", "once"),
@@ -366,7 +358,7 @@ def _training_arguments(
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
     command.add_argument("--half", action="store_true", help="write half-precision weights")
     command.add_argument("--checkpoint-minutes", type=float, default=2.0)
-    _common(command)
+    add_common(command)
 
 
 def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
@@ -443,4 +435,5 @@ def _train_diffusion(
 
 if __name__ == "__main__":
     cancel_on_signals()
+    sys.stdout.reconfigure(errors="backslashreplace")  # where the locale lacks a letter
     sys.exit(main())

@@ -5,6 +5,17 @@ Anything else that escapes is a defect of ours and ends with status 1.
 
 from __future__ import annotations
 
+import re
+
+# What a terminal would obey or could not write: control characters, line separators, the marks that
+# turn the direction of text, and halves of surrogate pairs (bytes of file names that are no UTF-8).
+UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shown(text: str) -> str:
+    """The text with escapes, such as \\x1b, in place of what cannot be shown."""
+    return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
+
 
 class SFDAError(Exception):
     """A failure with one clear line for the user: found, expected, what to do."""
@@ -12,7 +23,7 @@ class SFDAError(Exception):
     exit_status = 1
 
     def __init__(self, line: str) -> None:
-        super().__init__(" ".join(line.splitlines()))  # others' words may have several lines
+        super().__init__(shown(" ".join(line.splitlines())))  # others' words may have several
 
 
 class RequestError(SFDAError):

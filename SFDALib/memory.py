@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import copy
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from SFDALib import ram
+
 SHARE = 0.6  # of the free memory that a batch may take
 CPU_BATCH = 8  # larger batches gain nothing on a CPU
 GPU_BATCH = 64
 UNKNOWN = 4 << 30
+_sparing: ContextVar[bool] = ContextVar("sparing", default=False)
 
 # By network and the shapes of its input: the count takes a tenth of a second, and an adaptation
 # asks after every epoch.
 _known: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], ...], int]] = WeakKeyDictionary()
 
 
+def known_free_bytes(device: torch.device) -> int | None:
+    """Free memory of a device; None where the system does not say."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else ram.available()
+
+
 def free_bytes(device: torch.device) -> int:
     """Free memory of a device; a cautious constant where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+    known = known_free_bytes(device)
+    return UNKNOWN if known is None else known
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    """Inside, patches go through networks one by one: for a second attempt after memory ran out."""
+    token = _sparing.set(True)
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return UNKNOWN
+        yield
+    finally:
+        _sparing.reset(token)
 
 
 def activation_bytes(
@@ -69,6 +85,8 @@ def batch_that_fits(
     extra: tuple[Tensor, ...] = (),
 ) -> int:
     """How many patches ``(C, ...)`` go through the network at once."""
+    if _sparing.get():
+        return 1
     most = GPU_BATCH if device.type == "cuda" else CPU_BATCH
     fits = int(SHARE * free_bytes(device) / max(activation_bytes(network, patch, extra), 1))
     return max(1, min(most, fits))

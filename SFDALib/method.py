@@ -97,8 +97,25 @@ def choice(name: str, choices: tuple[str, ...], help: str) -> Option:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a method computes for one image, in passes of a network over it.
+
+    Args:
+        passes: without gradients.
+        epochs: with gradients, and an update of weights.
+        draws: evaluations of the diffusion network.
+    """
+
+    passes: int
+    epochs: int
+    draws: int
+
+
+@dataclass(frozen=True)
 class Method:
-    """One method.
+    """One method. Options named ``epochs``, ``batch``, ``samples`` and ``steps`` mean the same in
+    every method: passes over the images with updates, patches an update, diffusion samples, and
+    evaluations a sample.
 
     Args:
         name: as typed; lower case with hyphens.
@@ -143,6 +160,13 @@ class Method:
             name: option.check(given[name]) if name in given else option.default
             for name, option in known.items()
         }
+
+    def work(self, values: Mapping[str, Value]) -> Work:
+        """What these values of the options ask for, see ``Work``; for estimates of time."""
+        epochs = int(values.get("epochs", 0))
+        draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
+        # the source model, the result, and after each epoch a look at the state
+        return Work(passes=1 + bool(epochs or draws) + epochs, epochs=epochs, draws=draws)
 
     def lacks(self, has_early_head: bool, has_diffusion: bool) -> str | None:
         """Why a bundle cannot serve this method; None if it can."""

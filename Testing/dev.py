@@ -1,4 +1,4 @@
-"""One way to run everything: makes the environment once, then runs the demo or the tests in it.
+"""One way to run everything: makes the environment once, then runs the command in it.
 
 Standard library only, and readable by Python 3.9, because it is what a fresh clone starts with.
 The environment is `.venv` in the repository's root. A stamp in it, written last, tells which
@@ -19,13 +19,15 @@ import time
 from collections import deque
 from pathlib import Path
 
+from system_libraries import missing_packages
+
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 STAMP = ENVIRONMENT / "made-by-dev.txt"
 LOG = ENVIRONMENT / "install.log"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 REQUIREMENTS = ROOT / "Testing" / "requirements.txt"
-OLDEST, NEWEST = (3, 11), (3, 14)  # the Pythons that the pinned packages have wheels for
+OLDEST, NEWEST = (3, 11), (3, 13)  # the Pythons that the pinned packages have wheels for
 
 
 class SetupError(Exception):
@@ -189,8 +191,14 @@ def demo(arguments: list[str]) -> int:
     return run_python("Testing/demo.py", *arguments)
 
 
+def screenshots(arguments: list[str]) -> int:
+    tell_missing_packages()
+    return run_python("Testing/screenshots.py", *arguments)
+
+
 def test(arguments: list[str]) -> int:
     """ruff and pytest, all of them whatever one says; the first failure's status."""
+    tell_missing_packages()
     checks = {
         "ruff check": run_python("-m", "ruff", "check", "."),
         "ruff format --check": run_python("-m", "ruff", "format", "--check", "."),
@@ -200,6 +208,16 @@ def test(arguments: list[str]) -> int:
     if failed:
         say(f"Failed: {', '.join(failed)}")
     return next(iter(failed.values()), 0)
+
+
+def tell_missing_packages() -> None:
+    """Without the system's libraries the panel's tests skip; say what to install."""
+    missing = missing_packages()
+    if missing:
+        say(
+            "The panel's tests and pictures need packages of the system that are not installed:"
+            f" sudo apt-get install {' '.join(missing)}"
+        )
 
 
 def run_python(*arguments: str) -> int:
@@ -220,18 +238,19 @@ def say(line: str) -> None:
 
 
 def main(argv: list[str]) -> int:
+    commands = {"demo": demo, "test": test, "screenshots": screenshots}
     parser = argparse.ArgumentParser(
-        description="Makes the environment .venv once, then runs the demo or the tests in it.",
+        description="Makes the environment .venv once, then runs the command in it.",
         epilog="What follows -- is passed on: dev.py test -- -k geometry",
     )
     parser.add_argument(
         "command",
-        choices=["demo", "test"],
+        choices=list(commands),
         help="demo: adapt a model to the sample volumes and compare the methods; "
-        "test: ruff and pytest",
+        "test: ruff and pytest; screenshots: draw the README's pictures of the panel anew",
     )
     at = argv.index("--") if "--" in argv else len(argv)
-    command = {"demo": demo, "test": test}[parser.parse_args(argv[:at]).command]
+    command = commands[parser.parse_args(argv[:at]).command]
     try:
         ensure_environment()
         return command(argv[at + 1 :])

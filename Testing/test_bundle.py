@@ -358,7 +358,7 @@ def test_a_missing_file_is_named(bundle: Path, tmp_path: Path, name: str, packed
         (b"[" * 900 + b"]" * 900, "32 levels deep"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "32 levels deep"),
         (b"[" * 200_000 + b"]" * 200_000, "no valid JSON"),
-        (b'"' + b"x" * files.JSON_LIMIT + b'"', "expected at most"),
+        (b'"' + b"x" * files.TEXT_LIMIT + b'"', "expected at most"),
         (b"[]", "expected an object"),
         (b"null", "expected an object"),
     ],

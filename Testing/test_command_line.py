@@ -85,7 +85,7 @@ def refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., s
     [
         ("--method", "magic", 'found "magic", expected one of none, heal'),
         ("--input", "missing.nrrd", "missing.nrrd: no such file"),
-        ("--input", "x" * 300 + ".nrrd", "cannot be used"),
+        ("--input", "x" * 300 + ".nrrd", "no such file"),
         ("--bundle", "missing", "missing: no such bundle"),
         ("--output", "missing/out", "does not exist. Make it first"),
         ("--device", "gpu", "expected auto, cpu, cuda"),

@@ -420,11 +420,15 @@ def test_a_cohort_goes_on_after_an_image_that_cannot_be_used(
 
 
 def test_a_cohort_can_adapt_once_to_all_its_images(
-    phantom: Phantoms, three_images: Path, tmp_path: Path
+    phantom: Phantoms, three_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out"
     request = cohort_words(phantom(), "adami", three_images, out)
-    assert main([*request, "--adapt", "once"]) == 2
+    assert main([*request, "--adapt", "once", "--progress", "json"]) == 2
+    told = [json.loads(line).get("stage") for line in capsys.readouterr().out.splitlines()]
+    first = {stage: told.index(stage) for stage in told}
+    # The source model's probabilities of all images at once would be too much to keep.
+    assert first["adapting"] < first["source model"] < first["adapted model"]
     summary = json.loads((out / "cohort.json").read_text())
     assert (summary["done"], summary["failed"], summary["adapted"]) == (2, 1, "once")
     assert summary["seconds"]["adaptation"] > 0

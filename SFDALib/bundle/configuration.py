@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from SFDALib import json_file
 from SFDALib.bundle.description import Description, from_json
 from SFDALib.errors import RequestError
 
@@ -26,10 +27,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
     Raises:
         RequestError: there is none.
     """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: cannot be read as JSON ({error})") from error
+    values = json_file.read(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
     return values

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, shown
 
-LARGEST = 1e6  # of the numbers in a description: mm, ml, voxels
+SMALLEST, LARGEST = 1e-6, 1e6  # of the numbers in a description: mm, ml, voxels
+LONGEST = 1000  # letters of a text
 
 
 class Fields:
@@ -28,16 +29,17 @@ class Fields:
                 f'{self.where}, field "{key}": found {found}, expected {_names(kind)};'
                 " correct it or write the bundle again"
             )
-        if isinstance(value, str) and value.splitlines() not in ([], [value]):
+        if isinstance(value, str) and (shown(value) != value or len(value) > LONGEST):
             raise RequestError(
-                f'{self.where}, field "{key}": found {value!r:.80}, expected one line; correct it'
+                f'{self.where}, field "{key}": found {value!r:.80}, expected one line of at most'
+                f" {LONGEST} letters, without control characters; correct it"
             )
         return value
 
     def number(self, key: str, default: Any = ...) -> Any:
         """A positive number."""
         value = self.get(key, (int, float), default)
-        if value is not default and not 0 < value < LARGEST:
+        if value is not default and not SMALLEST <= value < LARGEST:
             raise RequestError(
                 f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
                 " correct it"
@@ -50,7 +52,8 @@ class Fields:
         if value is default:
             return value
         good = len(value) == count and all(
-            (item is None and missing) or (type(item) in (int, float) and 0 < item < LARGEST)
+            (item is None and missing)
+            or (type(item) in (int, float) and SMALLEST <= item < LARGEST)
             for item in value
         )
         if not good:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zipfile
 import zlib
@@ -12,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from SFDALib import json_file
 from SFDALib.bundle import description
 from SFDALib.errors import RequestError
 
 MODEL = "models/model.pt"
 EARLY_HEAD = "models/early_head.pt"
 DIFFUSION = "models/diffusion.pt"
-JSON_LIMIT = 4 << 20
+TEXT_LIMIT = json_file.LIMIT
 WEIGHTS_LIMIT = 8 << 30
 TOTAL_LIMIT = 16 << 30
-JSON_DEPTH = 32
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 RATIO_LIMIT = 50  # a .zip that grows more than this is a bomb: weights hardly compress
 
@@ -59,7 +58,7 @@ class BundleFiles:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 entries = archive.infolist()
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise RequestError(
                 f"{self.path}: found a file that is no .zip or is damaged ({error}), expected a"
                 " bundle folder or .zip; copy it again"
@@ -116,7 +115,7 @@ class BundleFiles:
                     yield stream
         except PermissionError as error:
             raise RequestError(f"{self.path}: no permission to read {name}") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
             raise RequestError(
                 f"{self.path}: found {name} damaged ({error}), expected a whole file; copy it again"
             ) from error
@@ -128,19 +127,8 @@ class BundleFiles:
             )
 
     def json(self, name: str) -> Any:
-        with self.open(name, JSON_LIMIT) as stream:
-            try:
-                content = json.loads(stream.read(JSON_LIMIT + 1).decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise RequestError(
-                    f"{self.path}: {name} is no valid JSON ({str(error)[:120]}); correct it"
-                ) from error
-        if _deeper_than(JSON_DEPTH, content):
-            raise RequestError(
-                f"{self.path}: found {name} nested more than {JSON_DEPTH} levels deep, expected"
-                " fewer; correct it"
-            )
-        return content
+        with self.open(name, TEXT_LIMIT) as stream:
+            return json_file.parse(stream.read(TEXT_LIMIT + 1), f"{self.path}: {name}")
 
     def describe(self) -> description.Description:
         """The bundle's description, checked."""
@@ -162,15 +150,3 @@ class BundleFiles:
                     while block := stream.read(1 << 20):
                         digest.update(block)
         return digest.hexdigest()
-
-
-def _deeper_than(limit: int, content: Any) -> bool:
-    level = [content]
-    for _ in range(limit):
-        level = [
-            item
-            for value in level
-            if isinstance(value, dict | list)
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
-    return any(isinstance(value, dict | list) for value in level)

@@ -43,6 +43,7 @@ class Source:
         return catalogue.early_stages(assembly.single(network), self.description.network, level)
 
 
+ENTRY_BYTES = 4096  # that a file of weights has for each tensor beside its numbers
 DOCUMENTS = ("LICENSE", "docs/README.md")
 
 
@@ -74,8 +75,8 @@ def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
     documents = {}
     for name in DOCUMENTS:
         if bundle.has(name):
-            with bundle.open(name, files.JSON_LIMIT) as stream:
-                documents[name] = stream.read(files.JSON_LIMIT).decode("utf-8", "replace")
+            with bundle.open(name, files.TEXT_LIMIT) as stream:
+                documents[name] = stream.read(files.TEXT_LIMIT).decode("utf-8", "replace")
     return Source(
         description,
         *(_frozen(n, device) for n in (network, early_head, denoiser)),
@@ -89,7 +90,11 @@ def _frozen(network: nn.Module | None, device: torch.device) -> nn.Module | None
 
 
 def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None:
-    load_weights(network, _read_weights(bundle, name), f"{bundle.path}: {name}")
+    expected = network.state_dict()
+    # in double precision at most, with their names and what torch notes of each
+    numbers = sum(value.numel() for value in expected.values())
+    limit = 8 * numbers + ENTRY_BYTES * (100 + len(expected))
+    load_weights(network, _read_weights(bundle, name, limit), f"{bundle.path}: {name}")
 
 
 def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
@@ -124,8 +129,8 @@ def _few(names: list[str]) -> str:
     return f"({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
 
 
-def _read_weights(bundle: files.BundleFiles, name: str) -> dict[str, Tensor]:
-    with bundle.open(name, files.WEIGHTS_LIMIT) as stream:
+def _read_weights(bundle: files.BundleFiles, name: str, limit: int) -> dict[str, Tensor]:
+    with bundle.open(name, min(limit, files.WEIGHTS_LIMIT)) as stream:
         content = unpickle(stream.read(), f"{bundle.path}: {name}")
     return state_dict(content, f"{bundle.path}: {name}")
 
@@ -226,7 +231,8 @@ def write(
         (files.DIFFUSION, diffusion),
     ):
         if weights is not None:
-            torch.save({key: value.detach().cpu() for key, value in weights.items()}, path / name)
+            with open(path / name, "wb") as stream:  # which tells why it cannot be written
+                torch.save({key: value.detach().cpu() for key, value in weights.items()}, stream)
     for name, text in {**_default_documents(description), **(documents or {})}.items():
         (path / name).write_text(text, encoding="utf-8")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
-from SFDALib.errors import RequestError, SFDAError
+from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
+from SFDALib.jobs.attempts import Attempts
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
-from SFDALib.jobs.engine import Stopwatch, Target, open_engine
+from SFDALib.jobs.engine import Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
@@ -64,32 +64,34 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
-        attempt = _Attempts(images, reporter)
-        targets: dict[str, Target] = {}
+        attempt = Attempts(reporter)
+        volumes: dict[str, list[dict[str, Any]]] = {}
         shared: Adapted | None = None
         if mode == "once":
+            conformed = []  # of all images; what the source model makes of each comes one by one
             for name, path in images.items():
-                with attempt(name):
-                    targets[name] = engine.read([path], reporter)
-            if targets:
-                shared = engine.adapt(list(targets.values()), reporter)
+                with attempt(name, image=path.name):
+                    conformed.append(engine.conform([path])[1])
+            if conformed:
+                shared = engine.adapt(conformed, reporter)
                 engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, shared)
+            del conformed
         for index, (name, path) in enumerate(images.items()):
             reporter("cohort", index, len(images), image=path.name)
             if name in attempt.errors:
                 continue
-            with attempt(name):
+            with attempt(name, image=path.name):
                 one = replace(engine, stopwatch=Stopwatch())
-                target = targets[name] if shared else one.read([path], reporter)
-                adapted = shared or one.adapt([target], reporter)
+                target = one.read([path], reporter)
+                adapted = shared or one.adapt([target.conformed], reporter)
                 segmented = one.segment(target, adapted, reporter)
                 with ResultFolder(folder / name) as inside:
                     report = write_result(inside, one, target, segmented, adapted, {"cohort": mode})
                     if adapted and not shared:
                         one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                attempt.volumes[name] = report["volumes"]
+                volumes[name] = report["volumes"]
         reporter("cohort", len(images), len(images))
-        if not attempt.volumes:
+        if not volumes:
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
         summary = {
@@ -97,48 +99,22 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             "adapted": mode,
             "options": dict(job.options),
             "seed": job.seed,
-            "done": len(attempt.volumes),
+            "done": len(volumes),
             "failed": len(attempt.errors),
-            "images": attempt.rows(),
+            "images": [
+                {
+                    "image": path.name,
+                    "folder": None if name in attempt.errors else name,
+                    "error": attempt.errors.get(name),
+                    "volumes": volumes.get(name, []),
+                }
+                for name, path in images.items()
+            ],
             "seconds": dict(engine.stopwatch.seconds),
         }
         write_report(folder / SUMMARY, summary)
     reporter.event("result", output=str(Path(job.output).resolve()), done=summary["done"])
     return summary
-
-
-@dataclass
-class _Attempts:
-    """What became of each image: ``with attempt(name): ...`` notes a failure and goes on.
-
-    A defect of ours and a cancellation are no failures of an image, and pass.
-    """
-
-    images: Mapping[str, Path]
-    reporter: Reporter
-    errors: dict[str, str] = field(default_factory=dict)
-    volumes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except SFDAError as error:
-            log.error("%s", error)
-            self.reporter.event("failed", image=self.images[name].name, message=str(error))
-            self.errors[name] = str(error)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """For cohort.json, in the order of the images."""
-        return [
-            {
-                "image": path.name,
-                "folder": None if name in self.errors else name,
-                "error": self.errors.get(name),
-                "volumes": self.volumes.get(name, []),
-            }
-            for name, path in self.images.items()
-        ]
 
 
 def _names(paths: Sequence[str]) -> list[str]:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
-from SFDALib.jobs.engine import Engine, Target
+from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.outcome import Adapted, Segmented
-from SFDALib.results.images import write_map, write_segmentation
+from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
-from SFDALib.results.report import sha256, software_versions, write_report
+from SFDALib.results.report import software_versions, write_report
 from SFDALib.volume.grid import oriented
 
 ADAPTED_BUNDLE = "adapted_bundle"
@@ -33,6 +34,7 @@ def write_result(
     Args:
         extra: further fields of the report.
     """
+    _check_unchanged(target)
     description = engine.model.description
     geometry = target.volume.geometry
     with engine.stage("restoring and writing"):
@@ -40,7 +42,7 @@ def write_result(
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
-        write_segmentation(folder / "segmentation.seg.nrrd", after, geometry, description.labels)
+        write_segmentation(folder / SEGMENTATION, after, geometry, description.labels)
         write_segmentation(
             folder / "source_segmentation.seg.nrrd", before, geometry, description.labels
         )
@@ -70,7 +72,7 @@ def write_result(
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),
-        "input": [{"name": path.name, "sha256": sha256(path)} for path in target.paths],
+        "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
         "bundle": {
             "name": description.name,
             "sha256": engine.bundle.sha256(),
@@ -83,7 +85,12 @@ def write_result(
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
         "details": dict(segmented.report),
-        "notes": [*segmented.notes, *(adapted.notes if adapted else ()), *_implausible(volumes)],
+        "notes": [
+            *engine.stopwatch.notes,
+            *segmented.notes,
+            *(adapted.notes if adapted else ()),
+            *_implausible(volumes),
+        ],
         "adaptation": None
         if adapted is None
         else {
@@ -97,6 +104,19 @@ def write_result(
     }
     write_report(folder / "report.json", report)
     return report
+
+
+def _check_unchanged(target: Target) -> None:
+    """Refuse a result of which nobody can say what it is a result of."""
+    try:
+        changed = checksums(target.paths) != target.checksums
+    except (OSError, RequestError):  # gone, or no header any more
+        changed = True
+    if changed:
+        raise RequestError(
+            f"{target.paths[0]}: found other content than when the run began, expected the same;"
+            " the image was changed meanwhile: wait until it is complete, then run again"
+        )
 
 
 def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:
@@ -124,8 +144,8 @@ def _volumes(
 def _implausible(volumes: list[dict[str, Any]]) -> list[str]:
     """A warning for each class whose volume in the result lies outside the bundle's range."""
     return [
-        f"{volume['name']}: {_ml(volume['result_ml'])} ml in the result lies outside the plausible"
-        f" {_ml(volume['plausible_ml'][0])} to {_ml(volume['plausible_ml'][1])} ml: look closely."
+        f"{volume['name']}: {ml(volume['result_ml'])} ml in the result lies outside the plausible"
+        f" {ml(volume['plausible_ml'][0])} to {ml(volume['plausible_ml'][1])} ml: look closely."
         for volume in volumes
         if volume["plausible_ml"]
         and not volume["plausible_ml"][0] <= volume["result_ml"] <= volume["plausible_ml"][1]
@@ -177,8 +197,9 @@ def _overview(
 def _change(volume: dict[str, Any]) -> str:
     before, after = volume["source_ml"], volume["result_ml"]
     change = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
-    return f"{_ml(before)} → {_ml(after)} ml{change}"
+    return f"{ml(before)} → {ml(after)} ml{change}"
 
 
-def _ml(value: float) -> str:
+def ml(value: float) -> str:
+    """A volume in ml as it is shown."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

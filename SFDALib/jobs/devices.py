@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from SFDALib.errors import RequestError
+from SFDALib.memory import known_free_bytes
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,26 @@ def resolve(name: str) -> torch.device:
     return device
 
 
+def listed() -> list[dict[str, Any]]:
+    """What this machine has to compute on: name as typed, title as shown, free memory in MB (None
+    where the system does not say).
+    """
+    found = [torch.device("cpu")]
+    found += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(torch.device("mps"))
+    return [
+        {"name": str(device), "title": describe(device), "free_mb": free_mb(device)}
+        for device in found
+    ]
+
+
+def free_mb(device: torch.device) -> float | None:
+    """Free memory of a device; None where the system does not say."""
+    free = known_free_bytes(device)
+    return None if free is None else round(free / 2**20, 1)
+
+
 def describe(device: torch.device) -> str:
     """The device in words, for the report."""
     if device.type == "cuda":
@@ -47,8 +71,26 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
+def release(device: torch.device) -> None:
+    """Give back what is cached on the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def start_afresh(device: torch.device) -> None:
+    """Give back what is cached on the device, and let ``peak_memory_mb`` begin anew.
+
+    Of the process it does on Linux alone; elsewhere its peak remains that since the start.
+    """
+    release(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Largest memory so far: of the process, and of the GPU."""
+    """Largest memory since the start, or since ``start_afresh``: of the process, and of the GPU."""
     peaks = {}
     if device.type == "cuda":
         peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

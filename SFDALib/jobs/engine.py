@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,25 +19,34 @@ from SFDALib import registry
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.source import Source
-from SFDALib.errors import RequestError
+from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference import predict
+from SFDALib.jobs import devices
 from SFDALib.jobs.exhaustion import as_out_of_memory
+from SFDALib.jobs.need import refuse_too_large
+from SFDALib.memory import sparing
 from SFDALib.method import Method
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
+from SFDALib.results.report import sha256
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.files import read_volume
+from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
 
+SMALLER = 4  # what a batch is divided by when memory ran out
 LOWER_MEMORY = ("batch", "samples")  # options of methods
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass
 class Stopwatch:
-    """Seconds of each stage, in the order in which they came."""
+    """Seconds of each stage, in the order in which they came, and what was unusual about them."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -50,9 +60,14 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Target:
-    """One image: as read, on the model's grid, and as the source model sees it."""
+    """One image: as read, on the model's grid, and as the source model sees it.
+
+    Args:
+        checksums: SHA-256 of each of its files, taken before they were read.
+    """
 
     paths: tuple[Path, ...]
+    checksums: Mapping[Path, str]
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
@@ -106,50 +121,88 @@ class Engine:
                 raise
             raise failure from error
 
+    def attempt(self, name: str, work: Callable[[dict[str, Any]], T]) -> T:
+        """Do a stage with the options; where memory runs out, once more with smaller batches.
+
+        Raises:
+            OutOfMemoryError: it ran out again.
+        """
+        options = dict(self.options)
+        try:
+            with self.stage(name):
+                return work(options)
+        except OutOfMemoryError as error:
+            log.warning("%s", error)
+        # not above, where the exception still holds what the attempt had in memory
+        devices.release(self.model.device)
+        note = f"Memory ran out during {name}; it was done again with patches one by one"
+        if "batch" in options:
+            options["batch"] = max(1, options["batch"] // SMALLER)
+            note += f" and --option batch={options['batch']}"
+        with self.stage(name), sparing():
+            done = work(options)
+        self.stopwatch.notes.append(f"{note}.")
+        return done
+
+    def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
+        """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
+        with self.stage("reading"):
+            refuse_too_large(paths, self.model)
+            volume = read_volume(paths)
+            return volume, conform(volume, self.model.description.grid)
+
     def read(self, paths: Sequence[Path], progress: Progress) -> Target:
         """Read an image, conform it, and run the source model on it."""
-        with self.stage("reading"):
-            volume = read_volume(paths)
-            conformed = conform(volume, self.model.description.grid)
-        with self.stage("source segmentation"):
-            probabilities = predict(
-                self.model, conformed.array, dict(self.options), progress, stage="source model"
-            )
-        return Target(tuple(Path(path) for path in paths), volume, conformed, probabilities)
+        paths = tuple(Path(path) for path in paths)
+        before = checksums(paths)
+        volume, conformed = self.conform(paths)
+        probabilities = self.attempt(
+            "source segmentation",
+            lambda options: predict(
+                self.model, conformed.array, options, progress, stage="source model"
+            ),
+        )
+        return Target(paths, before, volume, conformed, probabilities)
 
-    def adapt(self, targets: Sequence[Target], progress: Progress) -> Adapted | None:
+    def adapt(self, images: Sequence[Conformed], progress: Progress) -> Adapted | None:
         """Adapt weights to the images together; None for a method that updates nothing."""
         if not self.method.adapts:
             return None
-        with self.stage("adaptation"):
-            images = [target.conformed for target in targets]
-            return registry.entry(self.method)(
-                self.model, images, dict(self.options), self.seed, progress
-            )
+        return self.attempt(
+            "adaptation",
+            lambda options: registry.entry(self.method)(
+                self.model, list(images), options, self.seed, progress
+            ),
+        )
 
     def segment(self, target: Target, adapted: Adapted | None, progress: Progress) -> Segmented:
         """Segment one image by the method, or with the weights that it gave."""
-        with self.stage("segmentation"):
-            if adapted is None:
-                return registry.entry(self.method)(
+        if adapted is None:
+            return self.attempt(
+                "segmentation",
+                lambda options: registry.entry(self.method)(
                     self.model,
                     target.conformed,
                     target.source_probabilities,
-                    dict(self.options),
+                    options,
                     self.seed,
                     progress,
-                )
-            network = copy.deepcopy(self.model.network)
-            network.load_state_dict(adapted.weights)
-            probabilities = predict(
+                ),
+            )
+        network = copy.deepcopy(self.model.network)
+        network.load_state_dict(adapted.weights)
+        probabilities = self.attempt(
+            "segmentation",
+            lambda options: predict(
                 self.model,
                 target.conformed.array,
-                dict(self.options),
+                options,
                 progress,
                 network=network,
                 stage="adapted model",
-            )
-            return Segmented(probabilities)
+            ),
+        )
+        return Segmented(probabilities)
 
     def write_adapted_bundle(self, folder: Path, adapted: Adapted) -> None:
         """A complete bundle of the adapted weights, to be used without adapting again."""
@@ -177,6 +230,11 @@ class Engine:
         )
 
 
+def checksums(paths: Sequence[Path]) -> dict[Path, str]:
+    """SHA-256 of every file that an image consists of; of a folder as a whole."""
+    return {file: sha256(file) for path in paths for file in files_of(path)}
+
+
 def open_engine(
     bundle: Path, method: str, options: Mapping[str, Any], device: torch.device, seed: int
 ) -> Engine:
@@ -185,18 +243,33 @@ def open_engine(
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    chosen = registry.find(method)
+    return open_engines(bundle, {method: options}, device, seed)[method]
+
+
+def open_engines(
+    bundle: Path, methods: Mapping[str, Mapping[str, Any]], device: torch.device, seed: int
+) -> dict[str, Engine]:
+    """Load a bundle once for several methods, given with their options; they share its networks.
+
+    Raises:
+        RequestError: the bundle is unusable, or lacks what a method needs.
+    """
+    chosen = {name: registry.find(name) for name in methods}
     files = BundleFiles(bundle)
     description = files.describe()
     lacking = registry.lacking(
         description.early_head is not None, description.diffusion is not None
     )
-    lack = lacking[method]
-    if lack:
-        usable = [name for name, reason in lacking.items() if reason is None]
-        raise RequestError(
-            f"{bundle}: method {method} {lack}; with this bundle you can use {', '.join(usable)}"
-        )
+    for name in methods:
+        if lacking[name]:
+            usable = [other for other, reason in lacking.items() if reason is None]
+            raise RequestError(
+                f"{bundle}: method {name} {lacking[name]}; with this bundle you can use"
+                f" {', '.join(usable)}"
+            )
     torch.manual_seed(seed)
-    model = source.load(bundle, device, diffusion=chosen.adapts or "diffusion" in chosen.needs)
-    return Engine(files, model, chosen, options, seed)
+    wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
+    model = source.load(bundle, device, diffusion=wanted)
+    return {
+        name: Engine(files, model, method, methods[name], seed) for name, method in chosen.items()
+    }

@@ -12,11 +12,9 @@ import numpy as np
 from SFDALib import metrics
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import write_atomically
-from SFDALib.results.images import read_segment_names
+from SFDALib.results.images import SEGMENTATION, read_segment_names
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_labels
-
-RESULT = "segmentation.seg.nrrd"
 
 
 def evaluate(
@@ -34,7 +32,7 @@ def evaluate(
         RequestError: unreadable, or on different grids.
     """
     truth = read_labels(reference)
-    files = [path / RESULT if path.is_dir() else path for path in results]
+    files = [path / SEGMENTATION if path.is_dir() else path for path in results]
     rows = []
     for path, file in zip(results, files, strict=True):
         found = read_labels(file)

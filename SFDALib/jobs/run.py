@@ -8,7 +8,7 @@ from typing import Any
 
 from SFDALib.jobs import devices
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
-from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.engine import Engine, Target, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.request import Job
 from SFDALib.results.folder import ResultFolder
@@ -28,13 +28,23 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         target = engine.read([Path(path) for path in job.input], reporter)
-        adapted = engine.adapt([target], reporter)
-        segmented = engine.segment(target, adapted, reporter)
-        report = write_result(folder, engine, target, segmented, adapted, {})
-        if adapted is not None:
-            engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
+        report = run_on(target, engine, folder, reporter)
     for note in report["notes"]:
         log.info("%s", note)
     log.info("The result is in %s", Path(job.output).resolve())
     reporter.event("result", output=str(Path(job.output).resolve()), volumes=report["volumes"])
+    return report
+
+
+def run_on(target: Target, engine: Engine, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """Adapt to an image that was read, segment it, and write everything into its result folder.
+
+    Returns:
+        The report.
+    """
+    adapted = engine.adapt([target.conformed], reporter)
+    segmented = engine.segment(target, adapted, reporter)
+    report = write_result(folder, engine, target, segmented, adapted, {})
+    if adapted is not None:
+        engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
     return report

@@ -2,6 +2,6 @@
 
 Owns the files' names' form, their metadata and their atomic appearance. It computes nothing, knows
 no method and no network, and takes what it writes as arrays, geometries and plain dictionaries.
-Importing ``folder`` or ``report`` needs the standard library alone; ``images`` brings SimpleITK
-and ``overview`` matplotlib.
+Importing ``folder`` or ``report`` needs the standard library alone; ``images`` brings SimpleITK,
+the pictures (``canvas``, ``overview``, ``comparison``) matplotlib.
 """

@@ -3,7 +3,9 @@
 The temporary folder lies beside the result (a rename within one file system is atomic) and carries
 the host and the process in its name: ``.<name>.partial-<host>-<pid>``. A run that was killed leaves
 it behind; the next run to the same place on the same host sweeps it away. The host is part of the
-name because on a disk shared by a cluster another node's process looks dead from here.
+name because on a disk shared by a cluster another node's process looks dead from here. A run to
+where another of this host is at work is refused at once, and of two on two hosts the first to end
+wins.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from SFDALib.errors import RequestError
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or choose a folder on another disk",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another disk",
+    errno.EFBIG: "the disk or your limits allow no file so large; choose another disk",
     errno.EROFS: "the disk is read-only; choose a folder on another disk",
     errno.EACCES: "writing there is not permitted; choose a folder of your own",
     errno.EPERM: "writing there is not permitted; choose a folder of your own",
@@ -55,7 +58,12 @@ class ResultFolder(AbstractContextManager[Path]):
                 "Make it first, or choose another place."
             )
         try:
-            _sweep(self._path)
+            other = _sweep(self._path)
+            if other:
+                raise RequestError(
+                    f"{self._path} is being written by another run, in {other.name}. Choose another"
+                    " name, or wait for its end; if there is no such run, remove that folder."
+                )
             self._partial.mkdir()
         except OSError as error:
             raise self._refusal(error) from error
@@ -80,6 +88,7 @@ class ResultFolder(AbstractContextManager[Path]):
         try:
             os.rename(self._product, self._path)
         except OSError as error:
+            self._refuse_existing()  # in between, another run was the first to end
             raise self._refusal(error) from error
 
     def _refuse_existing(self) -> None:
@@ -92,17 +101,18 @@ class ResultFolder(AbstractContextManager[Path]):
     def _is_about_writing(self, error: BaseException) -> bool:
         """Whether ``error`` says that the disk refuses the result.
 
-        ITK and torch report a full disk as a RuntimeError without a cause: so the disk is asked.
+        ITK and torch report a full disk as a RuntimeError without a cause, NumPy as an OSError
+        without a number: so the disk is asked.
         """
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             here = error.filename is None or self._partial in Path(str(error.filename)).parents
             return here and error.errno in _REMEDIES
-        if isinstance(error, RuntimeError):
+        if isinstance(error, OSError | RuntimeError):
             return shutil.disk_usage(self._path.parent).free < _FULL_BELOW_BYTES
         return False
 
     def _refusal(self, error: BaseException) -> RequestError:
-        code = error.errno if isinstance(error, OSError) else errno.ENOSPC
+        code = getattr(error, "errno", None) or errno.ENOSPC
         return RequestError(f"{self._path} cannot be written: {_REMEDIES.get(code, error)}.")
 
 
@@ -126,13 +136,23 @@ def _partial_prefix(path: Path) -> str:
     return f".{path.name}.partial-{socket.gethostname()}-"
 
 
-def _sweep(path: Path) -> None:
-    """Remove what killed runs of this host left behind while they wrote ``path``."""
+def _sweep(path: Path) -> Path | None:
+    """Remove what killed runs of this host left behind while they wrote ``path``.
+
+    Returns:
+        The temporary folder of one that is still at it.
+    """
     prefix = _partial_prefix(path)
+    alive = None
     for entry in path.parent.iterdir():
         process = entry.name.removeprefix(prefix)
-        if entry.name.startswith(prefix) and process.isdecimal() and not _is_running(int(process)):
+        if not entry.name.startswith(prefix) or not process.isdecimal():
+            continue
+        if _is_running(int(process)):
+            alive = entry
+        else:
             shutil.rmtree(entry, ignore_errors=True)
+    return alive
 
 
 def _is_running(process: int) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from SFDALib.bundle import Label
     from SFDALib.volume import Geometry
 
+SEGMENTATION = "segmentation.seg.nrrd"  # of every result folder
+
 
 def write_segmentation(
     path: str | os.PathLike[str],
@@ -122,7 +124,12 @@ def _write(image: sitk.Image, path: str | os.PathLike[str]) -> None:
     NrrdIO does not see the last flush fail: measured on a full disk, it leaves a file cut short
     by up to a block and reports success.
     """
-    sitk.WriteImage(image, os.fspath(path), useCompression=True)
+    try:
+        sitk.WriteImage(image, os.fspath(path), useCompression=True)
+    except RuntimeError:  # which has no cause: the system tells it to whoever writes more there
+        with open(path, "ab") as file:
+            file.write(bytes(1 << 20))
+        raise
     with open(path, "rb") as file:
         while file.readline().strip():  # the header ends with an empty line
             pass

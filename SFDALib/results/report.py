@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from SFDALib.errors import shown
+
 NOTICE = (
     "Research software, not a medical device. Results must be reviewed by a qualified person "
     "and must not be the sole basis of a clinical decision."
@@ -23,8 +25,8 @@ _PACKAGES = ("torch", "monai", "numpy", "scikit-image", "SimpleITK")
 def write_report(path: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
     """Write ``report`` with the notice as JSON, keys sorted, so that equal runs compare equal.
 
-    NumPy scalars and arrays become numbers and lists, paths become text, and floats that JSON has
-    no word for (NaN, infinities) become null.
+    NumPy scalars and arrays become numbers and lists, paths become text, bytes of file names that
+    are no text become escapes, and floats that JSON has no word for (NaN, infinities) null.
     """
     content = _jsonable({**report, "notice": NOTICE})
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -71,5 +73,5 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value
+        value = os.fspath(value)
+    return shown(value) if isinstance(value, str) else value

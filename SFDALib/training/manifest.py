@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SFDALib import json_file
 from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.volume.files import read_labels, read_volume
@@ -23,6 +24,7 @@ from SFDALib.volume.specification import Grid, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
+LIMIT = 64 << 20  # letters of a manifest
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def _read_relabel(words: str) -> tuple[tuple[int, int], ...]:
 def _read_raw(folder: Path) -> list[Entry]:
     """nnU-Net's raw data: case_0000.nii.gz, case_0001.nii.gz, ... and their labels."""
     try:
-        described = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        described = json_file.read(folder / "dataset.json")
         ending, channels = described["file_ending"], len(described["channel_names"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise RequestError(
             f"{folder}: found no dataset.json with file_ending and channel_names ({error!r:.80}),"
             " expected nnU-Net's raw folder or a CSV; choose one"
@@ -104,8 +106,10 @@ def _read_raw(folder: Path) -> list[Entry]:
 
 def _read_csv(path: Path) -> list[Entry]:
     try:
+        if not os.path.isfile(path):  # a pipe or a device has no end
+            raise RequestError(f"{path}: no such file, expected a CSV file; check the path")
         with open(path, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = list(csv.DictReader(io.StringIO(stream.read(LIMIT), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RequestError(f"{path}: cannot be read as CSV ({error})") from error
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
@@ -123,7 +127,7 @@ def _read_csv(path: Path) -> list[Entry]:
         images = tuple(path.parent / name for name in row["image"].split(";"))
         entry = Entry(images, path.parent / row["label"], row["split"])
         for file in (*entry.images, entry.label):
-            if not file.exists():
+            if not os.path.exists(file):
                 raise RequestError(f"{path}, line {number}: no such file {file}; correct the path")
         entries.append(entry)
     if not any(entry.split == "train" for entry in entries):

@@ -160,11 +160,7 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     box = _box(array, grid.crop)
     array = array[(slice(None), *box)]
     spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
-    wanted = _wanted(grid, spacing)
-    shape = tuple(
-        max(1, round(old / new * n))
-        for n, old, new in zip(array.shape[1:], spacing, wanted, strict=True)
-    )
+    shape = _shape_at(array.shape[1:], spacing, grid)
     if not grid.slices and min(*shape, *array.shape[1:]) < 2:
         raise RequestError(
             f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels,"
@@ -181,7 +177,7 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     new_spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
     geometry = _geometry(volume.geometry, order, flips, box, direction, shape, new_spacing)
     resampling = grid.resampling
-    thick = thick_axis(spacing, wanted) if resampling.separate_z else None
+    thick = thick_axis(spacing, _wanted(grid, spacing)) if resampling.separate_z else None
     if resampling.normalised:
         array = normalise(array, grid.normalisation)
     array = _resample(array, shape, resampling.order, resampling.smooth, thick)
@@ -223,6 +219,26 @@ def _box(array: np.ndarray, crop: str | None) -> tuple[slice, slice, slice]:
 
             return find_objects(inside.astype(np.uint8))[0]
     return tuple(slice(0, n) for n in array.shape[1:])
+
+
+def shape_on(grid: Grid, geometry: Geometry) -> tuple[int, int, int]:
+    """The shape (k, j, i) that an image of this geometry has on a model's grid, uncropped."""
+    order, _, _ = _orient(geometry, grid.orientation)
+    order = tuple(order[axis] for axis in grid.axes)
+    shape, spacing = (
+        tuple(values[axis] for axis in order) for values in (geometry.shape, geometry.spacing_kji)
+    )
+    return _shape_at(shape, spacing, grid)
+
+
+def _shape_at(
+    shape: tuple[int, ...], spacing: tuple[float, ...], grid: Grid
+) -> tuple[int, int, int]:
+    """The shape after resampling the same extent to the grid's spacing."""
+    wanted = _wanted(grid, spacing)
+    return tuple(
+        max(1, round(old / new * n)) for n, old, new in zip(shape, spacing, wanted, strict=True)
+    )
 
 
 def conform_labels(labels: np.ndarray, conformed: Conformed) -> np.ndarray:

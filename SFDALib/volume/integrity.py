@@ -1,5 +1,7 @@
 """Refuse what ITK would mend without a word, by looking at the file itself.
 
+The text headers of NRRD and MetaImage are ``headers``' own matter.
+
 Measured with SimpleITK 2.5: a truncated NIfTI or JPEG is filled up (with 0, with grey), a NaN in a
 NIfTI becomes 0, a spacing of 0 in a NIfTI 1 mm, an unknown one in a NRRD 1 mm, and a negative one
 flips the axis.
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from typing import IO, NoReturn
 
 import numpy as np
 
+from SFDALib import ram
 from SFDALib.errors import RequestError
+from SFDALib.volume import headers
 
 BLOCK = 1 << 22
 NIFTI_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4}
@@ -27,8 +30,11 @@ NIFTI_FLOATS = {16: "f4", 64: "f8"}
 SPATIAL = ("domain", "space")  # kinds of NRRD axes that have a spacing in mm
 
 
-def check(path: Path) -> None:
+def check(path: Path, voxels: bool = True) -> None:
     """Check a file by the format that its name says.
+
+    Args:
+        voxels: not the header alone.
 
     Raises:
         RequestError: truncated, damaged, not finite, or without usable spacing.
@@ -38,7 +44,7 @@ def check(path: Path) -> None:
         opener = gzip.open if name.endswith(".gz") else open
         try:
             with opener(path, "rb") as stream:
-                _check_nifti(path, stream)
+                _check_nifti(path, stream, voxels)
         except (OSError, EOFError, zlib.error) as error:
             raise RequestError(
                 f"{path}: found a damaged or truncated file ({error}), expected a whole NIfTI;"
@@ -46,7 +52,7 @@ def check(path: Path) -> None:
             ) from error
     elif name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         _check_text_header(path)
-    elif name.endswith((".jpg", ".jpeg")):
+    elif voxels and name.endswith((".jpg", ".jpeg")):
         data = path.read_bytes()
         if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end after the last scan
             raise RequestError(
@@ -69,8 +75,8 @@ def refuse_values(path: Path, count: int) -> NoReturn:
     )
 
 
-def _check_nifti(path: Path, stream: IO[bytes]) -> None:
-    """Header and voxels of a NIfTI-1 file; a gzip stream is read to its check sum at the end."""
+def _check_nifti(path: Path, stream: IO[bytes], voxels: bool) -> None:
+    """Header and perhaps voxels of a NIfTI-1 file; a gzip stream is read to its check sum."""
     header = stream.read(348)
     order = "<" if header[:4] == struct.pack("<i", 348) else ">"
     if len(header) < 348 or header[:4] != struct.pack(order + "i", 348):
@@ -88,11 +94,24 @@ def _check_nifti(path: Path, stream: IO[bytes]) -> None:
             f"{path}: found a NIfTI header of size {'x'.join(map(str, size)) or 'nothing'} and data"
             f" type {code}, expected positive sizes and a type of the standard; export it again"
         )
+    if header[344:348] != b"n+1\0":
+        raise RequestError(
+            f"{path}: found a NIfTI header whose voxels lie in another file, expected them in this"
+            " one; export it as a single file"
+        )
     spacing = pixdim[1 : 1 + min(3, len(size))]
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing):
         refuse_spacing(path, spacing)
+    if not voxels:
+        return
     expected = math.prod(size) * NIFTI_BYTES[code]
-    stream.seek(max(int(offset), 348) if math.isfinite(offset) else 352)
+    ram.refuse_beyond(expected, f"{path}: reading it", "it may be damaged: export it again")
+    if not 0 <= offset <= BLOCK:
+        raise RequestError(
+            f"{path}: found a NIfTI header that puts the voxels at byte {offset:g}, expected them"
+            f" within {BLOCK}; export it again"
+        )
+    stream.seek(max(int(offset), 348))
     left, bad = expected, 0
     while left and (block := stream.read(min(BLOCK, left))):
         left -= len(block)
@@ -105,21 +124,21 @@ def _check_nifti(path: Path, stream: IO[bytes]) -> None:
         )
     if bad:
         refuse_values(path, bad)
-    while stream.read(BLOCK):
-        pass
+    if len(stream.read(BLOCK)) == BLOCK:
+        raise RequestError(
+            f"{path}: found more than {BLOCK} bytes after the voxels, expected none; it may be"
+            " damaged: export it again"
+        )
 
 
 def _check_text_header(path: Path) -> None:
-    """The spacings that a NRRD or MetaImage header states."""
-    with open(path, "rb") as stream:
-        text = stream.read(1 << 16).decode("latin-1")
-    header = re.split(r"\r?\n\r?\n|ElementDataFile", text, maxsplit=1)[0]
-    kinds = re.findall(r"^kinds:(.*)$", header, re.MULTILINE)
-    kinds = kinds[0].split() if kinds else []
-    stated = r"^(?:spacings:|Element(?:Spacing|Size)\s*=)(.*)$"
-    for values in re.findall(stated, header, re.MULTILINE):
+    """The fields, the data file and the spacings that a NRRD or MetaImage header states."""
+    headers.data_file(path)
+    fields = headers.read_fields(path)
+    kinds = fields.get("kinds", "").split()
+    for name in ("spacings", "elementspacing", "elementsize"):
         try:
-            spacing = [float(value) for value in values.split()]
+            spacing = [float(value) for value in fields.get(name, "").split()]
         except ValueError:
             continue  # ITK refuses it
         kinds_here = kinds if len(kinds) == len(spacing) else ["domain"] * len(spacing)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from SFDALib import json_file
 from SFDALib.bundle.description import Description, Label, from_json, to_json
-from SFDALib.bundle.files import JSON_LIMIT, WEIGHTS_LIMIT
+from SFDALib.bundle.files import WEIGHTS_LIMIT
 from SFDALib.bundle.source import Weights, load_weights
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
@@ -76,10 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RequestError: there is none.
     """
-    try:
-        values = json.loads(read_bytes(path, JSON_LIMIT).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: is no valid JSON ({str(error)[:120]}); correct it") from error
+    values = json_file.read(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path}: found {type(values).__name__}, expected an object; correct it")
     return values

@@ -1,0 +1,117 @@
+"""``SFDALib compare``: several methods on one image, and a table of what came of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SFDALib import registry
+from SFDALib.commands.words import add_request, given, refuse_beside_job, require
+from SFDALib.errors import RequestError
+from SFDALib.jobs import events
+from SFDALib.jobs.inspect import inspect
+from SFDALib.jobs.request import (
+    COMPARISON_FIELDS,
+    REFERENCE,
+    Comparison,
+    parse_method_options,
+    read_comparison,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WORDS = ("bundle", "input", "output")
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("compare", help="several methods on one image, side by side")
+    add_request(command, "the image; several files are its channels", "METHOD.NAME=VALUE")
+    command.add_argument(
+        "--methods",
+        metavar="METHOD,...",
+        help=f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
+        " all that the bundle can serve)",
+    )
+    command.add_argument("--job", help="a JSON file that describes all of this instead")
+    command.set_defaults(command=_compare)
+
+
+def _compare(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
+    request = _request(arguments).checked()  # before torch is imported
+    from SFDALib.jobs.compare import compare
+
+    summary = compare(request, reporter)
+    if arguments.progress != "json":  # whose lines have standard output for themselves
+        from rich.console import Console
+
+        Console().print(table(summary))
+    return RequestError.exit_status if summary["failed"] else 0
+
+
+def _request(arguments: argparse.Namespace) -> Comparison:
+    stated = given(arguments, COMPARISON_FIELDS)
+    if arguments.option:
+        stated["options"] = parse_method_options(arguments.option)
+    if arguments.job:
+        refuse_beside_job(stated, arguments.job)
+        return read_comparison(Path(arguments.job))
+    require(stated, WORDS)
+    options = stated.pop("options", {})
+    if "methods" in stated:
+        names = [name.strip() for name in stated["methods"].split(",")]
+    else:
+        names = inspect(Path(stated["bundle"]))["methods"]
+    for name in options:
+        if registry.find(name).name not in (REFERENCE, *names):
+            raise RequestError(
+                f"option: found one of {name}, expected options of {', '.join(names)};"
+                " add it to --methods or leave the option out"
+            )
+    methods = {name: options.get(name, {}) for name in (REFERENCE, *names)}
+    return Comparison(**{**stated, "methods": methods})
+
+
+def table(summary: Mapping[str, Any]) -> Table:
+    """A line for each structure of each method that worked; what failed is on standard error."""
+    from rich.table import Table
+
+    result = Table()
+    result.add_column("method", no_wrap=True)
+    result.add_column("structure", overflow="fold")
+    for heading in ("ml", "change", f"Dice with {REFERENCE}", "trust", "s", "MB"):
+        result.add_column(heading, justify="right")
+    methods = summary["dice"]["methods"]
+    for row in summary["methods"]:
+        if row["error"] is not None:
+            continue
+        at = methods.index(row["method"])
+        once = [row["method"], _trust(row["trust"])]
+        once += [f"{row['seconds_total']:.0f}", _peak(row["peak_memory_mb"])]
+        for volume, structure in zip(row["volumes"], summary["dice"]["classes"], strict=True):
+            change = volume["change_percent"]
+            name, *costs = once
+            result.add_row(
+                name,
+                volume["name"],
+                f"{volume['result_ml']:.4g}",
+                "–" if change is None else f"{change:+.0f} %",
+                f"{structure['matrix'][at][0]:.3f}" if methods[0] == REFERENCE else "–",
+                *costs,
+            )
+            once = [""] * len(once)  # its further structures
+    return result
+
+
+def _trust(verdict: Any) -> str:
+    """The word of a verdict, where a report has one."""
+    word = verdict.get("decision") if isinstance(verdict, Mapping) else verdict
+    return str(word) if word else "–"
+
+
+def _peak(megabytes: Mapping[str, float]) -> str:
+    """Of the GPU where one computes, else of the process."""
+    peak = megabytes.get("gpu", megabytes.get("process"))
+    return "–" if peak is None else f"{peak:.0f}"

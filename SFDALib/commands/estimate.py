@@ -1,0 +1,80 @@
+"""``SFDALib devices`` and ``SFDALib estimate``: what is known before a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from SFDALib import registry
+from SFDALib.errors import RequestError
+from SFDALib.jobs import events
+from SFDALib.jobs.request import Job, parse_options
+
+
+def add(commands: Any) -> None:
+    devices = commands.add_parser("devices", help="what this machine can compute on")
+    devices.add_argument("--json", action="store_true", help="as data")
+    devices.set_defaults(command=_devices)
+    command = commands.add_parser("estimate", help="the time and memory that a run will take")
+    command.add_argument("--bundle", required=True)
+    command.add_argument("--method", required=True, help=", ".join(registry.METHODS))
+    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--volumes", type=int, default=1, help="how many of this size")
+    command.add_argument("--size", required=True, help="voxels along I, J, K, such as 256,256,40")
+    command.add_argument("--spacing", required=True, help="mm along I, J, K")
+    command.add_argument("--direction", default="1,0,0,0,1,0,0,0,1", help="3x3, row by row, LPS")
+    command.add_argument("--json", action="store_true", help="as data")
+    command.set_defaults(command=_estimate)
+
+
+def _devices(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs import devices
+
+    found = devices.listed()
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for device in found:
+        free = "" if device["free_mb"] is None else f", {device['free_mb']:.0f} MB free"
+        print(f"{device['title']}{free}")
+
+
+def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    job = Job(
+        bundle=arguments.bundle,
+        input=("the volume described",),
+        method=arguments.method,
+        output="no result",
+        options=parse_options(arguments.option),
+        device=arguments.device,
+    ).checked()
+    size = tuple(int(n) for n in _numbers("--size", arguments.size, 3))
+    spacing = _numbers("--spacing", arguments.spacing, 3)
+    if min(*size, *spacing) <= 0 or arguments.volumes < 1:
+        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+    from SFDALib.jobs.estimate import estimate
+    from SFDALib.volume.geometry import Geometry
+
+    geometry = Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9))
+    found = estimate(
+        Path(job.bundle), job.method, job.options, job.device, geometry, arguments.volumes
+    )
+    if arguments.json:
+        print(json.dumps(found.to_dict()))
+        return
+    print(f"{found.title}: about {found.seconds:.0f} s, {found.memory_mb:.0f} MB of memory")
+    if found.advice:
+        print(found.advice)
+
+
+def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not all(abs(number) < 1e6 for number in numbers):
+        raise RequestError(f'{option}: found "{text[:60]}", expected {count} numbers and commas')
+    return numbers

@@ -1,0 +1,228 @@
+"""How long a job will take and how much memory it needs, before it starts.
+
+Each network is tried once on the device with a small input, and what it took is scaled to the
+image, the method's passes and the patches of an update. Rough by nature: good for "seconds or an
+hour", and for telling what will not fit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data.utils import dense_patch_slices
+from torch import Tensor, nn
+
+from SFDALib.bundle.source import Source
+from SFDALib.inference import window
+from SFDALib.jobs import devices
+from SFDALib.jobs.engine import LOWER_MEMORY, open_engine
+from SFDALib.jobs.need import memory_need
+from SFDALib.memory import activation_bytes, batch_that_fits
+from SFDALib.method import Work
+from SFDALib.volume.files import Header
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.grid import shape_on
+
+START = 4.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
+BACKWARD = 3.5  # times the forward pass: a step with gradients and update (Adam) on small networks
+KEPT = 2.0  # times the layers' output: what training holds, gradients included
+PROGRAM_MB = 450.0  # torch, monai and the interpreter themselves
+STORED_BYTES = 2  # of a voxel, as scanners write them
+TRIAL_BYTES = 64 << 20  # of the layers' output in a trial
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job will take.
+
+    Args:
+        title: the device in words.
+        seconds: for all images.
+        memory_mb: the largest need on the device.
+        free_mb: what is free there; None where the system does not say.
+        advice: one line if it will not fit, with the option that lowers the need; else empty.
+    """
+
+    title: str
+    seconds: float
+    memory_mb: float
+    free_mb: float | None
+    advice: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(
+    bundle: Path,
+    method: str,
+    options: Mapping[str, Any],
+    device: str,
+    geometry: Geometry,
+    images: int = 1,
+) -> Estimate:
+    """Estimate a job on images of this geometry.
+
+    Args:
+        options: every option's value, checked.
+
+    Raises:
+        RequestError: the bundle is unusable, or lacks what the method needs.
+    """
+    where = devices.resolve(device)
+    engine = open_engine(bundle, method, options, where, seed=0)
+    model, work = engine.model, engine.method.work(options)
+    shape = shape_on(model.description.grid, geometry)
+    draw = _draw(model, shape, where) if work.draws else _Draw(0, 0.0, 0.0)
+    seconds = _network_seconds(model, work, options, shape) + work.draws * draw.parts * draw.seconds
+    need = max(_network_bytes(model, work, options, shape, images), draw.bytes) / 2**20
+    if where.type == "cpu":
+        need += PROGRAM_MB + _arrays_bytes(model, geometry, shape) / 2**20
+    free = devices.free_mb(where)
+    return Estimate(
+        devices.describe(where),
+        round(START + images * seconds, 1),
+        round(need, 1),
+        free,
+        _advice(need, free, options),
+    )
+
+
+def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What the network sees at once, ``(C, ...)``."""
+    inside = shape[1:] if model.description.grid.slices else shape
+    size = window(inside, model.description.patch_size, model.divisor)
+    return (model.description.grid.channels, *size)
+
+
+def _network_seconds(
+    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
+) -> float:
+    """All passes of the segmentation network over one image."""
+    patch, slices = _patch(model, shape), model.description.grid.slices
+    once = _seconds(model.network, patch, model.device, math.lcm(*model.divisor))
+    flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
+    passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
+    return once * (passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices))
+
+
+def _network_bytes(
+    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...], images: int
+) -> float:
+    """What the segmentation network holds at most, its weights included."""
+    patch, slices = _patch(model, shape), model.description.grid.slices
+    held = activation_bytes(model.network, patch)
+    weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
+    inference = held * batch_that_fits(model.network, patch, model.device) + weights
+    if not work.epochs:
+        return inference
+    batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
+    return max(inference, KEPT * batch * held + 4 * weights)  # gradients and Adam's two averages
+
+
+def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...]) -> float:
+    """What the image, its maps and its probabilities take in main memory."""
+    grid = model.description.grid
+    header = Header(geometry, STORED_BYTES * grid.channels * math.prod(geometry.size))
+    return memory_need(
+        header, math.prod(shape), grid.channels, model.description.classes, probabilities=True
+    )
+
+
+def _windows(shape: tuple[int, ...], size: tuple[int, ...], overlap: float, slices: bool) -> int:
+    """How many windows cover the image; those of every slice where the network is 2D."""
+    inside = shape[1:] if slices else shape
+    padded = tuple(max(n, patch) for n, patch in zip(inside, size, strict=True))
+    step = tuple(max(1, int(patch * (1 - overlap))) for patch in size)
+    return len(dense_patch_slices(padded, size, step)) * (shape[0] if slices else 1)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """One evaluation of the diffusion network: parts of an image (slices, or 1), seconds of each,
+    bytes of a batch.
+    """
+
+    parts: int
+    seconds: float
+    bytes: float
+
+
+def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
+    network, description = model.diffusion, model.description
+    spacing = description.diffusion.spacing[::-1]
+    own = description.grid.spacing[::-1]
+    drawn = [
+        n if new is None or mm is None else max(1, round(n * mm / new))
+        for n, mm, new in zip(shape, own, spacing, strict=True)
+    ]
+    slices = description.grid.slices
+    sides = [-(-n // network.divisor) * network.divisor for n in (drawn[1:] if slices else drawn)]
+    patch = (network.image_channels, *sides)
+    conditions = description.diffusion.network["condition_channels"]
+
+    def more(channels_first: tuple[int, ...], place: torch.device) -> tuple[Tensor, Tensor]:
+        return (
+            torch.zeros(1, device=place),
+            torch.zeros((1, conditions, *channels_first[1:]), device=place),
+        )
+
+    meta = more(patch, torch.device("meta"))
+    batch = batch_that_fits(network, patch, device, extra=meta)
+    seconds = _seconds(network, patch, device, network.divisor, more)
+    held = activation_bytes(network, patch, extra=meta)
+    return _Draw(drawn[0] if slices else 1, seconds, batch * held)
+
+
+@torch.no_grad()
+def _seconds(
+    network: nn.Module,
+    patch: tuple[int, ...],
+    device: torch.device,
+    divisor: int,
+    more: Callable[[tuple[int, ...], torch.device], tuple[Tensor, ...]] = lambda *_: (),
+) -> float:
+    """Seconds of one patch ``(C, ...)`` through the network, by a trial on as much of it as is
+    quick; the second of two, as the first also sets things up.
+    """
+    trial, meta = patch, torch.device("meta")
+    while (
+        activation_bytes(network, trial, extra=more(trial, meta)) > TRIAL_BYTES
+        and max(trial[1:]) >= 2 * divisor
+    ):
+        longest = max(range(1, len(trial)), key=lambda axis: trial[axis])
+        half = max(divisor, trial[longest] // 2 // divisor * divisor)
+        trial = (*trial[:longest], half, *trial[longest + 1 :])
+    data = torch.zeros((1, *trial), device=device)
+    took = 0.0
+    for _attempt in range(2):
+        _wait_for(device)
+        start = time.perf_counter()
+        network(data, *more(trial, device))
+        _wait_for(device)
+        took = time.perf_counter() - start
+    return took * math.prod(patch) / math.prod(trial)
+
+
+def _wait_for(device: torch.device) -> None:
+    """GPUs compute while the program goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _advice(need: float, free: float | None, options: Mapping[str, Any]) -> str:
+    if free is None or need <= free:
+        return ""
+    lower = " and ".join(
+        f"{name} (now {options[name]})" for name in LOWER_MEMORY if name in options
+    )
+    remedy = f"lower {lower}, or choose another device" if lower else "choose another device"
+    return f"This will probably not fit: it needs {need:.0f} MB, {free:.0f} MB are free; {remedy}."

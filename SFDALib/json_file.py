@@ -1,0 +1,62 @@
+"""JSON from outside: bounded, shallow, and text that can be shown. Standard library alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from SFDALib.errors import RequestError
+
+LIMIT = 4 << 20  # bytes
+DEPTH = 32
+
+
+def read(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RequestError: no such file, no regular file, or not as ``parse`` wants it.
+    """
+    try:
+        if not os.path.isfile(path):  # a pipe or a device has no end
+            raise RequestError(f"{path}: no such file, expected a JSON file; check the path")
+        with open(path, "rb") as stream:
+            data = stream.read(LIMIT + 1)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, where: str) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises:
+        RequestError: larger than ``LIMIT``, nested deeper than ``DEPTH``, or no JSON.
+    """
+    if len(data) > LIMIT:
+        raise RequestError(f"{where}: found more than {LIMIT} bytes, expected fewer; correct it")
+    try:
+        content = json.loads(data.decode("utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{where} is no valid JSON ({str(error)[:120]}); correct it") from error
+    if _deeper_than(DEPTH, content):
+        raise RequestError(
+            f"{where}: found values nested more than {DEPTH} levels deep, expected fewer; correct"
+            " it"
+        )
+    return content
+
+
+def _deeper_than(limit: int, content: Any) -> bool:
+    level = [content]
+    for _ in range(limit):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return any(isinstance(value, dict | list) for value in level)

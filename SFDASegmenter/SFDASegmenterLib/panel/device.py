@@ -1,0 +1,212 @@
+"""Where to compute, what it will take, and whether the packages are there.
+
+Devices and estimates come from short commands in processes of their own, so that torch is never
+imported here; while one runs the section says so, and a newer question replaces an older one.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SFDASegmenterLib import dependencies, staging, words
+from SFDASegmenterLib.dependencies import DependencyError
+from SFDASegmenterLib.parameters import Parameters
+from SFDASegmenterLib.request import Request
+from SFDASegmenterLib.worker import Query
+
+SETTLED = 800  # milliseconds without a change before an estimate is asked for
+POLL = 100  # milliseconds
+
+
+class DeviceSection:
+    """The section Device.
+
+    Args:
+        ui: the widgets by name.
+        parameters: the panel's state, None while the scene closes.
+        tell: shows one line about something that went wrong.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        parameters: Callable[[], Parameters | None],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self._ui = ui
+        self._parameters = parameters
+        self._tell = tell
+        self._devices: Query | None = None
+        self._estimate: Query | None = None
+        self._asked: list[str] | None = None  # the words of the latest estimate
+        self._known = False  # whether the devices are listed
+        self._settle = _timer(SETTLED, self._ask, once=True)
+        self._poll = _timer(POLL, self._listen)
+        ui.deviceComboBox.addItem(_("Automatic (GPU if there is one)"), "auto")
+        ui.deviceComboBox.addItem(_("CPU"), "cpu")
+        ui.deviceComboBox.connect("currentIndexChanged(int)", self._choose)
+        ui.wheelsButton.connect("clicked()", self._install_from_folder)
+
+    def enter(self) -> None:
+        """Look again what is installed, and which devices there are."""
+        self.show_packages()
+        if not self._known and self._devices is None and not dependencies.missing():
+            self._devices = Query(["devices"])
+            self._poll.start()
+
+    def show_packages(self) -> None:
+        """Say which packages are missing, and offer to install them from a folder."""
+        missing = dependencies.missing()
+        ui = self._ui
+        ui.packagesLabel.visible = ui.wheelsButton.visible = bool(missing)
+        if missing:
+            ui.packagesLabel.text = html.escape(
+                _("Not installed yet: {what}. You will be asked at the first run.").format(
+                    what=missing.in_words()
+                )
+            )
+            ui.wheelsButton.toolTip = missing.command()
+
+    def show(self, request: Request | None) -> None:
+        """Bring the widgets in line with the parameters; ask for an estimate of the request.
+
+        Args:
+            request: None while it cannot be carried out.
+        """
+        combo = self._ui.deviceComboBox
+        index = combo.findData(self._parameters().device)
+        if index < 0:  # of a scene from another computer
+            combo.addItem(self._parameters().device, self._parameters().device)
+            index = combo.count - 1
+        combo.currentIndex = index
+        asked = _estimate_words(request) if request and not dependencies.missing() else None
+        if asked == self._asked:
+            return
+        self._drop_estimate()
+        self._asked = asked
+        self._ui.estimateLabel.text = ""
+        if asked is not None:
+            self._settle.start()
+
+    def pause(self) -> None:
+        """Ask nothing, as a run begins and is to have the device for itself."""
+        self._drop_estimate()
+        self._asked = None
+
+    def close(self) -> None:
+        """Drop what runs."""
+        self._settle.stop()
+        self._poll.stop()
+        self._drop_estimate()
+        if self._devices is not None:
+            self._devices.end()
+            self._devices = None
+
+    # --- Questions and answers -------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        if self._asked is not None:
+            self._ui.estimateLabel.text = _("Estimating time and memory...")
+            self._estimate = Query(self._asked)
+            self._poll.start()
+
+    def _listen(self) -> None:
+        if self._devices is not None and self._devices.ended:
+            devices, self._devices = self._devices.answer(), None
+            self._known = devices is not None
+            self._list(devices or [])
+        if self._estimate is not None and self._estimate.ended:
+            answer, self._estimate = self._estimate.answer(), None
+            self._ui.estimateLabel.text = _in_words(answer) if answer else ""
+        if self._devices is None and self._estimate is None:
+            self._poll.stop()
+
+    def _drop_estimate(self) -> None:
+        self._settle.stop()
+        if self._estimate is not None:
+            self._estimate.end()
+            self._estimate = None
+
+    def _list(self, devices: list[dict[str, Any]]) -> None:
+        combo = self._ui.deviceComboBox
+        for device in devices:
+            text = device["title"]
+            if device["free_mb"] is not None:
+                text += _(", {free} free").format(free=words.memory(device["free_mb"]))
+            index = combo.findData(device["name"])
+            if index < 0:
+                combo.addItem(text, device["name"])
+            else:
+                combo.setItemText(index, text)
+
+    # --- What the user does ----------------------------------------------------------------------
+
+    def _choose(self, index: int) -> None:
+        if self._parameters() is not None:
+            self._parameters().device = self._ui.deviceComboBox.itemData(index)
+
+    def _install_from_folder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of wheels"))
+        if not folder:
+            return
+        try:
+            dependencies.install_from(Path(folder))
+        except DependencyError as error:
+            self._tell(str(error), "")
+        self.enter()
+
+
+def _estimate_words(request: Request) -> list[str] | None:
+    """The command that estimates the request; None without a volume to measure."""
+    nodes = staging.nodes_of(request.images[0])
+    if not nodes or nodes[0].GetImageData() is None:
+        return None
+    node = nodes[0]
+    direction = [[0.0] * 3 for _row in range(3)]
+    node.GetIJKToRASDirections(direction)
+    # RAS to LPS: the first two rows change their sign.
+    flipped = [
+        (-value if row < 2 else value) for row, values in enumerate(direction) for value in values
+    ]
+    options = [f"--option={name}={value}" for name, value in request.typed_options().items()]
+    return [
+        *("estimate", "--bundle", request.bundle, "--method", request.method, *options),
+        *("--device", request.device, "--volumes", str(len(request.images))),
+        f"--size={_listed(node.GetImageData().GetDimensions())}",
+        f"--spacing={_listed(node.GetSpacing())}",
+        f"--direction={_listed(flipped)}",
+    ]
+
+
+def _listed(numbers: Any) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
+
+
+def _in_words(answer: dict[str, Any]) -> str:
+    """An estimate as rich text, with the warning first."""
+    text = _("{device}: about {time}, {memory} of memory").format(
+        device=answer["title"],
+        time=words.duration(answer["seconds"]),
+        memory=words.memory(answer["memory_mb"]),
+    )
+    if answer["free_mb"] is not None:
+        text += _(" ({free} free)").format(free=words.memory(answer["free_mb"]))
+    text = html.escape(text)
+    if answer["advice"]:
+        warning = html.escape(answer["advice"])
+        text = f'<span style="color: #c0392b"><b>{warning}</b></span><br>{text}'
+    return text
+
+
+def _timer(milliseconds: int, slot: Callable[[], None], once: bool = False) -> Any:
+    timer = qt.QTimer()
+    timer.setInterval(milliseconds)
+    timer.setSingleShot(once)
+    timer.connect("timeout()", slot)
+    return timer

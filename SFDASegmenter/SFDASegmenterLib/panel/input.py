@@ -1,0 +1,171 @@
+"""Image and source model."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SFDALib.errors import RequestError
+from SFDALib.jobs.inspect import inspect
+from SFDASegmenterLib import library, staging, words
+from SFDASegmenterLib.panel.forms import Rows
+from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
+from SFDASegmenterLib.request import Image
+
+LAST_BUNDLE = "SFDASegmenter/Bundle"  # of the application's settings
+
+
+class InputSection:
+    """The section Input.
+
+    Args:
+        ui: the widgets by name.
+        parameters: the panel's state, None while the scene closes.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
+        self._ui = ui
+        self._parameters = parameters
+        self._bundle: str | None = None  # the one whose facts are shown
+        self._facts: dict[str, Any] | None = None
+        self._rows = Rows(ui.channelsLayout)
+        self._selectors: list[Any] = []  # of the second and further channels
+        for mode, text in (
+            (ONE, _("One volume")),
+            (SEVERAL, _("Several volumes")),
+            (SEQUENCE, _("A sequence of volumes")),
+        ):
+            ui.inputModeComboBox.addItem(text, mode)
+        ui.inputModeComboBox.connect("currentIndexChanged(int)", self._choose_mode)
+        ui.inputVolumesSelector.connect("checkedNodesChanged()", self._choose_volumes)
+        ui.bundlePathEdit.connect("currentPathChanged(QString)", self._choose_bundle)
+        self._menu = qt.QMenu(ui.bundleButton)
+        for text, slot in (
+            (_("Folder..."), self._browse_folder),
+            (_("Zip file..."), self._browse_zip),
+            (_("The example that comes with this module"), self._choose_example),
+        ):
+            self._menu.addAction(text).connect("triggered()", slot)
+        ui.bundleButton.setMenu(self._menu)
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What the bundle says of itself; None if there is none or it is unusable."""
+        return self._facts
+
+    def images(self) -> tuple[Image, ...]:
+        """What is chosen, empty if nothing is."""
+        parameters = self._parameters()
+        if parameters.inputMode == SEVERAL:
+            nodes = [node for node in parameters.inputVolumes if node is not None]
+            return tuple(staging.image_of([node]) for node in nodes)
+        if parameters.inputMode == SEQUENCE:
+            sequence = parameters.inputSequence
+            return tuple(staging.frames_of(sequence)) if sequence is not None else ()
+        first = parameters.inputVolume
+        if first is None:
+            return ()
+        further = [node for node in parameters.channels if node is not None]
+        return (staging.image_of([first, *further[: len(self._selectors)]]),)
+
+    def show(self) -> None:
+        """Bring the widgets in line with the parameters."""
+        parameters, ui = self._parameters(), self._ui
+        ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
+        for mode, label, field in (
+            (ONE, ui.inputVolumeLabel, ui.inputVolumeSelector),
+            (SEVERAL, ui.inputVolumesLabel, ui.inputVolumesSelector),
+            (SEQUENCE, ui.inputSequenceLabel, ui.inputSequenceSelector),
+        ):
+            label.visible = field.visible = parameters.inputMode == mode
+        ui.adaptOnceCheckBox.visible = parameters.inputMode != ONE
+        if not parameters.bundle:
+            parameters.bundle = str(qt.QSettings().value(LAST_BUNDLE) or "")
+        if parameters.bundle != self._bundle:
+            self._bundle = parameters.bundle
+            ui.bundlePathEdit.currentPath = parameters.bundle
+            self._inspect()
+        self._show_channels()
+
+    def keep_bundle(self) -> None:
+        """Offer the source model again next time, as it was good for a run."""
+        qt.QSettings().setValue(LAST_BUNDLE, self._parameters().bundle)
+
+    # --- What the user does ----------------------------------------------------------------------
+
+    def _choose_mode(self, index: int) -> None:
+        if self._parameters() is not None:
+            self._parameters().inputMode = self._ui.inputModeComboBox.itemData(index)
+
+    def _choose_volumes(self) -> None:
+        if self._parameters() is not None:
+            self._parameters().inputVolumes = list(self._ui.inputVolumesSelector.checkedNodes())
+
+    def _choose_bundle(self, path: str) -> None:
+        if self._parameters() is not None:
+            self._parameters().bundle = path
+
+    def _browse_folder(self) -> None:
+        self._take(qt.QFileDialog.getExistingDirectory(None, _("Source model"), self._bundle or ""))
+
+    def _browse_zip(self) -> None:
+        title, kinds = _("Source model"), _("Bundles (*.zip)")
+        self._take(qt.QFileDialog.getOpenFileName(None, title, self._bundle or "", kinds))
+
+    def _choose_example(self) -> None:
+        self._take(str(library.EXAMPLE_BUNDLE))
+
+    def _take(self, path: str) -> None:
+        if path:
+            self._parameters().bundle = path
+
+    # --- What is shown ---------------------------------------------------------------------------
+
+    def _inspect(self) -> None:
+        self._facts = None
+        if not self._bundle:
+            text = _("Choose the model that was trained elsewhere, or the example.")
+        else:
+            try:
+                self._facts = inspect(Path(self._bundle))
+                text = words.bundle(self._facts)
+            except RequestError as error:
+                text = f'<span style="color: #c0392b">{html.escape(str(error))}</span>'
+        self._ui.bundleFactsLabel.text = text
+
+    def _show_channels(self) -> None:
+        """A selector for each channel beyond the first, where the model has several."""
+        parameters = self._parameters()
+        first = parameters.inputVolume
+        own = staging.channel_count(first) if first is not None else 1
+        several = self._facts is not None and parameters.inputMode == ONE and own == 1
+        wanted = self._facts["channels"] - 1 if several else 0
+        if wanted != len(self._selectors):
+            self._rows.clear()
+            self._selectors = [self._channel_selector(number + 2) for number in range(wanted)]
+        for selector, node in zip(self._selectors, parameters.channels, strict=False):
+            if node is not None and selector.currentNode() is not node:
+                selector.setCurrentNode(node)
+        self._ui.channelsWidget.visible = wanted > 0
+
+    def _channel_selector(self, number: int) -> Any:
+        selector = slicer.qMRMLNodeComboBox()
+        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        selector.noneEnabled = True
+        selector.addEnabled = selector.removeEnabled = selector.renameEnabled = False
+        selector.toolTip = _("The volume of channel {number}.").format(number=number)
+        selector.setMRMLScene(slicer.mrmlScene)
+        selector.connect("currentNodeChanged(vtkMRMLNode*)", self._choose_channels)
+        self._rows.add(_("Channel {number}:").format(number=number), selector)
+        return selector
+
+    def _choose_channels(self, _node: Any) -> None:
+        if self._parameters() is not None:
+            nodes = [selector.currentNode() for selector in self._selectors]
+            self._parameters().channels = [node for node in nodes if node is not None]

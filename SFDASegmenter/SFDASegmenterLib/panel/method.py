@@ -1,0 +1,79 @@
+"""Method and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SFDALib import registry
+from SFDASegmenterLib import words
+from SFDASegmenterLib.panel.forms import OptionsForm
+from SFDASegmenterLib.parameters import Parameters, options_of, set_options
+
+FLAGS = qt.Qt.UserRole - 1  # the role under which a combo box keeps whether an item can be chosen
+SELECTABLE = 33  # enabled and selectable
+
+
+class MethodSection:
+    """The section Method.
+
+    Args:
+        ui: the widgets by name.
+        parameters: the panel's state, None while the scene closes.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
+        self._ui = ui
+        self._parameters = parameters
+        self._form = OptionsForm(ui.optionsLayout, self._keep_options)
+        self._shown: tuple[str, str] | None = None  # method and options that the form was made for
+        for method in registry.METHODS.values():
+            ui.methodComboBox.addItem(method.title, method.name)
+        ui.methodComboBox.connect("currentIndexChanged(int)", self._choose)
+        ui.resetOptionsButton.connect("clicked()", self._reset)
+
+    def show(self, facts: dict[str, Any] | None) -> None:
+        """Bring the widgets in line with the parameters and the bundle's facts."""
+        parameters, combo = self._parameters(), self._ui.methodComboBox
+        unavailable = facts["unavailable"] if facts else {}
+        for index, method in enumerate(registry.METHODS.values()):
+            reason = unavailable.get(method.name)
+            combo.setItemData(index, 0 if reason else SELECTABLE, FLAGS)
+            tip = _("This source model {reason}.").format(reason=reason) if reason else None
+            combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
+        if parameters.method not in registry.METHODS:  # a scene of another version
+            parameters.method = next(iter(registry.METHODS))
+        combo.currentIndex = combo.findData(parameters.method)
+        method = registry.METHODS[parameters.method]
+        self._ui.methodFactsLabel.text = words.method(method)
+        if self._shown != (parameters.method, parameters.options):
+            self._shown = (parameters.method, parameters.options)
+            self._form.build(method.options, options_of(parameters, parameters.method))
+
+    @property
+    def fault(self) -> str | None:
+        """Why the options cannot be used."""
+        return self._form.fault()
+
+    def _choose(self, index: int) -> None:
+        if self._parameters() is not None:
+            self._parameters().method = self._ui.methodComboBox.itemData(index)
+
+    def _keep_options(self) -> None:
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        if self._form.fault() is None:
+            set_options(parameters, parameters.method, self._form.values())
+            self._shown = (parameters.method, parameters.options)  # the form has them already
+        parameters.Modified()
+
+    def _reset(self) -> None:
+        parameters = self._parameters()
+        parameters.seed = 0
+        self._shown = None
+        set_options(parameters, parameters.method, {})
+        parameters.Modified()

@@ -1,0 +1,198 @@
+"""One run, from the click to the nodes in the scene. Knows no widget: the panel asks it for news
+from a timer, a script from a loop.
+
+A run keeps IDs of nodes, never nodes, and names its results after the image that was run, whatever
+is selected when it ends. Nothing is placed in the scene before the job has ended well, and a
+cancelled run takes back what it had placed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+import slicer
+
+from SFDALib.errors import RequestError
+from SFDASegmenterLib import staging
+from SFDASegmenterLib.request import Image, Request
+from SFDASegmenterLib.scene.results import Origin, Placement, Results
+from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
+
+log = logging.getLogger(__name__)
+DEFECT = 1
+
+
+class State(Enum):
+    """What a run is doing."""
+
+    COMPUTING = "computing"
+    CANCELLING = "cancelling"
+    PLACING = "placing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run:
+    """One job and its results. ``advance`` is to be called until ``ended``.
+
+    Raises:
+        RequestError: the request cannot be carried out, and why.
+        OSError: the volumes could not be written.
+    """
+
+    def __init__(self, request: Request) -> None:
+        reason = request.refusal()
+        if reason:
+            raise RequestError(reason)
+        self.id = uuid.uuid4().hex
+        self.request = request
+        self.state = State.COMPUTING
+        self.progress = Progress("starting")
+        self.message = ""  # one line for the user once it has failed
+        self.status: int | None = None  # exit status of the job
+        self.results: list[Results] = []
+        self.failures: dict[str, str] = {}  # of single images of a cohort, by name
+        self._placements: list[Placement] = []
+        self._steps: Iterator[None] = iter(())
+        self._origins = [_origin(image) for image in request.images]
+        self.folder = Path(tempfile.mkdtemp(prefix="SFDA-", dir=slicer.app.temporaryPath))
+        try:
+            files = staging.write_images(request.images, self.folder / "input")
+            self._worker = Worker(request.words(files, self.folder, self.output))
+        except BaseException:
+            self.discard()
+            raise
+
+    @property
+    def output(self) -> Path:
+        """The result folder, until the files are discarded."""
+        return self.folder / "result"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in (State.DONE, State.FAILED, State.CANCELLED)
+
+    @property
+    def log(self) -> str:
+        """What the job wrote to standard error."""
+        return self._worker.log
+
+    def advance(self) -> None:
+        """Take the news of the job, or place one more node."""
+        if self.state in (State.COMPUTING, State.CANCELLING):
+            self._listen()
+        elif self.state is State.PLACING:
+            self._place()
+
+    def cancel(self) -> None:
+        """Stop; ``state`` tells when it has stopped. Results that are being placed are removed."""
+        if self.state is State.COMPUTING:
+            self.state = State.CANCELLING
+            self._worker.cancel()
+        elif self.state is State.PLACING:
+            self._take_back()
+            self.state = State.CANCELLED
+            self.discard()
+
+    def abandon(self) -> None:
+        """Stop at once, as the scene or the application goes: kill the job, remove its files."""
+        self._worker.end()
+        if not self.ended:
+            self._take_back()
+            self.state = State.CANCELLED
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the run's files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- Computing -------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        status = self._worker.status()
+        for event in self._worker.events():  # after the status: then nothing more can come
+            kind = event["event"]
+            if kind == "progress":
+                self.progress = Progress.of(event)
+            elif kind == "failed":
+                self.failures[event["image"]] = event["message"]
+            elif kind == "error":
+                self.message = event["message"]
+        if status is None:
+            return
+        self.status = status
+        shutil.rmtree(self.folder / "input", ignore_errors=True)
+        if self.state is State.CANCELLING or status == CANCELLED:
+            self.state = State.CANCELLED
+            self.discard()
+        elif (self.output / "report.json").is_file() or (self.output / "cohort.json").is_file():
+            self.state = State.PLACING
+            self.progress = Progress("loading the results")
+            self._steps = self._place_all()
+        else:
+            self.state = State.FAILED
+            self.message = self.message or _last_line(self.log, status)
+            log.error("The run failed (exit status %s): %s\n%s", status, self.message, self.log)
+            self.discard()
+
+    # --- Placing ---------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        try:
+            next(self._steps)
+        except StopIteration:
+            self.results = [placed.results for placed in self._placements if placed.results]
+            self.state = State.DONE
+        except (OSError, ValueError, KeyError) as error:
+            self._take_back()
+            self.state = State.FAILED
+            self.status = DEFECT
+            self.message = f"The results could not be loaded: {error}"
+            log.exception("%s", self.message)
+            self.discard()
+
+    def _place_all(self) -> Iterator[None]:
+        for folder, origin in self._folders():
+            placement = Placement(folder, origin, self.id)
+            self._placements.append(placement)
+            yield from placement.steps()
+
+    def _folders(self) -> Iterator[tuple[Path, Origin]]:
+        """The result folder of each image that has one."""
+        if not self.request.is_cohort:
+            yield self.output, self._origins[0]
+            return
+        summary = json.loads((self.output / "cohort.json").read_text(encoding="utf-8"))
+        for row, origin in zip(summary["images"], self._origins, strict=True):
+            if row["folder"]:
+                yield self.output / row["folder"], origin
+
+    def _take_back(self) -> None:
+        self._steps = iter(())
+        for placement in self._placements:
+            placement.remove()
+
+
+def _origin(image: Image) -> Origin:
+    """The image for its results, with the node that they are to follow."""
+    if image.frame is None:
+        return Origin(image.name, image.nodes[0])
+    sequence = slicer.mrmlScene.GetNodeByID(image.frame[0])
+    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(sequence)
+    proxy = browser.GetProxyNode(sequence) if browser is not None else None
+    return Origin(image.name, proxy.GetID() if proxy is not None else None, image.frame)
+
+
+def _last_line(text: str, status: int) -> str:
+    """What a job that died without a word left behind."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = lines[-1][:300] if lines else "it said nothing"
+    return f"The computation ended unexpectedly (exit status {status}): {said}"

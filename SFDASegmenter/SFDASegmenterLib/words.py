@@ -1,0 +1,130 @@
+"""Numbers and reports in the words that the panel shows. Knows neither Qt nor MRML."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from SFDALib.method import Method
+from SFDASegmenterLib.worker import Progress
+
+
+def ml(value: float) -> str:
+    """A volume with the digits that matter."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def change(before: float, after: float) -> str:
+    """A change of volume in ml and per cent."""
+    share = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
+    sign = "+" if after > before else "-" if after < before else ""
+    return f"{sign}{ml(abs(after - before))}{share}".replace("-", "\u2212")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 60:
+        return f"{max(5, round(seconds / 5) * 5)} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def memory(megabytes: float) -> str:
+    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
+
+
+def progress(now: Progress) -> str:
+    """The stage, its step and the time left."""
+    parts = [now.stage[:1].upper() + now.stage[1:]]
+    if now.total > 1:
+        parts.append(f"step {now.step} of {now.total}")
+    if now.seconds_left:
+        parts.append(f"about {duration(now.seconds_left)} left in this stage")
+    return (f"{now.image}: " if now.image else "") + ", ".join(parts)
+
+
+def bundle(facts: Mapping[str, Any]) -> str:
+    """What a source model says of itself, as rich text."""
+    labels = ", ".join(
+        f'<span style="color: rgb({r},{g},{b})">\u25a0</span> {html.escape(label["name"])}'
+        for label in facts["labels"]
+        for r, g, b in [label["color"]]
+    )
+    spacing = " \u00d7 ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
+    lines = [
+        f"<b>{html.escape(facts['name'])}</b>",
+        f"Trained on {html.escape(facts['modality'])}",
+        f"Segments {labels}",
+        f"{facts['spatial_dims']}D, {facts['channels']} channel(s), {spacing} mm",
+    ]
+    return "<br>".join(lines)
+
+
+def method(described: Method) -> str:
+    """A method in a sentence, with its paper and cost, as rich text."""
+    return (
+        f"{html.escape(described.summary)}<br>"
+        f"<i>{html.escape(described.paper)}</i><br>"
+        f"Changes {html.escape(described.updates)}. {html.escape(described.cost)}."
+    )
+
+
+def report(facts: Mapping[str, Any], picture: Path | None) -> str:
+    """report.json as a page: HTML."""
+    rows = {
+        "Image": ", ".join(file["name"] for file in facts["input"]),
+        "Source model": f"{facts['bundle']['name']} ({facts['bundle']['modality']})",
+        "Method": facts["title"],
+        "Paper": facts["paper"],
+        "Device": facts["device"],
+        "Seed": str(facts["seed"]),
+        "Time": ", ".join(f"{stage} {duration(s)}" for stage, s in facts["seconds"].items()),
+        "Largest memory": ", ".join(
+            f"{place} {memory(mb)}" for place, mb in facts["peak_memory_mb"].items()
+        ),
+        "Versions": ", ".join(f"{name} {v}" for name, v in facts["software"].items()),
+        "Checksum of the model": facts["bundle"]["sha256"],
+        "Checksum of the image": ", ".join(file["sha256"] for file in facts["input"]),
+    }
+    adaptation = facts["adaptation"]
+    if adaptation:
+        rows["Best epoch"] = str(adaptation["best_epoch"])
+        rows["Stopped"] = adaptation["stopped"] or "after its last epoch"
+    volumes = "".join(
+        f"<tr><td>{html.escape(row['name'])}</td><td align=right>{ml(row['source_ml'])}</td>"
+        f"<td align=right>{ml(row['result_ml'])}</td>"
+        f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
+        for row in facts["volumes"]
+    )
+    shown = ""
+    if picture is not None and picture.is_file():
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        shown = f'<p><img width=840 src="data:image/png;base64,{data}"></p>'
+    return (
+        f"<h2>{html.escape(facts['title'])}</h2>"
+        f"<p><b>{html.escape(facts['notice'])}</b></p>{notes(facts)}{shown}"
+        "<h3>Volumes (ml)</h3><table cellpadding=4><tr><th>Structure</th><th>Source model</th>"
+        f"<th>Result</th><th>Change</th></tr>{volumes}</table>"
+        f"<h3>The run</h3>{_table(rows)}"
+        f"<h3>Options</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
+    )
+
+
+def notes(facts: Mapping[str, Any]) -> str:
+    """What the run says of its result, as rich text."""
+    if not facts["notes"]:
+        return "<p>No warning. Compare the result with the source model's before you use it.</p>"
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in facts["notes"])
+    return f'<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>'
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    cells = "".join(
+        f"<tr><td><b>{html.escape(key)}</b></td><td>{html.escape(value)}</td></tr>"
+        for key, value in rows.items()
+    )
+    return f"<table cellpadding=4>{cells}</table>"

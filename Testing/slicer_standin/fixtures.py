@@ -1,0 +1,58 @@
+"""For pytest: the application, a clean scene for each test, and letting the application work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import slicer_standin
+
+MODULE = Path(__file__).resolve().parents[2] / "SFDASegmenter" / "SFDASegmenter.py"
+
+
+@pytest.fixture(scope="session")
+def slicer_app() -> Any:
+    """The stand-in with the module loaded; skips where it cannot run."""
+    reason = slicer_standin.missing()
+    if reason:
+        pytest.skip(f"the stand-in for Slicer: {reason}")
+    slicer = slicer_standin.start()
+    from slicer_standin import modules
+
+    modules.load_scripted_module(MODULE)
+    return slicer.app
+
+
+@pytest.fixture
+def scene(slicer_app: Any) -> Iterator[Any]:
+    """An empty scene; afterwards no slot may have raised, and nothing new may observe the scene."""
+    import slicer
+
+    from slicer_standin import application, dialect
+
+    slicer.mrmlScene.Clear()
+    slicer.app.settings().clear()
+    for kept in (dialect.slot_errors, application.dialogs, application.answers):
+        kept.clear()
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear()
+    assert dialect.slot_errors == [], "a slot raised"
+    assert not application.answers, "a question was not asked"
+
+
+@pytest.fixture
+def pump(slicer_app: Any) -> Callable[..., None]:
+    """``pump(until, seconds)`` lets the application work until something is true."""
+
+    def work(until: Callable[[], Any], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < end, f"not within {seconds} s"
+            slicer_app.processEvents()
+            time.sleep(0.005)
+
+    return work

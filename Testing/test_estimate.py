@@ -1,0 +1,101 @@
+"""What the panel asks before a run: devices, and the time and memory that it will take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from SFDALib.__main__ import main
+from SFDALib.jobs import devices, estimate
+from SFDALib.method import Work
+from SFDALib.registry import METHODS
+
+SIZE, SPACING = "36,40,14", "2.5,2.2,6"
+
+
+@pytest.fixture
+def ask(tiny_bundle: Path, capsys: pytest.CaptureFixture) -> Callable[..., dict[str, Any]]:
+    """``ask(method, words)``: the answer to a question about the test's bundle and image."""
+
+    def asked(method: str, *words: str) -> dict[str, Any]:
+        request = ["estimate", "--bundle", str(tiny_bundle), "--method", method, "--device", "cpu"]
+        request += ["--size", SIZE, "--spacing", SPACING, "--json", *words]
+        capsys.readouterr()
+        assert main(request) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return asked
+
+
+def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture) -> None:
+    assert main(["devices", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed[0]["name"] == "cpu"
+    assert "threads" in listed[0]["title"]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "work"),
+    [
+        ("none", {}, Work(passes=1, epochs=0, draws=0)),
+        ("heal", {"samples": 3, "steps": 7}, Work(passes=2, epochs=0, draws=21)),
+        ("adami", {"epochs": 5}, Work(passes=7, epochs=5, draws=0)),
+    ],
+)
+def test_the_work_of_a_method_follows_its_options(
+    method: str, given: dict[str, int], work: Work
+) -> None:
+    chosen = METHODS[method]
+    assert chosen.work(chosen.values(given)) == work
+
+
+def test_each_pass_draw_and_volume_adds_its_time(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_seconds", lambda *_arguments: 0.25)  # of one patch
+    # 30 x 29 voxels of 3 mm in each of 14 slices: one patch of 32 x 32 a slice
+    once = 14 * 0.25
+    start = estimate.START
+    assert ask("none")["seconds"] == pytest.approx(start + once)
+    assert ask("none", "--volumes", "3")["seconds"] == pytest.approx(start + 3 * once)
+    draws = ask("heal", "--option", "samples=2", "--option", "steps=5")["seconds"]
+    assert draws == pytest.approx(start + 2 * once + 10 * once)
+    epochs = ask("adami", "--option", "epochs=2")["seconds"]
+    assert epochs == pytest.approx(start + 4 * once + 2 * estimate.BACKWARD * once)
+
+
+def test_what_will_not_fit_is_told_with_the_option_that_lowers_it(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask("adami")["advice"] == ""
+    monkeypatch.setattr(devices, "free_mb", lambda _device: 10.0)
+    advice = ask("adami", "--option", "batch=7")["advice"]
+    assert "10 MB are free" in advice
+    assert "batch (now 7)" in advice
+
+
+def test_a_larger_batch_needs_more_memory(ask: Callable[..., dict[str, Any]]) -> None:
+    needs = [ask("adami", "--option", f"batch={n}")["memory_mb"] for n in (6, 10, 14, 500)]
+    assert needs[0] < needs[1] < needs[2]
+    assert needs[3] == needs[2], "there are no more than 14 slices"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--size", "36,40", "--spacing", SPACING), "--size"),
+        (("--size", SIZE, "--spacing", "1,1,nan"), "--spacing"),
+        (("--size", "0,40,14", "--spacing", SPACING), "above 0"),
+        (("--size", SIZE, "--spacing", SPACING, "--volumes", "0"), "above 0"),
+    ],
+)
+def test_a_volume_that_cannot_be_is_refused(
+    tiny_bundle: Path, caplog: pytest.LogCaptureFixture, words: tuple[str, ...], said: str
+) -> None:
+    request = ["estimate", "--bundle", str(tiny_bundle), "--method", "none", "--device", "cpu"]
+    assert main([*request, *words]) == 2
+    assert said in caplog.messages[-1]
