@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_methods(commands)
     _add_inspect(commands)
+    _add_import(commands)
     estimate.add(commands)
     _add_train(commands)
     return top
@@ -265,6 +266,49 @@ def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))
 
 
+def _add_import(commands: Any) -> None:
+    command = commands.add_parser("import-model", help="a bundle of a model trained elsewhere")
+    command.add_argument(
+        "model", nargs="?", help="a model folder of nnU-Net v2, a MONAI bundle, or a state dict"
+    )
+    command.add_argument("--output", help="bundle folder to write")
+    command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
+    command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
+    command.add_argument(
+        "--region-order",
+        default="",
+        metavar="NAME,NAME",
+        help="of a MONAI bundle with overlapping regions: as they are painted, the outermost first",
+    )
+    command.add_argument("--describe", metavar="FILE", help="of a state dict: JSON about its model")
+    command.add_argument(
+        "--template", metavar="FILE", help="write such a JSON to fill in, and nothing else"
+    )
+    command.set_defaults(command=_import)
+
+
+def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    if arguments.template:
+        from SFDALib.bundle.configuration import write_template
+
+        write_template(Path(arguments.template))
+        return
+    if not arguments.model or not arguments.output:
+        raise RequestError("import-model: expected a model and --output; see import-model --help")
+    from SFDALib.jobs.import_model import Choices, import_model
+    from SFDALib.jobs.inspect import in_words, inspect
+
+    output = Path(arguments.output)
+    choices = Choices(
+        configuration=arguments.configuration,
+        folds=arguments.fold,
+        region_order=tuple(filter(None, arguments.region_order.split(","))),
+        description=Path(arguments.describe) if arguments.describe else None,
+    )
+    import_model(Path(arguments.model), output, choices)
+    print(in_words(inspect(output)))
+
+
 def _add_train(commands: Any) -> None:
     command = commands.add_parser(
         "train", help="a source model, at the source site", description="Also under torchrun."
@@ -297,7 +341,12 @@ def _add_train(commands: Any) -> None:
 def _training_arguments(
     command: argparse.ArgumentParser, steps: int, rate: float, ema: float = 0.0
 ) -> None:
-    command.add_argument("--manifest", required=True, help="CSV with image,label,split")
+    command.add_argument(
+        "--manifest", required=True, help="CSV with image,label,split, or nnU-Net's raw folder"
+    )
+    command.add_argument(
+        "--relabel", default="", metavar="1=2,2=1", help="labels in the files = in the bundle"
+    )
     command.add_argument("--output", required=True, help="bundle folder to write")
     command.add_argument("--steps", type=int, default=steps)
     command.add_argument("--batch", type=int, default=20)
@@ -336,7 +385,7 @@ def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         checkpoint_minutes=arguments.checkpoint_minutes,
     )
     request = TrainingRequest(
-        entries=read_manifest(Path(arguments.manifest)),
+        entries=read_manifest(Path(arguments.manifest), arguments.relabel),
         output=Path(arguments.output),
         batch=arguments.batch,
         augment=arguments.augment,
@@ -352,8 +401,8 @@ def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 def _train_segmentation(
     arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
 ) -> None:
+    from SFDALib.bundle.configuration import describe, read_config
     from SFDALib.training import segmentation
-    from SFDALib.training.request import describe, read_config
 
     description = describe(read_config(Path(arguments.config)))
     segmentation.train(request, description, arguments.loss, device, reporter)
@@ -370,8 +419,8 @@ def _train_early_head(
 def _train_diffusion(
     arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
 ) -> None:
+    from SFDALib.bundle.configuration import read_config
     from SFDALib.training import diffusion
-    from SFDALib.training.request import read_config
 
     described = diffusion.describe(read_config(Path(arguments.config)))
     try:

@@ -13,17 +13,22 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.source import Source
 from SFDALib.memory import batch_that_fits
+from SFDALib.networks.assembly import split
 from SFDALib.networks.catalogue import class_probabilities
 from SFDALib.progress import Progress, silent
+from SFDALib.windows import blend
 
 
-def window(size: tuple[int, ...], patch_size: tuple[int, ...], divisor: int) -> tuple[int, ...]:
+def window(
+    size: tuple[int, ...], patch_size: tuple[int, ...], divisor: tuple[int, ...]
+) -> tuple[int, ...]:
     """The window for an image of ``size``: the patch, or less where the image is smaller."""
     return tuple(
-        min(patch, -(-n // divisor) * divisor)
-        for n, patch in zip(size[-len(patch_size) :], patch_size, strict=True)
+        min(patch, -(-n // multiple) * multiple)
+        for n, patch, multiple in zip(size[-len(patch_size) :], patch_size, divisor, strict=True)
     )
 
 
@@ -38,8 +43,8 @@ def predict(
 ) -> Tensor:
     """Class probabilities ``(K, k, j, i)`` of an image ``(C, k, j, i)``, on the model's device.
 
-    The logits are divided by the bundle's temperature, windows are blended with Gaussian weights
-    (MONAI), and a 2D network sees the slices as batches.
+    The logits of windows, mirrored copies and sets of weights are averaged, windows with Gaussian
+    weights, and divided by the bundle's temperature. A 2D network sees the slices as batches.
 
     Args:
         options: ``method.INFERENCE_OPTIONS``.
@@ -51,37 +56,50 @@ def predict(
     slices = description.grid.slices
     data = torch.from_numpy(image)
     data = data.transpose(0, 1) if slices else data[None]  # (N, C, [k,] j, i)
-    size = window(data.shape[2:], description.patch_size, model.divisor)
+    even = description.windows == "even"
+    size = description.patch_size
+    if not even:
+        size = window(data.shape[2:], size, model.divisor)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
-    mirrored = range(2, data.ndim) if options["mirror"] else ()
-    flips = [axes for count in range(len(mirrored) + 1) for axes in combinations(mirrored, count)]
-    done = 0
-    chunks = _chunks(len(data), batch)
+    flips = _flips(description) if options["mirror"] else [()]
+    averaged, class_logits = split(network)
 
-    def probabilities(patches: Tensor) -> Tensor:
-        total = 0
-        for axes in flips:
-            logits = network(patches.flip(axes)).float() / description.temperature
-            total = total + class_probabilities(logits).flip(axes)
+    def logits(patches: Tensor) -> Tensor:
+        total = averaged(patches).float()
+        for axes in flips[1:]:
+            total = total + averaged(patches.flip(axes)).float().flip(axes)
         return total / len(flips)
 
     results = []
-    for chunk in chunks:
-        part = sliding_window_inference(
-            data[chunk].to(model.device),
-            size,
-            batch,
-            probabilities,
-            overlap=options["overlap"],
-            mode="gaussian",
-            padding_mode="replicate",
-        )
-        results.append(part)
-        done += len(part)
-        progress(stage, done, len(data))
+    for chunk in _chunks(len(data), batch):
+        images = data[chunk].to(model.device)
+        if even:
+            blended = blend(images, size, batch, logits, options["overlap"])
+        else:
+            blended = sliding_window_inference(
+                images,
+                size,
+                batch,
+                logits,
+                overlap=options["overlap"],
+                mode="gaussian",
+                padding_mode="replicate",
+            )
+        results.append(class_probabilities(class_logits(blended) / description.temperature))
+        progress(stage, chunk.stop, len(data))
     result = torch.cat(results)
     return result.transpose(0, 1) if slices else result[0]
 
 
+def _flips(description: Description) -> list[tuple[int, ...]]:
+    """Every combination of the patch's axes along which the model may be mirrored, as dimensions
+    of a batch; the first is none.
+    """
+    allowed = description.mirror_axes
+    axes = range(description.spatial_dims) if allowed is None else allowed
+    dims = [2 + axis for axis in sorted(axes)]
+    return [chosen for count in range(len(dims) + 1) for chosen in combinations(dims, count)]
+
+
 def _chunks(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -38,6 +38,8 @@ from PIL import Image
 from SFDALib.bundle import description as about
 from SFDALib.bundle import files as bundle_files
 from SFDALib.bundle import source
+from SFDALib.bundle.configuration import describe as describe_config
+from SFDALib.bundle.configuration import read_config
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import in_words
@@ -45,8 +47,6 @@ from SFDALib.jobs.inspect import inspect as inspect_bundle
 from SFDALib.jobs.request import read_job
 from SFDALib.networks import catalogue
 from SFDALib.training.manifest import read_manifest
-from SFDALib.training.request import describe as describe_config
-from SFDALib.training.request import read_config
 from SFDALib.volume.files import read_labels, read_volume
 
 Files = Mapping[str, bytes]

@@ -33,7 +33,7 @@ from SFDALib.bundle.files import BundleFiles
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import Normalisation
+from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -67,6 +67,28 @@ DESCRIPTIONS = {
     "2D, three channels": describe(2, 4, channels=3),
     "3D, three classes": describe(3, 3),
     "3D DynUNet": describe_dynunet(),
+    "as nnU-Net": describe_dynunet().with_changes(
+        network=dynunet(outputs=2),
+        early_head=None,
+        diffusion=None,
+        grid=Grid(
+            1,
+            None,
+            (1.5, 1.5, 3.0),
+            (
+                Normalisation("zscore", within="body", channels=(0,)),
+                Normalisation("fixed", 0.0, 255.0, 0.0, 255.0),
+            ),
+            slices=False,
+            axes=(1, 0, 2),
+            crop="nonzero",
+            resampling=Resampling(3, False, True, True, "logits"),
+            regions=(Region(1, 1), Region(0, 2)),
+        ),
+        windows="even",
+        mirror_axes=(0, 2),
+        ensemble=5,
+    ),
     "plain": dataclasses.replace(
         describe(),
         early_head=None,
@@ -584,7 +606,7 @@ def test_weights_that_unpack_to_more_than_they_are_are_refused(bundle: Path) -> 
     ("arguments", "words"),
     [
         ({"_target_": "os.system"}, '"_target_": "os.system", which is not on the list'),
-        ({"_target_": "monai.networks.nets.UNet"}, "expected one of"),
+        ({"_target_": "monai.networks.nets.AutoEncoder"}, "expected one of"),
         ({"_target_": ["os.system"]}, "without a network name"),
         ({"_target_": "$__import__('os').system"}, "not on the list"),
         ({"_target_": "evil\nsecond line"}, "not on the list"),
@@ -775,6 +797,35 @@ def test_the_strides_of_a_dynunet_must_be_whole_numbers(tmp_path: Path, strides:
     change(path, INFERENCE, lambda content: _set("network_def", "strides")(content, strides))
     line = refusal(path, load)
     assert f"{INFERENCE}, network_def" in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("axes", [0, 1]),
+        ("axes", [0, 1, 1]),
+        ("crop", "all"),
+        ("resampling", {"order": 9}),
+        ("resampling", {"orders": 1}),
+        ("resampling", {"smooth": 1}),
+        ("resampling", {"maps": "labels"}),
+        ("regions", [{"channel": 1, "label": 1}]),
+        ("regions", [{"channel": 0}]),
+        ("windows", "wide"),
+        ("mirror_axes", [2]),
+        ("ensemble", 0),
+        ("ensemble", 10**6),
+        ("normalisation", []),
+        ("normalisation", [{"kind": "zscore", "channels": [3]}]),
+        ("normalisation", [{"kind": "zscore", "channels": 0}]),
+        ("normalisation", {"kind": "zscore", "within": "head"}),
+    ],
+)
+def test_a_field_of_the_grid_that_it_cannot_have_is_named(
+    bundle: Path, field: str, value: object
+) -> None:
+    line = refusal(change(bundle, METADATA, lambda content: content["sfda"].update({field: value})))
+    assert METADATA in line and field in line
 
 
 @pytest.mark.parametrize(

@@ -290,16 +290,16 @@ def test_a_networks_divisor_is_the_smallest_side_that_it_accepts(
     definition: dict, divisor: int
 ) -> None:
     network = catalogue.build(definition).eval()
-    assert catalogue.divisor(definition) == divisor
+    assert catalogue.divisor(definition) == (divisor,) * definition["spatial_dims"]
     shape = (2 * divisor,) * definition["spatial_dims"]
     assert network(torch.zeros(1, 1, *shape)).shape[2:] == shape
     with pytest.raises(RuntimeError):
         network(torch.zeros(1, 1, *(n + divisor // 2 for n in shape)))
 
 
-def test_a_divisor_takes_the_largest_stride_of_each_level() -> None:
+def test_a_divisor_is_the_product_of_the_strides_along_each_axis() -> None:
     definition = dynunet(3, False) | {"strides": [1, [1, 2, 2], [2, 2, 2]]}
-    assert catalogue.divisor(definition) == 4
+    assert catalogue.divisor(definition) == (2, 4, 4)
 
 
 def test_one_output_is_a_sigmoid_of_two_classes() -> None:

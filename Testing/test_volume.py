@@ -23,10 +23,9 @@ from SFDALib.volume.grid import (
     Conformed,
     conform,
     conform_labels,
-    normalise,
-    normalise_unit,
     oriented,
 )
+from SFDALib.volume.intensity import normalise, normalise_unit
 from SFDALib.volume.specification import Grid, Normalisation
 
 LETTERS = {

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from SFDALib.errors import RequestError, shown
+from SFDALib.bundle.fields import Fields
+from SFDALib.bundle.grid_fields import grid_from_json, grid_to_json
+from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import Grid
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
-ORIENTATIONS = ("LR", "PA", "SI")
-SMALLEST, LARGEST = 1e-6, 1e6  # of the numbers in a description: mm, ml, voxels
-LONGEST = 1000  # letters of a text
+WINDOWS = {
+    "dense": "as large as the patch or the image, in fixed steps, borders repeated (MONAI)",
+    "even": "as large as the patch, in equal steps, zeros around a smaller image (nnU-Net)",
+}
+ENSEMBLE_LIMIT = 32
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ class Description:
         grid: what its input must be.
         patch_size: sliding-window size along (k,) j, i: two numbers for a 2D network, else three.
         labels: the foreground classes.
+        windows: one of ``WINDOWS``: how patches are laid over the image.
+        mirror_axes: the patch's axes along which the model may be mirrored; None for all.
+        ensemble: how many sets of weights there are, whose logits are averaged.
         temperature: divides the logits so that the source's confidence is calibrated.
         provenance: how, on what and with what it was trained.
         licence: one line; the text lies in LICENSE.
@@ -87,6 +94,9 @@ class Description:
     grid: Grid
     patch_size: tuple[int, ...]
     labels: tuple[Label, ...]
+    windows: str = "dense"
+    mirror_axes: tuple[int, ...] | None = None
+    ensemble: int = 1
     temperature: float = 1.0
     early_head: EarlyHeadDescription | None = None
     diffusion: DiffusionDescription | None = None
@@ -104,8 +114,8 @@ class Description:
 
     @property
     def out_channels(self) -> int:
-        """Output channels of the network: 1 (sigmoid) for a binary model, else K."""
-        return 1 if self.classes == 2 else self.classes
+        """Channels of the logits: K, or 1 (sigmoid) for a binary model."""
+        return self.classes if self.grid.regions else self.network["out_channels"]
 
     @property
     def holds(self) -> frozenset[str]:
@@ -123,13 +133,10 @@ class Description:
 
 def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of metadata.json and inference.json."""
-    grid = description.grid
     sfda = {
         "modality": description.modality,
         "labels": [asdict(label) for label in description.labels],
-        "orientation": grid.orientation,
-        "spacing": list(grid.spacing),
-        "normalisation": grid.normalisation.to_dict(),
+        **grid_to_json(description.grid),
         "patch_size": list(description.patch_size),
         "temperature": description.temperature,
         "early_head": asdict(description.early_head) if description.early_head else None,
@@ -141,6 +148,12 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
         diffusion = asdict(description.diffusion)
         inference["diffusion_def"] = diffusion.pop("network")
         sfda["diffusion"] = diffusion
+    if description.windows != "dense":
+        sfda["windows"] = description.windows
+    if description.mirror_axes is not None:
+        sfda["mirror_axes"] = list(description.mirror_axes)
+    if description.ensemble > 1:
+        sfda["ensemble"] = description.ensemble
     metadata = _monai_metadata(description) | {"sfda": sfda}
     return metadata, inference
 
@@ -151,7 +164,13 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
 
     channels = description.grid.channels
     outputs = description.network["out_channels"]  # a binary model may have 1 or 2
-    names = {"0": "background"} | {str(label.value): label.name for label in description.labels}
+    names = {label.value: label.name for label in description.labels}
+    if regions := description.grid.regions:
+        channels_of = {region.channel: names[region.label] for region in regions}
+    elif outputs > 1:
+        channels_of = {0: "background"} | names
+    else:
+        channels_of = {0: names[1]}
     image = {
         "type": "image",
         "format": "magnitude",
@@ -172,7 +191,7 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
-        "channel_def": names if outputs > 1 else {"0": names["1"]},
+        "channel_def": {str(channel): channels_of[channel] for channel in sorted(channels_of)},
     }
     return {
         "version": "1.0.0",
@@ -191,84 +210,20 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
     }
 
 
-class _Fields:
-    """Typed access to one JSON object, with errors that name file and field."""
-
-    def __init__(self, values: object, where: str) -> None:
-        if not isinstance(values, dict):
-            raise RequestError(f"{where}: found {_kind(values)}, expected an object")
-        self.values, self.where = values, where
-
-    def get(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
-        value = self.values.get(key, default)
-        if value is default and default is not ...:
-            return value
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            found = "nothing" if value is ... else f"{value!r:.80}"
-            raise RequestError(
-                f'{self.where}, field "{key}": found {found}, expected {_names(kind)};'
-                " correct it or write the bundle again"
-            )
-        if isinstance(value, str) and (shown(value) != value or len(value) > LONGEST):
-            raise RequestError(
-                f'{self.where}, field "{key}": found {value!r:.80}, expected one line of at most'
-                f" {LONGEST} letters, without control characters; correct it"
-            )
-        return value
-
-    def number(self, key: str, default: Any = ...) -> Any:
-        """A positive number."""
-        value = self.get(key, (int, float), default)
-        if value is not default and not SMALLEST <= value < LARGEST:
-            raise RequestError(
-                f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
-                " correct it"
-            )
-        return value
-
-    def numbers(self, key: str, count: int, default: Any = ..., missing: bool = False) -> Any:
-        """A list of ``count`` positive numbers; with ``missing``, null is allowed among them."""
-        value = self.get(key, list, default)
-        if value is default:
-            return value
-        good = len(value) == count and all(
-            (item is None and missing)
-            or (type(item) in (int, float) and SMALLEST <= item < LARGEST)
-            for item in value
-        )
-        if not good:
-            raise RequestError(
-                f'{self.where}, field "{key}": found {value!r:.80}, expected {count} positive'
-                f" numbers{' or null' if missing else ''}; correct it"
-            )
-        return tuple(value)
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-def _names(kind: type | tuple[type, ...]) -> str:
-    words = {
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-        list: "a list",
-        dict: "an object",
-    }
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    return " or ".join(words.get(one, one.__name__) for one in kinds)
-
-
 def from_json(metadata: object, inference: object) -> Description:
     """Check both files and make a description of them.
 
     Raises:
         RequestError: naming file, field, what was found and what was expected.
     """
-    networks = _Fields(inference, INFERENCE)
-    top = _Fields(metadata, METADATA)
-    sfda = _Fields(top.get("sfda", dict), f"{METADATA}, sfda")
+    networks = Fields(inference, INFERENCE)
+    top = Fields(metadata, METADATA)
+    if "sfda" not in top.values:
+        raise RequestError(
+            f'{METADATA}: found no field "sfda", expected what SFDALib wants to know of a model;'
+            " import a bundle from elsewhere first, with SFDALib import-model"
+        )
+    sfda = Fields(top.get("sfda", dict), f"{METADATA}, sfda")
     definition = catalogue.check_definition(
         networks.values.get("network_def"), catalogue.SEGMENTATION, f"{INFERENCE}, network_def"
     )
@@ -280,35 +235,22 @@ def from_json(metadata: object, inference: object) -> Description:
         )
     patch_size = sfda.numbers("patch_size", len(patch_size))
     divisor = catalogue.divisor(definition, f"{INFERENCE}, network_def")
-    if not all(type(n) is int and n % divisor == 0 for n in patch_size):
+    if not all(type(n) is int and n % d == 0 for n, d in zip(patch_size, divisor, strict=True)):
         raise RequestError(
             f'{sfda.where}, field "patch_size": found {list(patch_size)}, expected whole numbers'
-            f" that are multiples of {divisor}, as the network needs; correct it"
-        )
-    orientation = sfda.get("orientation", str, None)
-    if orientation is not None and sorted(
-        next((pair for pair in ORIENTATIONS if letter in pair), "") for letter in orientation
-    ) != sorted(ORIENTATIONS):
-        raise RequestError(
-            f'{sfda.where}, field "orientation": found "{orientation:.20}", expected three letters'
-            ' such as "LPS" or null; correct it'
+            f" that are multiples of {_few(divisor)}, as the network needs; correct it"
         )
     labels = _labels(sfda)
     description = Description(
         name=top.get("name", str),
         modality=sfda.get("modality", str),
         network=definition,
-        grid=Grid(
-            channels=_image_channels(top),
-            orientation=orientation,
-            spacing=sfda.numbers("spacing", 3, missing=True),
-            normalisation=Normalisation.from_dict(
-                sfda.get("normalisation", dict), f"{sfda.where}, normalisation"
-            ),
-            slices=len(patch_size) == 2,
-        ),
+        grid=grid_from_json(sfda, _image_channels(top), len(patch_size) == 2, len(labels)),
         patch_size=patch_size,
         labels=labels,
+        windows=sfda.choice("windows", WINDOWS, "dense"),
+        mirror_axes=sfda.axes("mirror_axes", tuple(range(len(patch_size))), whole=False),
+        ensemble=sfda.get("ensemble", int, 1),
         temperature=float(sfda.number("temperature", 1.0)),
         early_head=_early_head(sfda),
         diffusion=_diffusion(sfda, networks),
@@ -321,7 +263,12 @@ def from_json(metadata: object, inference: object) -> Description:
             f" {description.grid.channels}, expected {definition.get('in_channels')!r:.80} as in"
             f" {INFERENCE}, network_def; correct one of them"
         )
-    if definition.get("out_channels") not in (description.out_channels, description.classes):
+    if not 1 <= description.ensemble <= ENSEMBLE_LIMIT:
+        raise RequestError(
+            f'{sfda.where}, field "ensemble": found {description.ensemble}, expected 1 to'
+            f" {ENSEMBLE_LIMIT}; correct it"
+        )
+    if definition.get("out_channels") not in _possible_outputs(description):
         raise RequestError(
             f"{METADATA}: found {len(labels)} label(s), expected as many as the network's"
             f" {definition.get('out_channels')} output channel(s) say; correct the labels"
@@ -330,12 +277,23 @@ def from_json(metadata: object, inference: object) -> Description:
     return description
 
 
-def _image_channels(top: _Fields) -> int:
+def _few(divisor: tuple[int, ...]) -> str:
+    return ", ".join(map(str, divisor)) if len(set(divisor)) > 1 else str(divisor[0])
+
+
+def _possible_outputs(description: Description) -> tuple[int, ...]:
+    """Output channels that a network of this description may have."""
+    if description.grid.regions:
+        return (len(description.labels),)
+    return (1, 2) if description.classes == 2 else (description.classes,)
+
+
+def _image_channels(top: Fields) -> int:
     where = f"{METADATA}, network_data_format"
-    inputs = _Fields(
-        _Fields(top.get("network_data_format", dict), where).get("inputs", dict), f"{where}, inputs"
+    inputs = Fields(
+        Fields(top.get("network_data_format", dict), where).get("inputs", dict), f"{where}, inputs"
     )
-    image = _Fields(inputs.get("image", dict), f"{inputs.where}, image")
+    image = Fields(inputs.get("image", dict), f"{inputs.where}, image")
     channels = image.get("num_channels", int)
     if channels < 1:
         raise RequestError(
@@ -344,10 +302,10 @@ def _image_channels(top: _Fields) -> int:
     return channels
 
 
-def _labels(sfda: _Fields) -> tuple[Label, ...]:
+def _labels(sfda: Fields) -> tuple[Label, ...]:
     labels = []
     for index, values in enumerate(sfda.get("labels", list)):
-        one = _Fields(values, f"{sfda.where}, labels[{index}]")
+        one = Fields(values, f"{sfda.where}, labels[{index}]")
         color = one.get("color", list)
         if len(color) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in color):
             raise RequestError(
@@ -397,11 +355,11 @@ def _check_conditions(description: Description) -> None:
             )
 
 
-def _early_head(sfda: _Fields) -> EarlyHeadDescription | None:
+def _early_head(sfda: Fields) -> EarlyHeadDescription | None:
     values = sfda.get("early_head", dict, None)
     if values is None:
         return None
-    head = _Fields(values, f"{sfda.where}, early_head")
+    head = Fields(values, f"{sfda.where}, early_head")
     level, channels = head.get("level", int), head.get("channels", int)
     if level not in (0, 1) or not 0 < channels < 4096:
         raise RequestError(
@@ -411,11 +369,11 @@ def _early_head(sfda: _Fields) -> EarlyHeadDescription | None:
     return EarlyHeadDescription(level, channels)
 
 
-def _diffusion(sfda: _Fields, networks: _Fields) -> DiffusionDescription | None:
+def _diffusion(sfda: Fields, networks: Fields) -> DiffusionDescription | None:
     values = sfda.get("diffusion", dict, None)
     if values is None:
         return None
-    diffusion = _Fields(values, f"{sfda.where}, diffusion")
+    diffusion = Fields(values, f"{sfda.where}, diffusion")
     timesteps = diffusion.get("timesteps", int)
     if not 2 <= timesteps <= 10000:
         raise RequestError(f"{diffusion.where}: found {timesteps} timesteps, expected 2 to 10000")

@@ -50,7 +50,8 @@ class BundleFiles:
         if not self.has(description.METADATA):
             raise RequestError(
                 f"{self.path}: found no {description.METADATA}, expected a MONAI bundle folder or"
-                " .zip; choose the folder that holds configs and models"
+                " .zip; choose the folder that holds configs and models, and bring a model from"
+                " elsewhere with SFDALib import-model"
             )
 
     def _open_archive(self) -> dict[str, zipfile.ZipInfo]:

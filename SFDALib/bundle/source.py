@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from SFDALib.bundle import description as about
 from SFDALib.bundle import files
 from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
-from SFDALib.networks import catalogue
+from SFDALib.networks import assembly, catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 
 Weights = Mapping[str, Tensor]
@@ -34,16 +35,20 @@ class Source:
     documents: Mapping[str, str]
 
     @property
-    def divisor(self) -> int:
+    def divisor(self) -> tuple[int, ...]:
         return catalogue.divisor(self.description.network)
 
     def encoder(self, network: nn.Module) -> tuple[nn.Module, ...]:
         """The submodules of the contracting path of ``network``; none where it is not known."""
-        return catalogue.encoder(network, self.description.network)
+        return tuple(
+            stage
+            for part in assembly.parts(network)
+            for stage in catalogue.encoder(part, self.description.network)
+        )
 
     def early_stages(self, network: nn.Module, level: int) -> tuple[nn.Module, ...]:
         """The submodules of ``network`` (this one or a copy of it) up to its early features."""
-        return catalogue.early_stages(network, self.description.network, level)
+        return catalogue.early_stages(assembly.single(network), self.description.network, level)
 
 
 ENTRY_BYTES = 4096  # that a file of weights has for each tensor beside its numbers
@@ -58,7 +63,11 @@ def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
     """
     bundle = files.BundleFiles(path)
     description = bundle.describe()
-    network = catalogue.build(description.network, f"{path}: {about.INFERENCE}, network_def")
+    network = assembly.assemble(
+        lambda: catalogue.build(description.network, f"{path}: {about.INFERENCE}, network_def"),
+        description.ensemble,
+        description.grid.regions,
+    )
     _load_into(network, bundle, files.MODEL)
     early_head = denoiser = None
     if description.early_head:
@@ -92,8 +101,17 @@ def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None
     expected = network.state_dict()
     # in double precision at most, with their names and what torch notes of each
     numbers = sum(value.numel() for value in expected.values())
-    weights = _read_weights(bundle, name, 8 * numbers + ENTRY_BYTES * (100 + len(expected)))
-    where = f"{bundle.path}: {name}"
+    limit = 8 * numbers + ENTRY_BYTES * (100 + len(expected))
+    load_weights(network, _read_weights(bundle, name, limit), f"{bundle.path}: {name}")
+
+
+def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
+    """Load weights into the network that they belong to.
+
+    Raises:
+        RequestError: others than the network's, or numbers that are none.
+    """
+    expected = network.state_dict()
     missing = [key for key in expected if key not in weights]
     surplus = [key for key in weights if key not in expected]
     if missing or surplus:
@@ -121,27 +139,48 @@ def _few(names: list[str]) -> str:
 
 def _read_weights(bundle: files.BundleFiles, name: str, limit: int) -> dict[str, Tensor]:
     with bundle.open(name, min(limit, files.WEIGHTS_LIMIT)) as stream:
-        data = io.BytesIO(stream.read())
-    where = f"{bundle.path}: {name}"
-    if zipfile.is_zipfile(data):
-        _check_archive(data, where)
-    data.seek(0)
+        content = unpickle(stream.read(), f"{bundle.path}: {name}")
+    return state_dict(content, f"{bundle.path}: {name}")
+
+
+def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
+    """What ``torch.save`` wrote: tensors and plain data; nothing in it is executed.
+
+    Args:
+        allowed: what else may be in it, as for ``torch.serialization.safe_globals``.
+
+    Raises:
+        RequestError: it holds something else, or is damaged.
+    """
+    stream = io.BytesIO(data)
+    if zipfile.is_zipfile(stream):
+        _check_archive(stream, where)
+    stream.seek(0)
     try:
-        weights = torch.load(data, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in every way there is
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
             " a state dict of tensors; nothing in it was executed; export the weights again"
         ) from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and _is_plain(value) for key, value in weights.items()
+
+
+def state_dict(content: object, where: str) -> dict[str, Tensor]:
+    """The content, if it is a state dict of dense tensors.
+
+    Raises:
+        RequestError: it is not.
+    """
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and _is_plain(value) for key, value in content.items()
     ):
         raise RequestError(
-            f"{where}: found {type(weights).__name__} with other things than dense tensors,"
+            f"{where}: found {type(content).__name__} with other things than dense tensors,"
             " expected a state dict; save network.state_dict() alone"
         )
-    return weights
+    return content
 
 
 def _check_archive(data: io.BytesIO, where: str) -> None:

@@ -116,7 +116,7 @@ def segment(
     from SFDALib.heal.selection import SelectionOptions, condition_edges, select_sample
     from SFDALib.inference import predict
     from SFDALib.outcome import Segmented
-    from SFDALib.volume.grid import normalise_unit
+    from SFDALib.volume.intensity import normalise_unit
 
     progress("denoising", 0, 1)
     denoised = hierarchical_denoising(source_probabilities, _pick(DenoisingOptions, options))

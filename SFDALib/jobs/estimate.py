@@ -106,7 +106,7 @@ def _network_seconds(
 ) -> float:
     """All passes of the segmentation network over one image."""
     patch, slices = _patch(model, shape), model.description.grid.slices
-    once = _seconds(model.network, patch, model.device, model.divisor)
+    once = _seconds(model.network, patch, model.device, math.lcm(*model.divisor))
     flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
     passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
     return once * (passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices))

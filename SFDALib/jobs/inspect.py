@@ -7,6 +7,7 @@ from typing import Any
 
 from SFDALib import registry
 from SFDALib.bundle.files import DIFFUSION, EARLY_HEAD, MODEL, BundleFiles
+from SFDALib.bundle.grid_fields import normalisation_to_json
 from SFDALib.errors import RequestError
 
 
@@ -43,7 +44,9 @@ def inspect(path: Path) -> dict[str, Any]:
         "channels": about.grid.channels,
         "orientation": about.grid.orientation,
         "spacing_mm": list(about.grid.spacing),
-        "normalisation": about.grid.normalisation.to_dict(),
+        "normalisation": normalisation_to_json(about.grid),
+        "ensemble": about.ensemble,
+        "regions": bool(about.grid.regions),
         "temperature": about.temperature,
         "early_head": head,
         "diffusion": diffusion,
@@ -67,12 +70,19 @@ def in_words(facts: dict[str, Any]) -> str:
         f"  trained on      {facts['modality']}",
         f"  labels          {labels}",
         f"  network         {facts['network']}, {facts['spatial_dims']}D,"
-        f" {facts['channels']} channel(s)",
+        f" {facts['channels']} channel(s)"
+        + (f", {facts['ensemble']} sets of weights averaged" if facts["ensemble"] > 1 else "")
+        + (", overlapping regions" if facts["regions"] else ""),
         f"  grid            {facts['orientation'] or 'as is'}, spacing {spacing} mm,"
-        f" {facts['normalisation']['kind']} normalisation",
+        f" {_normalisation(facts['normalisation'])} normalisation",
         f"  early head      {'yes' if facts['early_head'] else 'no'}",
         f"  diffusion model {'yes' if facts['diffusion'] else 'no'}",
         f"  methods         {', '.join(facts['methods'])}",
     ]
     lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
     return "\n".join(lines)
+
+
+def _normalisation(facts: dict[str, Any] | list[dict[str, Any]]) -> str:
+    every = [step["kind"] for step in (facts if isinstance(facts, list) else [facts])]
+    return " and ".join(dict.fromkeys(every))

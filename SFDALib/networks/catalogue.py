@@ -24,45 +24,85 @@ class Architecture:
     """What a segmentation network is asked for beside its logits.
 
     Args:
-        early_stages: submodules which, applied one after the other to the image, give the features
-            at full resolution (level 0) and after the first down-sampling (level 1).
-        divisor: network arguments -> the number that every side of its input must be a multiple of.
+        divisor: network arguments -> for each axis the number that the side of its input must be a
+            multiple of; one number stands for all axes.
+        early_stages: for level 0 and 1 the submodules which, applied one after the other to the
+            image, give the features at full resolution, and from there those after the first
+            down-sampling; empty for a network without such stages.
         batch_norm: network arguments -> whether it normalises by batch statistics.
         encoder: submodules of the contracting path; the rest is the decoder. Empty where the two
             cannot be told apart.
     """
 
-    early_stages: tuple[str, ...]
-    divisor: Callable[[Mapping[str, Any]], int]
+    divisor: Callable[[Mapping[str, Any]], int | tuple[int, ...]]
+    early_stages: tuple[tuple[str, ...], ...] = ()
     batch_norm: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
     encoder: tuple[str, ...] = ()
 
 
-def _dynunet_divisor(arguments: Mapping[str, Any]) -> int:
-    def largest(stride: int | list[int]) -> int:
-        return max(stride) if isinstance(stride, list | tuple) else stride
+def _product_of_strides(arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    dims = arguments["spatial_dims"]
+    levels = [s if isinstance(s, list | tuple) else [s] * dims for s in arguments["strides"]]
+    return tuple(math.prod(level) for level in zip(*levels, strict=True))
 
-    return math.prod(largest(stride) for stride in arguments["strides"])
 
+def _names_batch(argument: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the normalisation that this argument names, alone or with arguments of its own, is
+    by batch; no network of the list has it as its default.
+    """
 
-def _dynunet_batch_norm(arguments: Mapping[str, Any]) -> bool:
-    name = arguments.get("norm_name", "instance")  # a name, or a name and its arguments
-    name = name[0] if isinstance(name, list | tuple) and name else name
-    return str(name).lower() == "batch"
+    def names_batch(arguments: Mapping[str, Any]) -> bool:
+        name = arguments.get(argument, "instance")
+        name = name[0] if isinstance(name, list | tuple) and name else name
+        return "batch" in str(name).lower()
+
+    return names_batch
 
 
 SEGMENTATION: dict[str, Architecture] = {
     "SFDALib.networks.residual_unet.ResidualUNet": Architecture(
-        early_stages=("init_path", "down1"),
         divisor=lambda arguments: 8,
+        early_stages=(("init_path",), ("down1",)),
         batch_norm=lambda arguments: True,
         encoder=("init_path", "down1", "down2", "down3"),
     ),
+    "SFDALib.networks.nnunet.PlainConvUNet": Architecture(
+        divisor=_product_of_strides,
+        early_stages=(("encoder.stages.0",), ("encoder.stages.1",)),
+        batch_norm=_names_batch("norm"),
+        encoder=("encoder",),
+    ),
+    "SFDALib.networks.nnunet.ResidualEncoderUNet": Architecture(
+        divisor=_product_of_strides,
+        early_stages=(("encoder.stem", "encoder.stages.0"), ("encoder.stages.1",)),
+        batch_norm=_names_batch("norm"),
+        encoder=("encoder",),
+    ),
     "monai.networks.nets.DynUNet": Architecture(
-        early_stages=("input_block", "downsamples.0"),
-        divisor=_dynunet_divisor,
-        batch_norm=_dynunet_batch_norm,
+        divisor=_product_of_strides,
+        early_stages=(("input_block",), ("downsamples.0",)),
+        batch_norm=_names_batch("norm_name"),
         encoder=("input_block", "downsamples", "bottleneck"),
+    ),
+    "monai.networks.nets.SegResNet": Architecture(
+        divisor=lambda arguments: 2 ** (len(arguments.get("blocks_down", (1, 2, 2, 4))) - 1),
+        early_stages=(("convInit", "down_layers.0"), ("down_layers.1",)),
+        batch_norm=_names_batch("norm"),
+        encoder=("convInit", "down_layers"),
+    ),
+    "monai.networks.nets.UNet": Architecture(
+        divisor=_product_of_strides, batch_norm=_names_batch("norm")
+    ),
+    "monai.networks.nets.BasicUNet": Architecture(
+        divisor=lambda arguments: 16,
+        early_stages=(("conv_0",), ("down_1",)),
+        batch_norm=_names_batch("norm"),
+        encoder=("conv_0", "down_1", "down_2", "down_3", "down_4"),
+    ),
+    "monai.networks.nets.VNet": Architecture(
+        divisor=lambda arguments: 16,
+        batch_norm=lambda arguments: True,
+        encoder=("in_tr", "down_tr32", "down_tr64", "down_tr128", "down_tr256"),
     ),
 }
 WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
@@ -132,7 +172,13 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
 
     module, name = definition["_target_"].rsplit(".", 1)
     arguments = {key: value for key, value in definition.items() if key != "_target_"}
-    network = getattr(importlib.import_module(module), name)
+    try:
+        network = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"{where}: {name} needs the Python package {error.name.replace('_', '-')}, found none;"
+            " install it with pip"
+        ) from error
     try:
         with torch.device("meta"), _bounded(where):  # a rehearsal without memory
             network(**arguments)
@@ -169,25 +215,26 @@ def _bounded(where: str) -> Iterator[None]:
         handle.remove()
 
 
-def divisor(definition: Mapping[str, Any], where: str = "network_def") -> int:
-    """The number that every side of the network's input must be a multiple of.
+def divisor(definition: Mapping[str, Any], where: str = "network_def") -> tuple[int, ...]:
+    """For each axis the number that the side of the network's input must be a multiple of.
 
     Raises:
         RequestError: the arguments that decide it are missing or no numbers.
     """
     try:
-        number = SEGMENTATION[definition["_target_"]].divisor(definition)
+        found = SEGMENTATION[definition["_target_"]].divisor(definition)
+        each = found if isinstance(found, tuple) else (found,) * definition["spatial_dims"]
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(
             f"{where}: found strides that cannot be read ({error!r:.80}), expected one whole number"
             " or list for each level; correct them"
         ) from error
-    if type(number) is not int or number < 1:
+    if len(each) != definition["spatial_dims"] or not all(type(n) is int and n >= 1 for n in each):
         raise RequestError(
-            f"{where}: found strides with the product {number!r:.40}, expected whole numbers from"
+            f"{where}: found strides with the products {each!r:.80}, expected whole numbers from"
             " 1; correct them"
         )
-    return number
+    return each
 
 
 def has_batch_norm(definition: Mapping[str, Any]) -> bool:
@@ -204,8 +251,18 @@ def encoder(network: nn.Module, definition: Mapping[str, Any]) -> tuple[nn.Modul
 def early_stages(
     network: nn.Module, definition: Mapping[str, Any], level: int
 ) -> tuple[nn.Module, ...]:
-    """The submodules up to the early features of ``level`` 0 or 1, in order."""
-    names = SEGMENTATION[definition["_target_"]].early_stages[: level + 1]
+    """The submodules up to the early features of ``level`` 0 or 1, in order.
+
+    Raises:
+        RequestError: the network has no such stages.
+    """
+    stages = SEGMENTATION[definition["_target_"]].early_stages
+    if level >= len(stages):
+        raise RequestError(
+            f"early features: found {definition['_target_']}, which does not keep the first layers"
+            " apart from the rest; use a method that needs no early head"
+        )
+    names = (name for stage in stages[: level + 1] for name in stage)
     return tuple(network.get_submodule(name) for name in names)
 
 

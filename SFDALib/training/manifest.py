@@ -1,4 +1,6 @@
-"""The training cases: a manifest CSV, and the cases on the model's grid, cached on the disk."""
+"""The training cases: a manifest CSV or nnU-Net's raw folder, and the cases on the model's grid,
+cached on the disk.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from SFDALib import json_file
 from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.specification import Grid, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
@@ -25,11 +29,15 @@ LIMIT = 64 << 20  # letters of a manifest
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a manifest: the image's files (several are its channels) and its labels."""
+    """One row of a manifest: the image's files (several are its channels) and its labels.
+
+    ``relabel`` are pairs of a value in the file and the bundle's label that it means.
+    """
 
     images: tuple[Path, ...]
     label: Path
     split: str
+    relabel: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,15 +50,61 @@ class Case:
     spacing_kji: tuple[float, float, float]
 
 
-def read_manifest(path: Path) -> tuple[Entry, ...]:
+def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
     """Read ``image,label,split``; paths are relative to the manifest, channels joined by ``;``.
 
-    Rows of other splits than train and val are left out.
+    Rows of other splits than train and val are left out. A folder is taken for nnU-Net's raw data:
+    imagesTr, labelsTr and dataset.json; every case is for training.
+
+    Args:
+        relabel: what labels in the files mean in the bundle, such as "1=2,2=1,4=3" for BraTS's own
+            (1 necrosis, 2 edema, 4 enhancing) and a model with nnU-Net's (1 edema, 2 necrosis).
 
     Raises:
         RequestError: missing columns or files, or no training case.
     """
-    path = Path(path)
+    pairs = _read_relabel(relabel)
+    entries = _read_raw(Path(path)) if Path(path).is_dir() else _read_csv(Path(path))
+    return tuple(replace(entry, relabel=pairs) for entry in entries)
+
+
+def _read_relabel(words: str) -> tuple[tuple[int, int], ...]:
+    try:
+        pairs = [word.split("=") for word in words.split(",")] if words else []
+        found = tuple((int(old), int(new)) for old, new in pairs)
+        if any(not 0 <= value <= 255 for pair in found for value in pair):
+            raise ValueError
+    except ValueError as error:
+        raise RequestError(
+            f'--relabel: found "{words[:60]}", expected pairs of labels 0 to 255 such as 1=2,2=1'
+        ) from error
+    return found
+
+
+def _read_raw(folder: Path) -> list[Entry]:
+    """nnU-Net's raw data: case_0000.nii.gz, case_0001.nii.gz, ... and their labels."""
+    try:
+        described = json_file.read(folder / "dataset.json")
+        ending, channels = described["file_ending"], len(described["channel_names"])
+    except (KeyError, TypeError) as error:
+        raise RequestError(
+            f"{folder}: found no dataset.json with file_ending and channel_names ({error!r:.80}),"
+            " expected nnU-Net's raw folder or a CSV; choose one"
+        ) from error
+    entries = []
+    for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
+        case = label.name.removesuffix(ending)
+        images = tuple(folder / "imagesTr" / f"{case}_{c:04}{ending}" for c in range(channels))
+        for image in images:
+            if not image.exists():
+                raise RequestError(f"{folder}: no such file {image}; expected it beside {label}")
+        entries.append(Entry(images, label, "train"))
+    if not entries:
+        raise RequestError(f"{folder}: found no labelsTr/*{ending}, expected at least one case")
+    return entries
+
+
+def _read_csv(path: Path) -> list[Entry]:
     try:
         if not os.path.isfile(path):  # a pipe or a device has no end
             raise RequestError(f"{path}: no such file, expected a CSV file; check the path")
@@ -78,7 +132,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         entries.append(entry)
     if not any(entry.split == "train" for entry in entries):
         raise RequestError(f"{path}: found no row with split train, expected at least one")
-    return tuple(entries)
+    return entries
 
 
 def load_cases(
@@ -103,6 +157,7 @@ def load_cases(
                     f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
                     " labels on the image's grid; resample them"
                 )
+            labels = Volume(_relabelled(labels.array, entry.relabel), labels.geometry)
             if labels.array.max() >= classes:
                 raise RequestError(
                     f"{entry.label}: found label {labels.array.max()}, expected at most"
@@ -127,6 +182,13 @@ def load_cases(
     return cases
 
 
+def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    meaning = np.arange(256, dtype=np.uint8)
+    for old, new in pairs:
+        meaning[old] = new
+    return meaning[labels]
+
+
 def _key(entry: Entry, grid: Grid) -> str:
     """Names a conformed case: other or changed files, or another grid, have another key."""
     files = [
@@ -134,7 +196,7 @@ def _key(entry: Entry, grid: Grid) -> str:
         for file in (*entry.images, entry.label)
         for status in [file.stat()]
     ]
-    return hashlib.sha256(repr((files, grid)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((files, entry.relabel, grid)).encode()).hexdigest()[:16]
 
 
 def diffusion_grid(description: Description) -> Grid:
@@ -143,5 +205,5 @@ def diffusion_grid(description: Description) -> Grid:
     """
     grid = description.grid
     return replace(
-        grid, spacing=description.diffusion.spacing, normalisation=grid.normalisation.unit()
+        grid, spacing=description.diffusion.spacing, normalisation=unit(grid.normalisation)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from SFDALib import __version__, json_file
+from SFDALib import __version__
 from SFDALib.bundle import source
-from SFDALib.bundle.description import Description, from_json
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import ResultFolder
 from SFDALib.training.loop import LoopOptions, Workers
@@ -58,7 +57,10 @@ class TrainingRequest:
 
     def identity(self, task: str, **fields: Any) -> dict[str, Any]:
         """What tells a checkpoint of this training from that of another."""
-        cases = [[*map(str, entry.images), str(entry.label), entry.split] for entry in self.entries]
+        cases = [
+            [*map(str, entry.images), str(entry.label), entry.split, *map(list, entry.relabel)]
+            for entry in self.entries
+        ]
         return {
             "task": task,
             "cases": cases,
@@ -90,41 +92,6 @@ class TrainingRequest:
         workers.wait()  # the others may still read their cases
         if workers.leads:
             shutil.rmtree(self.work)
-
-
-CONFIGURATION = {
-    *("name", "licence", "network", "modality", "labels"),
-    *("orientation", "spacing", "normalisation", "patch_size"),
-}
-
-
-def read_config(path: Path) -> Mapping[str, Any]:
-    """Read a training's JSON file."""
-    values = json_file.read(path)
-    if not isinstance(values, dict):
-        raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
-    return values
-
-
-def describe(config: Mapping[str, Any]) -> Description:
-    """The description of a bundle to be trained, from a configuration with the fields of
-    ``sfda`` in configs/metadata.json plus name, licence and network.
-    """
-    unknown = sorted(set(config) - CONFIGURATION)
-    if unknown:
-        raise RequestError(
-            f'configuration: found the field "{unknown[0][:60]}", expected only'
-            f" {', '.join(sorted(CONFIGURATION))}"
-        )
-    network = config.get("network", {})
-    channels = network.get("in_channels") if isinstance(network, dict) else None
-    metadata = {
-        "name": config.get("name"),
-        "copyright": config.get("licence", "see LICENSE"),
-        "network_data_format": {"inputs": {"image": {"num_channels": channels}}},
-        "sfda": {k: v for k, v in config.items() if k not in ("name", "licence", "network")},
-    }
-    return from_json(metadata, {"network_def": network})
 
 
 def weights_for_shipping(request: TrainingRequest, weights: source.Weights) -> source.Weights:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, Label
-from SFDALib.networks import catalogue
+from SFDALib.networks import assembly, catalogue
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, load_cases
@@ -42,7 +42,8 @@ def train(
     cache = request.work / f"segmentation-{workers.rank}"
     cases = load_cases(request.entries, "train", description.grid, description.classes, cache)
     torch.manual_seed(request.loop.seed)
-    network = catalogue.build(description.network)
+    regions = description.grid.regions
+    network = assembly.assemble(lambda: catalogue.build(description.network), 1, regions)
     patches = Patches(cases, description.patch_size, request.batch, request.augment)
 
     def step_loss(trained: nn.Module, step: int) -> Tensor:

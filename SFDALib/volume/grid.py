@@ -1,8 +1,9 @@
 """Conform a volume to a model's grid, and bring labels and maps back to the input's grid.
 
-The model's grid is the input's, with axes permuted and flipped towards the orientation asked for
-and each axis resampled over the same physical extent. The new spacing is therefore the extent
-divided by a whole number of voxels (as in nnU-Net), and the way back is the exact inverse.
+The model's grid is the input's, with axes permuted and flipped towards the orientation asked for,
+cropped if the model wants that, and each axis resampled over the same physical extent. The new
+spacing is therefore the extent divided by a whole number of voxels (as in nnU-Net), and the way
+back is the exact inverse.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ import numpy as np
 
 from SFDALib.errors import RequestError
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.intensity import normalise
+from SFDALib.volume.specification import Grid
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 VOXEL_LIMIT = 1 << 31  # beyond any scanner; a spacing in the wrong unit asks for more
+ANISOTROPIC = 3  # thickest over thinnest spacing, as nnU-Net has it
 
 
 @dataclass(frozen=True)
 class Conformed:
     """A volume on a model's grid: float32 ``array`` (C, k, j, i), and the way back.
 
-    ``order`` and ``flips`` are the axes' permutation and reversal, in array order (K, J, I).
+    Args:
+        order, flips: the axes' permutation and reversal, in array order (K, J, I).
+        box: what was cropped, after permutation and reversal.
+        grid: the model's; says how maps come back and become labels.
     """
 
     array: np.ndarray
@@ -35,42 +41,109 @@ class Conformed:
     input_geometry: Geometry
     order: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
+    box: tuple[slice, slice, slice]
+    grid: Grid
 
     def restore(self, maps: Tensor) -> Tensor:
-        """Bring maps ``(N, k, j, i)`` to the input's grid ``(N, K, J, I)`` by linear interpolation.
+        """Bring maps ``(N, k, j, i)`` to the input's grid ``(N, K, J, I)`` by linear interpolation;
+        they are 0 where the model did not look.
 
         The tensor stays on its device.
         """
-        import torch.nn.functional as F
-
-        oriented = tuple(self.input_geometry.shape[axis] for axis in self.order)
-        if maps.shape[1:] != oriented:
-            maps = F.interpolate(
-                maps[None].float(), size=oriented, mode="trilinear", align_corners=False
-            )[0]
-        maps = maps.flip([axis + 1 for axis, flip in enumerate(self.flips) if flip])
-        return maps.permute(0, *(1 + axis for axis in np.argsort(self.order)))
+        return self._placed(self._resampled(maps))
 
     def restore_labels(self, probabilities: Tensor) -> np.ndarray:
         """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``.
 
-        Probabilities are interpolated class by class and the largest wins, so that borders are
-        smooth and memory is that of two classes, whatever their number.
+        They are interpolated class by class, as probabilities or as logits, so that borders are
+        smooth and memory is that of few classes, whatever their number. The largest wins; of
+        regions each is painted over the earlier ones where it is more likely than not.
+        """
+        labels = self._painted(probabilities) if self.grid.regions else self._largest(probabilities)
+        return self._placed(labels[None])[0].cpu().numpy()
+
+    def _largest(self, probabilities: Tensor) -> Tensor:
+        import torch
+
+        logits = self.grid.resampling.maps == "logits"
+
+        def candidate(value: int) -> Tensor:
+            p = probabilities[value : value + 1].float()
+            # but for a term that all classes share, log p is the logit
+            return self._resampled(_log(p) if logits else p)[0]
+
+        best = candidate(0)
+        labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+        for value in range(1, probabilities.shape[0]):
+            found = candidate(value)
+            wins = found > best
+            labels[wins] = value
+            best = torch.where(wins, found, best)
+        return labels
+
+    def _painted(self, probabilities: Tensor) -> Tensor:
+        """Undo ``networks.assembly.Regions``: a region's odds are those of its label against all
+        that is painted before.
         """
         import torch
 
-        best = self.restore(probabilities[:1])[0]
-        labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-        for value in range(1, probabilities.shape[0]):
-            candidate = self.restore(probabilities[value : value + 1])[0]
-            wins = candidate > best
-            labels[wins] = value
-            best = torch.where(wins, candidate, best)
-        return labels.cpu().numpy()
+        before, labels = probabilities[0].float(), None
+        for value in self.grid.painted:
+            p = probabilities[value].float()
+            logit = self._resampled((_log(p) - _log(before))[None])[0]
+            if labels is None:
+                labels = torch.zeros(logit.shape, dtype=torch.uint8, device=logit.device)
+            labels[logit > 0] = value
+            before = before + p
+        return labels
+
+    def _resampled(self, maps: Tensor) -> Tensor:
+        """Maps ``(N, k, j, i)`` of the model's spacing at the input's, in the box; float32."""
+        size = tuple(part.stop - part.start for part in self.box)
+        maps = maps.float()
+        if maps.shape[1:] == size:
+            return maps
+        spacing = tuple(self.input_geometry.spacing_kji[axis] for axis in self.order)
+        thick = None
+        if self.grid.resampling.separate_z:
+            thick = thick_axis(_wanted(self.grid, spacing), spacing)
+        return _enlarged(maps, size, thick)
+
+    def _placed(self, maps: Tensor) -> Tensor:
+        """Maps ``(N, k, j, i)`` of the box on the input's grid ``(N, K, J, I)``."""
+        import torch.nn.functional as F
+
+        whole = tuple(self.input_geometry.shape[axis] for axis in self.order)
+        ends = [
+            n for part, n in zip(self.box, whole, strict=True) for n in (part.start, n - part.stop)
+        ]
+        if any(ends):
+            maps = F.pad(maps, [ends[i + side] for i in (4, 2, 0) for side in (0, 1)])
+        maps = maps.flip([axis + 1 for axis, flip in enumerate(self.flips) if flip])
+        return maps.permute(0, *(1 + axis for axis in np.argsort(self.order)))
+
+
+def _log(p: Tensor) -> Tensor:
+    return p.clamp(min=1e-37).log()
+
+
+def _enlarged(maps: Tensor, size: tuple[int, ...], thick: int | None) -> Tensor:
+    """Linear interpolation over the same extent; to the nearest voxel along the thick axis."""
+    import torch
+    import torch.nn.functional as F
+
+    if thick is None:
+        return F.interpolate(maps[None], size=size, mode="trilinear", align_corners=False)[0]
+    nearest = nearest_index(maps.shape[1 + thick], size[thick])
+    maps = maps.index_select(1 + thick, torch.from_numpy(nearest).to(maps.device))
+    in_plane = [n for axis, n in enumerate(size) if axis != thick]
+    planes = maps.movedim(1 + thick, 0)
+    planes = F.interpolate(planes, size=in_plane, mode="bilinear", align_corners=False)
+    return planes.movedim(0, 1 + thick)
 
 
 def conform(volume: Volume, grid: Grid) -> Conformed:
-    """Orient, resample and normalise a volume for a model.
+    """Orient, crop, resample and normalise a volume for a model.
 
     Raises:
         RequestError: wrong channel count, a single slice for a 3D model, or a constant image.
@@ -81,9 +154,13 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
             " choose an image with the channels that the model was trained on"
         )
     order, flips, direction = _orient(volume.geometry, grid.orientation)
-    array = volume.array.transpose(0, *(1 + axis for axis in order))
-    array = array[(slice(None), *(slice(None, None, -1 if flip else 1) for flip in flips))]
-    shape, spacing = _shape_on(grid, volume.geometry, order)
+    order, flips = (tuple(every[axis] for axis in grid.axes) for every in (order, flips))
+    direction = direction[:, [2 - axis for axis in grid.axes[::-1]]]
+    array = _arranged(volume.array, order, flips)
+    box = _box(array, grid.crop)
+    array = array[(slice(None), *box)]
+    spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
+    shape = _shape_at(array.shape[1:], spacing, grid)
     if not grid.slices and min(*shape, *array.shape[1:]) < 2:
         raise RequestError(
             f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels,"
@@ -96,34 +173,79 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
             f" {_times(shape[::-1])} on the model's grid, expected one of a scanner's size; check"
             " the image's spacing and the bundle's"
         )
-    geometry = _geometry(volume.geometry, order, flips, direction, shape, spacing)
-    array = normalise(_resample(array, shape), grid.normalisation)
-    return Conformed(array, geometry, volume.geometry, order, flips)
+    extent = [n * mm for n, mm in zip(array.shape[1:], spacing, strict=True)]
+    new_spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
+    geometry = _geometry(volume.geometry, order, flips, box, direction, shape, new_spacing)
+    resampling = grid.resampling
+    thick = thick_axis(spacing, _wanted(grid, spacing)) if resampling.separate_z else None
+    if resampling.normalised:
+        array = normalise(array, grid.normalisation)
+    array = _resample(array, shape, resampling.order, resampling.smooth, thick)
+    if not resampling.normalised:
+        array = normalise(array, grid.normalisation)
+    return Conformed(array, geometry, volume.geometry, order, flips, box, grid)
+
+
+def _arranged(
+    array: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> np.ndarray:
+    """An array ``(..., K, J, I)`` with its last axes permuted, then reversed."""
+    lead = array.ndim - 3
+    array = array.transpose(*range(lead), *(lead + axis for axis in order))
+    return array[(..., *(slice(None, None, -1 if flip else 1) for flip in flips))]
+
+
+def _wanted(grid: Grid, spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """The spacing asked for, in array order; the image's own where none is."""
+    return tuple(new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True))
+
+
+def thick_axis(first: tuple[float, ...], second: tuple[float, ...]) -> int | None:
+    """The axis of the thick slices of two spacings, the first's before the second's; None where
+    voxels are about cubes, or flat ones.
+    """
+    for spacing in (first, second):
+        if max(spacing) / min(spacing) > ANISOTROPIC:
+            return spacing.index(max(spacing)) if spacing.count(max(spacing)) == 1 else None
+    return None
+
+
+def _box(array: np.ndarray, crop: str | None) -> tuple[slice, slice, slice]:
+    """The part of ``(C, k, j, i)`` that the model sees; all of it where a crop leaves nothing."""
+    if crop is not None:
+        inside = (array > 0 if crop == "positive" else array != 0).any(axis=0)
+        if inside.any():
+            from scipy.ndimage import find_objects
+
+            return find_objects(inside.astype(np.uint8))[0]
+    return tuple(slice(0, n) for n in array.shape[1:])
 
 
 def shape_on(grid: Grid, geometry: Geometry) -> tuple[int, int, int]:
-    """The shape (k, j, i) that an image of this geometry has on a model's grid."""
+    """The shape (k, j, i) that an image of this geometry has on a model's grid, uncropped."""
     order, _, _ = _orient(geometry, grid.orientation)
-    return _shape_on(grid, geometry, order)[0]
+    order = tuple(order[axis] for axis in grid.axes)
+    shape, spacing = (
+        tuple(values[axis] for axis in order) for values in (geometry.shape, geometry.spacing_kji)
+    )
+    return _shape_at(shape, spacing, grid)
 
 
-def _shape_on(
-    grid: Grid, geometry: Geometry, order: tuple[int, int, int]
-) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-    """Shape and spacing in mm after permuting the axes and resampling the same extent."""
-    spacing = [geometry.spacing_kji[axis] for axis in order]
-    wanted = [new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True)]
-    extent = [geometry.shape[axis] * mm for axis, mm in zip(order, spacing, strict=True)]
-    shape = tuple(max(1, round(mm / new)) for mm, new in zip(extent, wanted, strict=True))
-    return shape, tuple(mm / n for mm, n in zip(extent, shape, strict=True))
+def _shape_at(
+    shape: tuple[int, ...], spacing: tuple[float, ...], grid: Grid
+) -> tuple[int, int, int]:
+    """The shape after resampling the same extent to the grid's spacing."""
+    wanted = _wanted(grid, spacing)
+    return tuple(
+        max(1, round(old / new * n)) for n, old, new in zip(shape, spacing, wanted, strict=True)
+    )
 
 
 def conform_labels(labels: np.ndarray, conformed: Conformed) -> np.ndarray:
     """Bring a label map (K, J, I) of the input's grid to the model's grid, nearest neighbour."""
     from skimage.transform import resize
 
-    array = labels.transpose(conformed.order)
-    array = array[tuple(slice(None, None, -1 if flip else 1) for flip in conformed.flips)]
+    array = _arranged(labels, conformed.order, conformed.flips)[conformed.box]
     shape = conformed.geometry.shape
     if array.shape == shape:
         return np.ascontiguousarray(array)
@@ -159,15 +281,16 @@ def _geometry(
     source: Geometry,
     order: tuple[int, int, int],
     flips: tuple[bool, bool, bool],
+    box: tuple[slice, slice, slice],
     direction: np.ndarray,
     shape: tuple[int, int, int],
     spacing: tuple[float, float, float],
 ) -> Geometry:
-    """The grid whose voxels fill the same box as the source's."""
-    corner = np.full(3, -0.5)  # continuous index (I, J, K) of the box's first corner
-    for axis, flip in zip(order, flips, strict=True):
-        if flip:
-            corner[2 - axis] = source.size[2 - axis] - 0.5
+    """The grid whose voxels fill the same box of the source's."""
+    corner = np.empty(3)  # continuous index (I, J, K) of the box's first corner
+    for axis, flip, part in zip(order, flips, box, strict=True):
+        last = source.size[2 - axis] - 0.5
+        corner[2 - axis] = last - part.start if flip else part.start - 0.5
     spacing_ijk = np.array(spacing[::-1])
     origin = source.to_lps(corner) + direction @ (spacing_ijk / 2)
     return Geometry(
@@ -178,48 +301,39 @@ def _geometry(
     )
 
 
-def _resample(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Linear resampling over the same extent, smoothed first where voxels grow."""
-    from skimage.transform import resize
-
+def _resample(
+    array: np.ndarray, shape: tuple[int, int, int], order: int, smooth: bool, thick: int | None
+) -> np.ndarray:
+    """Spline resampling over the same extent; with ``smooth``, smoothed first where voxels grow;
+    slice by slice, to the nearest one, along a ``thick`` axis.
+    """
     array = array.astype(np.float32)
     if array.shape[1:] == shape:
         return array
-    return np.stack(
-        [
-            resize(
-                channel, shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True
-            ).astype(np.float32)
-            for channel in array
-        ]
-    )
+    if thick is None:
+        return np.stack([_resized(channel, shape, order, smooth) for channel in array])
+    in_plane = tuple(n for axis, n in enumerate(shape) if axis != thick)
+    planes = np.moveaxis(array, 1 + thick, 1)
+    if planes.shape[2:] != in_plane:
+        planes = np.stack(
+            [[_resized(plane, in_plane, order, smooth) for plane in channel] for channel in planes]
+        )
+    planes = planes[:, nearest_index(planes.shape[1], shape[thick])]
+    return np.ascontiguousarray(np.moveaxis(planes, 1, 1 + thick))
 
 
-def normalise(array: np.ndarray, normalisation: Normalisation) -> np.ndarray:
-    """Scale the intensities of ``(C, k, j, i)`` channel by channel; float32."""
-    return np.stack([_normalise_channel(channel, normalisation) for channel in array])
+def _resized(array: np.ndarray, shape: tuple[int, ...], order: int, smooth: bool) -> np.ndarray:
+    from skimage.transform import resize
+
+    return resize(
+        array, shape, order=order, mode="edge", anti_aliasing=smooth, preserve_range=True
+    ).astype(np.float32)
 
 
-def normalise_unit(array: np.ndarray, normalisation: Normalisation) -> np.ndarray:
-    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``Normalisation.unit`` for the model."""
-    if normalisation.kind == "fixed":
-        array = array * (normalisation.upper - normalisation.lower) + normalisation.lower
-    return normalise(array, normalisation)
-
-
-def _normalise_channel(channel: np.ndarray, how: Normalisation) -> np.ndarray:
-    channel = channel.astype(np.float32)
-    if how.kind == "none":
-        return channel
-    if how.kind == "fixed":
-        return (np.clip(channel, how.lower, how.upper) - how.mean) / how.std
-    if how.kind == "zscore":
-        return (channel - channel.mean()) / max(float(channel.std()), 1e-8)
-    if how.kind == "percentile":
-        low, high = (np.float32(value) for value in np.percentile(channel, [how.lower, how.upper]))
-    else:
-        low, high = channel.min(), channel.max()
-    return np.clip((channel - low) / max(float(high - low), 1e-8), 0, 1)
+def nearest_index(old: int, new: int) -> np.ndarray:
+    """For each of ``new`` voxels over the extent of ``old`` ones, the nearest of these."""
+    centres = (np.arange(new) + 0.5) * (old / new) - 0.5
+    return np.clip(np.floor(centres + 0.5).astype(np.int64), 0, old - 1)
 
 
 def oriented(
@@ -231,7 +345,4 @@ def oriented(
         The array, and mm along its last three axes.
     """
     order, flips, _ = _orient(geometry, orientation)
-    lead = array.ndim - 3
-    array = array.transpose(*range(lead), *(lead + axis for axis in order))
-    array = array[(..., *(slice(None, None, -1 if flip else 1) for flip in flips))]
-    return array, tuple(geometry.spacing_kji[axis] for axis in order)
+    return _arranged(array, order, flips), tuple(geometry.spacing_kji[axis] for axis in order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from SFDALib.errors import RequestError
@@ -15,17 +15,34 @@ KINDS = {
     "fixed": "clipped to lower..upper, minus mean, divided by std (as for CT)",
     "none": "unchanged",
 }
+WITHIN = {
+    "image": "all voxels",
+    "nonzero": "the channel's voxels that are not 0; the others stay 0",
+    "body": "voxels that are not 0 in any channel, holes filled; the others stay as they are",
+}
+CROPS = {
+    "nonzero": "the box of the voxels that are not 0 in any channel",
+    "positive": "the box of the voxels above 0 in any channel",
+}
+MAPS = ("probabilities", "logits")
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """One of ``KINDS`` with its constants; those that the kind does not use are ignored."""
+    """One of ``KINDS`` with its constants; those that the kind does not use are ignored.
+
+    Args:
+        within: one of ``WITHIN``: the voxels that "zscore" measures and changes.
+        channels: the channels that it applies to; None for all.
+    """
 
     kind: str = "percentile"
     lower: float = 0.5
     upper: float = 99.5
     mean: float = 0.0
     std: float = 1.0
+    within: str = "image"
+    channels: tuple[int, ...] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Normalisation:
@@ -40,14 +57,26 @@ class Normalisation:
                 f"{where}: found {dict(values)!r:.120}, expected one of the kinds"
                 f" {', '.join(KINDS)} with lower, upper, mean, std; correct the bundle's metadata"
             )
-        numbers = {key: value for key, value in values.items() if key != "kind"}
+        values = dict(values)
+        words = {key: values.pop(key) for key in ("kind", "within", "channels") if key in values}
+        channels = words.get("channels")
+        if words.get("within", "image") not in list(WITHIN) or not (
+            channels is None
+            or (isinstance(channels, list) and all(type(c) is int and c >= 0 for c in channels))
+        ):
+            raise RequestError(
+                f"{where}: found {words!r:.120}, expected within to be one of {', '.join(WITHIN)}"
+                " and channels to be a list of their numbers from 0 or null; correct it"
+            )
+        numbers = dict(values)
         if not all(
             type(number) in (int, float) and abs(number) < 1e9 for number in numbers.values()
         ):
             raise RequestError(
                 f"{where}: found {numbers!r:.120}, expected finite numbers; correct it"
             )
-        normalisation = cls(**values)
+        words["channels"] = None if channels is None else tuple(channels)
+        normalisation = cls(**words, **numbers)
         if normalisation.std <= 0 or normalisation.lower >= normalisation.upper:
             raise RequestError(
                 f"{where}: found {numbers!r:.120}, expected lower < upper, std > 0; correct it"
@@ -64,15 +93,99 @@ class Normalisation:
         """The normalisation to 0..1 of images for a diffusion model beside this one."""
         if self.kind == "fixed":
             return replace(self, mean=self.lower, std=self.upper - self.lower)
-        return Normalisation() if self.kind == "zscore" else self
+        return Normalisation(channels=self.channels) if self.kind == "zscore" else self
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data; what is not said means all voxels and all channels."""
+        values = asdict(self)
+        if self.within == "image":
+            del values["within"]
+        if self.channels is None:
+            del values["channels"]
+        return values
+
+
+Normalisations = Normalisation | tuple[Normalisation, ...]  # one, or steps one after the other
+
+
+def steps(normalisation: Normalisations) -> tuple[Normalisation, ...]:
+    """The steps of a normalisation, in order."""
+    return normalisation if isinstance(normalisation, tuple) else (normalisation,)
+
+
+def unit(normalisation: Normalisations) -> Normalisations:
+    """The normalisation to 0..1 beside this one: each channel's own where that is one step, else
+    by percentiles.
+    """
+    every = steps(normalisation)
+    if isinstance(normalisation, Normalisation):
+        return normalisation.unit()
+    named = [channel for step in every if step.channels for channel in step.channels]
+    one_each = all(step.channels for step in every) and len(named) == len(set(named))
+    return tuple(step.unit() for step in every) if one_each else Normalisation()
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How an image comes to the model's spacing, and the model's maps back from it.
+
+    Args:
+        order: of the spline through the image's voxels; 1 is linear.
+        smooth: whether the image is smoothed first where voxels grow.
+        normalised: whether intensities are normalised before it, not after it.
+        separate_z: whether the thick axis of an anisotropic image (spacings that differ by more
+            than three times) is resampled by itself, to the nearest voxel.
+        maps: one of ``MAPS``: what is interpolated linearly on the way back.
+    """
+
+    order: int = 1
+    smooth: bool = True
+    normalised: bool = False
+    separate_z: bool = False
+    maps: str = "probabilities"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str) -> Resampling:
+        """Read and check the bundle's ``resampling``.
+
+        Raises:
+            RequestError: an unknown field, or a value that it cannot have.
+        """
+        resampling = cls(**values) if set(values) <= set(cls.__dataclass_fields__) else None
+        if (
+            resampling is None
+            or type(resampling.order) is not int
+            or not 0 <= resampling.order <= 5
+            or resampling.maps not in MAPS
+            or any(type(values.get(name, True)) is not bool for name in _SWITCHES)
+        ):
+            raise RequestError(
+                f"{where}: found {dict(values)!r:.160}, expected order (0 to 5), {_SWITCHES[0]},"
+                f" {_SWITCHES[1]} and {_SWITCHES[2]} (true or false), and maps"
+                f" ({' or '.join(MAPS)}); correct it"
+            )
+        return resampling
+
+
+_SWITCHES = ("smooth", "normalised", "separate_z")
+
+
+@dataclass(frozen=True)
+class Region:
+    """An output channel that says, by a sigmoid, where one of several overlapping regions is.
+
+    Args:
+        channel: its number from 0.
+        label: the label of the voxels of this region that no later one covers.
+    """
+
+    channel: int
+    label: int
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a model expects of its input.
+    """What a model expects of its input, and what its output says there.
 
     Args:
         channels: number of channels C.
@@ -81,10 +194,24 @@ class Grid:
         spacing: mm along I, J, K; None keeps the input's along that axis.
         normalisation: how intensities are scaled.
         slices: True for a 2D network, which sees the (J, I) slices one by one.
+        axes: the oriented array's axes (K, J, I) in the order in which the model wants them.
+        crop: one of ``CROPS``: the part of the image that the model sees; None for all of it.
+        resampling: to the spacing and back.
+        regions: what the output channels mean if they are overlapping regions, in the order in
+            which they are painted, a later one over an earlier one; empty for one class a channel.
     """
 
     channels: int
     orientation: str | None
     spacing: tuple[float | None, float | None, float | None]
-    normalisation: Normalisation
+    normalisation: Normalisations
     slices: bool
+    axes: tuple[int, int, int] = (0, 1, 2)
+    crop: str | None = None
+    resampling: Resampling = field(default_factory=Resampling)
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def painted(self) -> tuple[int, ...]:
+        """The labels in the order in which their regions are painted."""
+        return tuple(region.label for region in self.regions)

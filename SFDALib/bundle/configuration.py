@@ -1,0 +1,89 @@
+"""A description that a person writes: what a model to be trained or imported is.
+
+The fields are those of ``sfda`` in configs/metadata.json plus name, licence and network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from SFDALib import json_file
+from SFDALib.bundle.description import Description, from_json
+from SFDALib.errors import RequestError
+
+CONFIGURATION = {
+    *("name", "licence", "network", "modality", "labels"),
+    *("orientation", "spacing", "normalisation", "patch_size", "axes", "crop", "resampling"),
+    *("regions", "windows", "mirror_axes"),
+}
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read a configuration's JSON file.
+
+    Raises:
+        RequestError: there is none.
+    """
+    values = json_file.read(path)
+    if not isinstance(values, dict):
+        raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
+    return values
+
+
+def describe(config: Mapping[str, Any]) -> Description:
+    """The description of a bundle to be trained or imported.
+
+    Raises:
+        RequestError: an unknown field, or what ``description.from_json`` refuses.
+    """
+    unknown = sorted(set(config) - CONFIGURATION)
+    if unknown:
+        raise RequestError(
+            f'configuration: found the field "{unknown[0][:60]}", expected only'
+            f" {', '.join(sorted(CONFIGURATION))}"
+        )
+    network = config.get("network", {})
+    channels = network.get("in_channels") if isinstance(network, dict) else None
+    metadata = {
+        "name": config.get("name"),
+        "copyright": config.get("licence", "see LICENSE"),
+        "network_data_format": {"inputs": {"image": {"num_channels": channels}}},
+        "sfda": {k: v for k, v in config.items() if k not in ("name", "licence", "network")},
+    }
+    return from_json(metadata, {"network_def": network})
+
+
+# What a person fills in; a small 3D network as an example
+TEMPLATE: Mapping[str, Any] = {
+    "name": "Liver from portal-venous CT",
+    "licence": "CC BY 4.0",
+    "modality": "contrast-enhanced CT",
+    "network": {
+        "_target_": "monai.networks.nets.UNet",
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": 2,
+        "channels": [16, 32, 64, 128],
+        "strides": [2, 2, 2],
+        "num_res_units": 2,
+    },
+    "labels": [{"value": 1, "name": "Liver", "color": [221, 130, 101]}],
+    "orientation": "LPS",
+    "spacing": [1.5, 1.5, 1.5],
+    "normalisation": {"kind": "fixed", "lower": -160, "upper": 240, "mean": 40, "std": 100},
+    "patch_size": [96, 96, 96],
+}
+
+
+def write_template(path: Path) -> None:
+    """Write ``TEMPLATE`` to a new file."""
+    try:
+        with open(path, "x", encoding="utf-8") as stream:
+            stream.write(json.dumps(TEMPLATE, indent=2) + "\n")
+    except OSError as error:
+        raise RequestError(
+            f"{path}: cannot be written ({error.strerror}); choose another"
+        ) from error

@@ -1,0 +1,103 @@
+"""Typed access to the JSON of a bundle, with errors that name file and field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from SFDALib.errors import RequestError, shown
+
+SMALLEST, LARGEST = 1e-6, 1e6  # of the numbers in a description: mm, ml, voxels
+LONGEST = 1000  # letters of a text
+
+
+class Fields:
+    """Typed access to one JSON object, with errors that name file and field."""
+
+    def __init__(self, values: object, where: str) -> None:
+        if not isinstance(values, dict):
+            raise RequestError(f"{where}: found {_kind(values)}, expected an object")
+        self.values, self.where = values, where
+
+    def get(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+        value = self.values.get(key, default)
+        if value is default and default is not ...:
+            return value
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            found = "nothing" if value is ... else f"{value!r:.80}"
+            raise RequestError(
+                f'{self.where}, field "{key}": found {found}, expected {_names(kind)};'
+                " correct it or write the bundle again"
+            )
+        if isinstance(value, str) and (shown(value) != value or len(value) > LONGEST):
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected one line of at most'
+                f" {LONGEST} letters, without control characters; correct it"
+            )
+        return value
+
+    def number(self, key: str, default: Any = ...) -> Any:
+        """A positive number."""
+        value = self.get(key, (int, float), default)
+        if value is not default and not SMALLEST <= value < LARGEST:
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
+                " correct it"
+            )
+        return value
+
+    def numbers(self, key: str, count: int, default: Any = ..., missing: bool = False) -> Any:
+        """A list of ``count`` positive numbers; with ``missing``, null is allowed among them."""
+        value = self.get(key, list, default)
+        if value is default:
+            return value
+        good = len(value) == count and all(
+            (item is None and missing)
+            or (type(item) in (int, float) and SMALLEST <= item < LARGEST)
+            for item in value
+        )
+        if not good:
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected {count} positive'
+                f" numbers{' or null' if missing else ''}; correct it"
+            )
+        return tuple(value)
+
+    def choice(self, key: str, choices: Mapping[str, str], default: str | None) -> Any:
+        """One of the words that ``choices`` explains."""
+        value = self.get(key, str, default)
+        if value is not default and value not in choices:
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.60}, expected one of'
+                f" {', '.join(choices)}; correct it"
+            )
+        return value
+
+    def axes(self, key: str, known: tuple[int, ...], whole: bool) -> Any:
+        """A list of different axes; with ``whole``, of all of them, else perhaps null."""
+        value = self.get(key, list, list(known) if whole else None)
+        if value is None:
+            return None
+        good = all(type(axis) is int for axis in value) and len(value) == len(set(value))
+        if not good or not set(value) <= set(known) or (whole and len(value) != len(known)):
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.60}, expected different numbers'
+                f" among {', '.join(map(str, known))}; correct it"
+            )
+        return tuple(value)
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+def _names(kind: type | tuple[type, ...]) -> str:
+    words = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join(words.get(one, one.__name__) for one in kinds)

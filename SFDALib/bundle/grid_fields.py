@@ -1,0 +1,104 @@
+"""What a bundle's metadata say of a model's grid: the fields behind ``Grid``, both ways."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from SFDALib.bundle.fields import Fields
+from SFDALib.errors import RequestError
+from SFDALib.volume.specification import CROPS, Grid, Normalisation, Region, Resampling, steps
+
+ORIENTATIONS = ("LR", "PA", "SI")
+
+
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    """The fields of a grid; what is as usual is left out, but for those that every bundle has."""
+    values = {
+        "orientation": grid.orientation,
+        "spacing": list(grid.spacing),
+        "normalisation": normalisation_to_json(grid),
+    }
+    if grid.axes != (0, 1, 2):
+        values["axes"] = list(grid.axes)
+    if grid.crop is not None:
+        values["crop"] = grid.crop
+    if grid.resampling != Resampling():
+        values["resampling"] = asdict(grid.resampling)
+    if grid.regions:
+        values["regions"] = [asdict(region) for region in grid.regions]
+    return values
+
+
+def normalisation_to_json(grid: Grid) -> dict[str, Any] | list[dict[str, Any]]:
+    """One normalisation as an object, steps as a list of them."""
+    every = [step.to_dict() for step in steps(grid.normalisation)]
+    return every if isinstance(grid.normalisation, tuple) else every[0]
+
+
+def grid_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> Grid:
+    """Check the fields of a grid and make it.
+
+    Args:
+        channels: of the image.
+        slices: whether the network is 2D.
+        labels: how many there are.
+
+    Raises:
+        RequestError: naming the field, what was found and what was expected.
+    """
+    orientation = sfda.get("orientation", str, None)
+    if orientation is not None and sorted(
+        next((pair for pair in ORIENTATIONS if letter in pair), "") for letter in orientation
+    ) != sorted(ORIENTATIONS):
+        raise RequestError(
+            f'{sfda.where}, field "orientation": found "{orientation:.20}", expected three letters'
+            ' such as "LPS" or null; correct it'
+        )
+    return Grid(
+        channels=channels,
+        orientation=orientation,
+        spacing=sfda.numbers("spacing", 3, missing=True),
+        normalisation=_normalisation(sfda, channels),
+        slices=slices,
+        axes=sfda.axes("axes", (0, 1, 2), whole=True),
+        crop=sfda.choice("crop", CROPS, None),
+        resampling=Resampling.from_dict(
+            sfda.get("resampling", dict, {}), f"{sfda.where}, resampling"
+        ),
+        regions=_regions(sfda, labels),
+    )
+
+
+def _normalisation(sfda: Fields, channels: int) -> Normalisation | tuple[Normalisation, ...]:
+    """One normalisation, or a list of steps."""
+    values = sfda.get("normalisation", (dict, list))
+    where = f"{sfda.where}, normalisation"
+    every = values if isinstance(values, list) else [values]
+    if not every or not all(isinstance(step, dict) for step in every):
+        raise RequestError(f"{where}: found {values!r:.80}, expected a list of objects; correct it")
+    found = tuple(Normalisation.from_dict(step, where) for step in every)
+    for step in found:
+        if step.channels and max(step.channels) >= channels:
+            raise RequestError(
+                f"{where}: found channel {max(step.channels)}, expected 0 to {channels - 1};"
+                " correct it"
+            )
+    return found if isinstance(values, list) else found[0]
+
+
+def _regions(sfda: Fields, labels: int) -> tuple[Region, ...]:
+    """Regions in the order in which they are painted: one for each label and channel."""
+    regions = []
+    for index, values in enumerate(sfda.get("regions", list, [])):
+        one = Fields(values, f"{sfda.where}, regions[{index}]")
+        regions.append(Region(one.get("channel", int), one.get("label", int)))
+    channels, painted = ([getattr(r, name) for r in regions] for name in ("channel", "label"))
+    if regions and (
+        sorted(channels) != list(range(labels)) or sorted(painted) != list(range(1, labels + 1))
+    ):
+        raise RequestError(
+            f'{sfda.where}, field "regions": found the channels {channels!r:.60} and labels'
+            f" {painted!r:.60}, expected channels from 0 and labels from 1, each once; correct it"
+        )
+    return tuple(regions)

@@ -1,0 +1,301 @@
+"""nnU-Net's plans and dataset description, read as data: what they say of network, grid and labels.
+
+Old plans, whose architecture is a flat list of numbers, are read like new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from SFDALib.errors import RequestError
+from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
+
+NETWORKS = {
+    "dynamic_network_architectures.architectures.unet.PlainConvUNet": "PlainConvUNet",
+    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet": "ResidualEncoderUNet",
+    "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet": (
+        "ResidualEncoderUNet"
+    ),
+}
+OPERATIONS = {
+    **{f"torch.nn.{module}InstanceNorm{d}d": "InstanceNorm" for d in (2, 3)
+       for module in ("", "modules.instancenorm.")},
+    **{f"torch.nn.{module}BatchNorm{d}d": "BatchNorm" for d in (2, 3)
+       for module in ("", "modules.batchnorm.")},
+    **{f"torch.nn.{module}Dropout{d}d": "Dropout" for d in (2, 3)
+       for module in ("", "modules.dropout.")},
+    **{f"torch.nn.{module}{name}": name for name in ("LeakyReLU", "ReLU")
+       for module in ("", "modules.activation.")},
+    **{f"torch.nn.{module}Conv{d}d": f"Conv{d}d" for d in (2, 3)
+       for module in ("", "modules.conv.")},
+}  # fmt: skip
+READERS = {
+    "SimpleITKIO": None,
+    "SimpleITKIOWithReorient": "RAS",
+    "NibabelIO": None,
+    "NibabelIOWithReorient": "RAS",
+    "NaturalImage2DIO": None,
+}
+RESAMPLING = "resample_data_or_seg_to_shape"
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What the plans and the dataset description say of one configuration."""
+
+    network: Mapping[str, Any]
+    grid: Grid
+    patch_size: tuple[int, ...]
+    label_names: tuple[str, ...]
+    modality: str
+
+
+def read_plans(
+    plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where: str
+) -> Plans:
+    """Read the configuration ``name``.
+
+    Raises:
+        RequestError: no such configuration, or something in it that is not taken over, by name.
+    """
+    try:
+        return _read(plans, dataset, name, where)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RequestError(
+            f"{where}: found plans that cannot be read ({error!r:.100}), expected those of nnU-Net"
+            " v2 with their dataset.json; copy both from the folder of the trained model"
+        ) from error
+
+
+def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where: str) -> Plans:
+    configuration = resolved(plans["configurations"], name, where)
+    if configuration.get("previous_stage"):
+        _refuse(where, "configuration", name, "one without a previous stage, such as 3d_fullres")
+    _expect(
+        where, "preprocessor_name", configuration["preprocessor_name"], ("DefaultPreprocessor",)
+    )
+    reader = plans["image_reader_writer"]
+    _expect(where, "image_reader_writer", reader, tuple(READERS))
+    channels = dataset.get("channel_names", dataset.get("modality"))
+    names, regions = read_labels(dataset, where)
+    outputs = len(regions) or len(names) + 1
+    patch_size = tuple(configuration["patch_size"])
+    spacing = configuration["spacing"][::-1]
+    return Plans(
+        network=network(configuration, len(channels), outputs, where),
+        grid=Grid(
+            channels=len(channels),
+            orientation=READERS[reader],
+            spacing=tuple(spacing) if len(spacing) == 3 else (*spacing, None),
+            normalisation=normalisation(plans, configuration, len(channels), where),
+            slices=len(patch_size) == 2,
+            axes=tuple(plans["transpose_forward"]),
+            crop="nonzero",
+            resampling=resampling(configuration, where),
+            regions=regions,
+        ),
+        patch_size=patch_size,
+        label_names=names,
+        modality=", ".join(str(channel) for channel in channels.values()),
+    )
+
+
+def resolved(
+    configurations: Mapping[str, Mapping[str, Any]], name: str, where: str
+) -> dict[str, Any]:
+    """A configuration with what it inherits from others."""
+    merged: dict[str, Any] = {}
+    seen: list[str] = []
+    while name is not None:
+        if name not in configurations or name in seen:
+            _refuse(where, "configuration", name, " or ".join(configurations))
+        seen.append(name)
+        merged = {**configurations[name], **merged}
+        name = configurations[name].get("inherits_from")
+    return merged
+
+
+def network(
+    configuration: Mapping[str, Any], channels: int, outputs: int, where: str
+) -> dict[str, Any]:
+    """The ``network_def`` of a bundle.
+
+    Raises:
+        RequestError: another network, operation or argument than those of the lists.
+    """
+    if "architecture" not in configuration:
+        configuration = {"architecture": _old_architecture(configuration)}
+    architecture = configuration["architecture"]
+    _expect(where, "network_class_name", architecture["network_class_name"], tuple(NETWORKS))
+    kind = NETWORKS[architecture["network_class_name"]]
+    given = dict(architecture["arch_kwargs"])
+    stages = given.pop("n_stages")
+
+    def each(key: str, count: int = stages) -> list[Any]:
+        value = given.pop(key)
+        return list(value) if isinstance(value, list | tuple) else [value] * count
+
+    def operation(key: str) -> str | None:
+        value = given.pop(key, None)
+        if value is not None:
+            _expect(where, key, value, tuple(OPERATIONS))
+        return OPERATIONS.get(value)
+
+    convolution = operation("conv_op")
+    definition = {
+        "_target_": f"SFDALib.networks.nnunet.{kind}",
+        "spatial_dims": int(convolution[-2]),
+        "in_channels": channels,
+        "out_channels": outputs,
+        "features": each("features_per_stage"),
+        "kernel_sizes": each("kernel_sizes"),
+        "strides": each("strides"),
+        "decoder_convolutions": each("n_conv_per_stage_decoder", stages - 1),
+        "conv_bias": given.pop("conv_bias", False),
+        "norm": operation("norm_op"),
+        "norm_arguments": given.pop("norm_op_kwargs", None),
+        "dropout": operation("dropout_op"),
+        "dropout_arguments": given.pop("dropout_op_kwargs", None),
+        "nonlinearity": operation("nonlin"),
+        "nonlinearity_arguments": given.pop("nonlin_kwargs", None),
+    }
+    if kind == "PlainConvUNet":
+        definition["convolutions"] = each("n_conv_per_stage")
+    else:
+        definition["blocks"] = each("n_blocks_per_stage")
+        definition["stem_channels"] = given.pop("stem_channels", None)
+    given.pop("deep_supervision", None)  # of the training alone
+    if given:
+        _refuse(where, "arch_kwargs", ", ".join(given), "those of nnU-Net's own planners")
+    return definition
+
+
+def _old_architecture(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture of plans from before nnU-Net 2.4.2, which had fixed operations."""
+    kind = configuration["UNet_class_name"]
+    dims = len(configuration["patch_size"])
+    encoder = configuration["n_conv_per_stage_encoder"]
+    base, most = configuration["UNet_base_num_features"], configuration["unet_max_num_features"]
+    counts = "n_conv_per_stage" if kind == "PlainConvUNet" else "n_blocks_per_stage"
+    return {
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
+        "arch_kwargs": {
+            "n_stages": len(encoder),
+            "features_per_stage": [min(base * 2**i, most) for i in range(len(encoder))],
+            "conv_op": f"torch.nn.Conv{dims}d",
+            "kernel_sizes": configuration["conv_kernel_sizes"],
+            "strides": configuration["pool_op_kernel_sizes"],
+            counts: encoder,
+            "n_conv_per_stage_decoder": configuration["n_conv_per_stage_decoder"],
+            "conv_bias": True,
+            "norm_op": f"torch.nn.InstanceNorm{dims}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+    }
+
+
+def normalisation(
+    plans: Mapping[str, Any], configuration: Mapping[str, Any], channels: int, where: str
+) -> Normalisation | tuple[Normalisation, ...]:
+    """How each channel is scaled."""
+    schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
+    by_channel = plans.get("foreground_intensity_properties_per_channel")
+    by_channel = by_channel or plans.get("foreground_intensity_properties_by_modality") or {}
+    steps = tuple(
+        _channel(schemes[c], masks[c], by_channel.get(str(c), {}), c, channels, where)
+        for c in range(channels)
+    )
+    return steps if channels > 1 else steps[0]
+
+
+def _channel(
+    scheme: str, masked: bool, properties: Mapping[str, float], c: int, channels: int, where: str
+) -> Normalisation:
+    only = (c,) if channels > 1 else None
+    if scheme == "CTNormalization":
+        return Normalisation(
+            "fixed",
+            lower=float(properties["percentile_00_5"]),
+            upper=float(properties["percentile_99_5"]),
+            mean=float(properties["mean"]),
+            std=max(float(properties["std"]), 1e-8),
+            channels=only,
+        )
+    known = {
+        "ZScoreNormalization": Normalisation("zscore", within="body" if masked else "image"),
+        "RescaleTo01Normalization": Normalisation("minmax"),
+        "RGBTo01Normalization": Normalisation("fixed", lower=0.0, upper=255.0, std=255.0),
+        "NoNormalization": Normalisation("none"),
+    }
+    _expect(where, "normalization_schemes", scheme, ("CTNormalization", *known))
+    return Normalisation(**{**vars(known[scheme]), "channels": only})
+
+
+def resampling(configuration: Mapping[str, Any], where: str) -> Resampling:
+    """How an image comes to the plans' spacing, and logits back."""
+    for what in ("data", "probabilities"):
+        _expect(
+            where, f"resampling_fn_{what}", configuration[f"resampling_fn_{what}"], (RESAMPLING,)
+        )
+    image = configuration["resampling_fn_data_kwargs"]
+    back = configuration["resampling_fn_probabilities_kwargs"]
+    _expect(where, "resampling order of probabilities", back["order"], (1,))
+    for values in (image, back):
+        _expect(where, "resampling order_z", values["order_z"], (0,))
+        _expect(where, "resampling force_separate_z", values["force_separate_z"], (None, False))
+    if image["force_separate_z"] != back["force_separate_z"]:
+        _refuse(where, "force_separate_z", image["force_separate_z"], "one value both ways")
+    return Resampling(
+        order=image["order"],
+        smooth=False,
+        normalised=True,
+        separate_z=image["force_separate_z"] is None,
+        maps="logits",
+    )
+
+
+def read_labels(
+    dataset: Mapping[str, Any], where: str
+) -> tuple[tuple[str, ...], tuple[Region, ...]]:
+    """The names of labels 1, 2, 3, ..., and the regions, if the model has overlapping ones."""
+    named = {
+        name: v for name, v in dataset["labels"].items() if name not in ("background", "ignore")
+    }
+    if any(isinstance(value, list) and len(value) > 1 for value in named.values()):
+        order = dataset["regions_class_order"]
+        sets = {n: {*v} if isinstance(v, list) else {v} for n, v in named.items()}
+        names = dict(zip(order, _rests(sets), strict=True))
+        regions = tuple(Region(channel, label) for channel, label in enumerate(order))
+    else:
+        names = {(v[0] if isinstance(v, list) else int(v)): n for n, v in named.items()}
+        regions = ()
+    if sorted(names) != list(range(1, len(names) + 1)):
+        _refuse(where, "labels", sorted(names), "1, 2, 3, ... without gaps")
+    return tuple(names[value] for value in sorted(names)), regions
+
+
+def _rests(sets: Mapping[str, set[int]]) -> list[str]:
+    """What is left of each region when the later ones are painted over it, in words."""
+    names = list(sets)
+    rests = []
+    for index, name in enumerate(names):
+        inner = [other for other in names[index + 1 :] if sets[other] < sets[name]]
+        inner = [one for one in inner if not any(sets[one] < sets[other] for other in inner)]
+        rests.append(f"{name} outside {' and '.join(inner)}" if inner else name)
+    return rests
+
+
+def _expect(where: str, field: str, found: object, known: tuple[object, ...]) -> None:
+    if found not in known:
+        _refuse(where, field, found, " or ".join(str(one) for one in known))
+
+
+def _refuse(where: str, field: str, found: object, expected: str) -> None:
+    raise RequestError(
+        f'{where}: found {field} "{str(found)[:120]}", expected {expected}; this model cannot be'
+        " imported as it is"
+    )

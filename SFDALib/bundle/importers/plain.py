@@ -1,0 +1,39 @@
+"""Import a state dict with a description that a person wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from SFDALib.bundle.configuration import describe, read_config
+from SFDALib.bundle.importers.imported import Imported, assembled, read_bytes
+from SFDALib.bundle.source import state_dict, unpickle
+from SFDALib.errors import RequestError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which trainings keep it
+PREFIXES = ("module.", "_orig_mod.", "network.")  # of parallel and compiled networks
+
+
+def read(weights: Path, description: Path) -> Imported:
+    """Read ``network.state_dict()``, also inside a training's checkpoint of plain data.
+
+    Raises:
+        RequestError: either file is unusable, or they do not belong together.
+    """
+    config = read_config(description)
+    try:
+        described = describe(config)
+    except RequestError as error:
+        raise RequestError(f"{description}: {error}") from error
+    content = unpickle(read_bytes(weights), str(weights))
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    tensors = state_dict(content, str(weights))
+    for prefix in PREFIXES:
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    provenance = {"import": {"from": "state dict", "file": weights.name}}
+    described = replace(described, provenance=provenance)
+    return assembled(described, [tensors], [str(weights)], str(description))

@@ -1,0 +1,92 @@
+"""What a bundle makes of its networks: an ensemble of several sets of weights, and one probability
+a class of output channels that are overlapping regions.
+
+Both are modules with logits like those of any network, so that nothing else needs to know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from SFDALib.errors import RequestError
+from SFDALib.volume.specification import Region
+
+
+class Ensemble(nn.Module):
+    """The mean of the logits of networks of one architecture."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.members[0](x)
+        for member in self.members[1:]:
+            total = total + member(x)
+        return total / len(self.members)
+
+
+class Regions(nn.Module):
+    """Class logits of a network whose output channels are overlapping regions.
+
+    With ``p_r`` the sigmoid of region r, painted over the earlier ones, a voxel has the label of
+    the last region that it lies in: ``P(label of r) = p_r prod_{s > r} (1 - p_s)`` and
+    ``P(background) = prod_s (1 - p_s)``. Their logarithms are the logits.
+    """
+
+    def __init__(self, network: nn.Module, regions: Sequence[Region]) -> None:
+        super().__init__()
+        self.network = network
+        self.regions = tuple(regions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.class_logits(self.network(x))
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Region logits ``(N, R, ...)`` to class logits ``(N, R + 1, ...)``, background first."""
+        classes: list[Tensor] = [logits] * (len(self.regions) + 1)
+        outside_later = torch.zeros_like(logits[:, 0])
+        for region in reversed(self.regions):
+            z = logits[:, region.channel]
+            classes[region.label] = F.logsigmoid(z) + outside_later
+            outside_later = outside_later + F.logsigmoid(-z)
+        classes[0] = outside_later
+        return torch.stack(classes, dim=1)
+
+
+def assemble(build: Callable[[], nn.Module], ensemble: int, regions: Sequence[Region]) -> nn.Module:
+    """The network of a bundle from its parts."""
+    network = build() if ensemble == 1 else Ensemble([build() for _ in range(ensemble)])
+    return Regions(network, regions) if regions else network
+
+
+def split(network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """The part whose logits may be averaged, and what makes class logits of the average."""
+    if isinstance(network, Regions):
+        return network.network, network.class_logits
+    return network, lambda logits: logits
+
+
+def parts(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The networks in an assembled one: several for an ensemble."""
+    network, _ = split(network)
+    return tuple(network.members) if isinstance(network, Ensemble) else (network,)
+
+
+def single(network: nn.Module) -> nn.Module:
+    """The one network in an assembled one.
+
+    Raises:
+        RequestError: it is an ensemble.
+    """
+    one, *more = parts(network)
+    if more:
+        raise RequestError(
+            f"early features: found an ensemble of {1 + len(more)} sets of weights, each"
+            " with features of its own, expected one; import the model again with --fold 0"
+        )
+    return one

@@ -1,0 +1,62 @@
+"""Scale intensities as a model expects them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from SFDALib.volume.specification import Normalisation, Normalisations, steps, unit
+
+
+def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
+    """Scale the intensities of ``(C, k, j, i)`` channel by channel, step by step; float32."""
+    result = array.astype(np.float32)
+    around = functools.cache(lambda: body(array))  # only where a step asks for it
+    for step in steps(normalisation):
+        for channel in range(len(result)) if step.channels is None else step.channels:
+            result[channel] = _normalised(result[channel], step, around)
+    return result
+
+
+def normalise_unit(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
+    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``specification.unit`` for the model."""
+    array = array.astype(np.float32)
+    for step in steps(unit(normalisation)):
+        if step.kind == "fixed":
+            for channel in range(len(array)) if step.channels is None else step.channels:
+                array[channel] = array[channel] * step.std + step.mean
+    return normalise(array, normalisation)
+
+
+def body(array: np.ndarray) -> np.ndarray:
+    """Where any channel of ``(C, k, j, i)`` is not 0, with holes filled; (k, j, i) bool."""
+    from scipy.ndimage import binary_fill_holes
+
+    return binary_fill_holes((array != 0).any(axis=0))
+
+
+def _normalised(
+    channel: np.ndarray, how: Normalisation, body: Callable[[], np.ndarray]
+) -> np.ndarray:
+    if how.kind == "none":
+        return channel
+    if how.kind == "fixed":
+        return (np.clip(channel, how.lower, how.upper) - how.mean) / how.std
+    if how.kind == "zscore":
+        if how.within == "image":
+            return _standardised(channel)
+        channel, inside = channel.copy(), body() if how.within == "body" else channel != 0
+        if inside.any():
+            channel[inside] = _standardised(channel[inside])
+        return channel
+    if how.kind == "percentile":
+        low, high = (np.float32(value) for value in np.percentile(channel, [how.lower, how.upper]))
+    else:
+        low, high = channel.min(), channel.max()
+    return np.clip((channel - low) / max(float(high - low), 1e-8), 0, 1)
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / max(float(values.std()), 1e-8)
