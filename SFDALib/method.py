@@ -104,6 +104,9 @@ REMEDIES = {
 }
 
 
+JUDGED = 2  # passes of a network that judging its result takes
+
+
 @dataclass(frozen=True)
 class Work:
     """What a method computes for one image, in passes of a network over it.
@@ -173,9 +176,12 @@ class Method:
         """What these values of the options ask for, see ``Work``; for estimates of time."""
         epochs = int(values.get("epochs", 0)) * int(values.get("rounds", 1))
         draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
-        result = self.adapts or draws > 0  # a pass of its own, beside the source model's
+        passes = 1  # of the source model
+        if self.adapts or draws:
+            # the result, and the judge's two further looks through each model
+            passes += 1 + JUDGED * (2 if self.adapts else 1)
         # and a look at the state after each epoch
-        return Work(passes=1 + result + epochs, epochs=epochs, draws=draws)
+        return Work(passes=passes + epochs, epochs=epochs, draws=draws)
 
     def lacks(self, holds: Collection[str]) -> str | None:
         """Why a bundle cannot serve this method; None if it can.

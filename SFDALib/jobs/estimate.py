@@ -29,8 +29,8 @@ from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.grid import shape_on
 
-START = 4.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
-BACKWARD = 3.5  # times the forward pass: a step with gradients and update (Adam) on small networks
+START = 6.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
+BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in batches
 KEPT = 2.0  # times the layers' output: what training holds, gradients included
 PROGRAM_MB = 450.0  # torch, monai and the interpreter themselves
 STORED_BYTES = 2  # of a voxel, as scanners write them
