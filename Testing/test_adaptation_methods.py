@@ -29,8 +29,9 @@ from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.outcome import Adapted
 from SFDALib.progress import silent
-from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.geometry import Geometry, Volume
+from SFDALib.volume.grid import Conformed, conform
+from SFDALib.volume.specification import Grid, Normalisation
 
 ROOT = Path(__file__).parent.parent
 TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
@@ -58,7 +59,8 @@ def image(seed: int = 1) -> Conformed:
     array = 0.2 * torch.rand((1, 8, 16, 16), generator=generator)
     array[:, 2:6, 4:12, 4:12] += 0.7
     geometry = Geometry((16, 16, 8), (3.0, 3.0, 4.0), (0.0,) * 3, (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
-    return Conformed(array.numpy(), geometry, geometry, (0, 1, 2), (False,) * 3)
+    grid = Grid(1, None, (None, None, None), Normalisation("none"), slices=False)
+    return conform(Volume(array.numpy(), geometry), grid)
 
 
 def adapt(method: str, source: Source, seed: int = 0, count: int = 1, **options: Any) -> Adapted:

@@ -132,7 +132,7 @@ class Engine:
             with self.stage(name):
                 return work(options)
         except OutOfMemoryError as error:
-            log.warning("%s", error)
+            log.warning("%s", str(error))  # the error itself holds the tensors of its frames
         # not above, where the exception still holds what the attempt had in memory
         devices.release(self.model.device)
         note = f"Memory ran out during {name}; it was done again with patches one by one"
