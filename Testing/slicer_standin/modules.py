@@ -96,7 +96,11 @@ def close(made: Any) -> None:
     """As the application does when it unloads a module."""
     name = made.moduleName
     made.cleanup()
+    for widget in made.parent.findChildren(qt.QWidget):
+        if hasattr(widget, "setMRMLScene"):  # not destroyed here, it would go on looking
+            widget.setMRMLScene(None)
     made.parent.setMRMLScene(None)
+    made.parent.hide()
     made.parent.deleteLater()
     _widgets.pop(name, None)
 

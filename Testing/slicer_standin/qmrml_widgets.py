@@ -92,7 +92,8 @@ class _NodeBox(qt.QComboBox):
         self._watch_name(node)
 
     def _watch_name(self, node: Any) -> None:
-        self._observe(node, vtk.vtkCommand.ModifiedEvent, lambda *_: self._rename())
+        if any(node.IsA(kind) for kind in self._types):
+            self._observe(node, vtk.vtkCommand.ModifiedEvent, lambda *_: self._rename())
 
     def _fits(self, node: Any) -> bool:
         exact = node.GetClassName() in self._types
