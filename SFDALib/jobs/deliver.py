@@ -155,8 +155,8 @@ def _implausible(volumes: list[dict[str, Any]]) -> list[str]:
     """A warning for each class whose volume in the result lies outside the bundle's range."""
     return [
         f"{volume['name']}: {ml(volume['result_ml'])} ml in the result lies outside the plausible"
-        f" {ml(volume['plausible_ml'][0])} to {ml(volume['plausible_ml'][1])} ml: compare it with the"
-        " image."
+        f" {ml(volume['plausible_ml'][0])} to {ml(volume['plausible_ml'][1])} ml: compare it with"
+        " the image."
         for volume in volumes
         if volume["plausible_ml"]
         and not volume["plausible_ml"][0] <= volume["result_ml"] <= volume["plausible_ml"][1]
