@@ -405,8 +405,9 @@ def test_side_by_side_shows_each_segmentation_in_its_own_linked_view(
     assert logic.GetSliceCompositeNode().GetBackgroundVolumeID() == results.input.GetID()
     views = {
         role: shown.GetDisplayNode().GetViewNodeIDs()
-        for role, shown in (("result", results.node), ("source", results.get("source")))
+        for role, shown in (("result", results.own), ("source", results.get("source")))
     }
+    assert results.own.GetName() == "head HEAL method's own", "also where the source is delivered"
     assert views == {
         "result": ("vtkMRMLSliceNodeSFDAResult",),
         "source": ("vtkMRMLSliceNodeSFDASource",),
@@ -414,7 +415,7 @@ def test_side_by_side_shows_each_segmentation_in_its_own_linked_view(
     layers.leave_side_by_side()
     layers.show_segmentations(results, "source")
     assert node.GetViewArrangement() == before
-    assert not results.node.GetDisplayNode().GetVisibility()
+    assert not results.own.GetDisplayNode().GetVisibility()
     assert results.get("source").GetDisplayNode().GetNumberOfViewNodeIDs() == 0
 
 
