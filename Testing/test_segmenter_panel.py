@@ -76,6 +76,14 @@ def field_of(panel: Any, name: str) -> Any:
     return next(w for w in fields if w.objectName == f"option_{name}")
 
 
+def start(panel: Any, pump: Callable[..., None]) -> Any:
+    """Click, and wait until the run adapts."""
+    panel.ui.applyButton.click()
+    started = panel._logic.run
+    pump(lambda: started.progress.stage == "adapting", 120)
+    return started
+
+
 def run(panel: Any, pump: Callable[..., None]) -> Any:
     panel.ui.applyButton.click()
     assert panel.ui.applyButton.text == "Cancel", panel.ui.messageLabel.text
@@ -343,9 +351,7 @@ def test_cancel_leaves_no_node_no_file_and_no_process(
 
     fill("adami", **SLOW_ENOUGH)
     before = slicer.mrmlScene.GetNumberOfNodes()
-    panel.ui.applyButton.click()
-    ended = panel._logic.run
-    pump(lambda: ended.progress.stage == "adapting", 120)
+    ended = start(panel, pump)
     assert panel.ui.progressLabel.text.startswith("Adapting, step")
     panel.ui.applyButton.click()
     assert panel.ui.progressLabel.text == "Cancelling..."
@@ -381,9 +387,7 @@ def test_closing_the_scene_ends_the_run_and_the_panel_starts_anew(
     import slicer
 
     fill("adami", **SLOW_ENOUGH)
-    panel.ui.applyButton.click()
-    ended = panel._logic.run
-    pump(lambda: ended.progress.stage == "adapting", 120)
+    ended = start(panel, pump)
     slicer.mrmlScene.Clear()
     assert ended._worker._process.poll() is not None
     assert not ended.folder.exists()
@@ -395,9 +399,7 @@ def test_closing_the_module_ends_the_run(
     panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
 ) -> None:
     fill("adami", **SLOW_ENOUGH)
-    panel.ui.applyButton.click()
-    ended = panel._logic.run
-    pump(lambda: ended.progress.stage == "adapting", 120)
+    ended = start(panel, pump)
     panel.close()
     assert ended._worker._process.poll() is not None
     assert not ended.folder.exists()
@@ -409,9 +411,7 @@ def test_the_application_ends_the_run_when_it_quits(
     import slicer
 
     fill("adami", **SLOW_ENOUGH)
-    panel.ui.applyButton.click()
-    ended = panel._logic.run
-    pump(lambda: ended.progress.stage == "adapting", 120)
+    ended = start(panel, pump)
     slicer.app.aboutToQuit.emit()
     assert ended._worker._process.poll() is not None
     assert not ended.folder.exists()
@@ -441,9 +441,7 @@ def test_a_job_that_is_killed_is_told(
     panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
 ) -> None:
     fill("adami", **SLOW_ENOUGH)
-    panel.ui.applyButton.click()
-    ended = panel._logic.run
-    pump(lambda: ended.progress.stage == "adapting", 120)
+    ended = start(panel, pump)
     ended._worker._process.kill()
     pump(lambda: ended.ended, 30)
     assert ended.state.value == "failed"
