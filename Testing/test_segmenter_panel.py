@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -679,6 +680,26 @@ def test_every_control_has_a_tooltip_and_its_turn_in_the_keyboard_order(panel: A
             without.append(name)
     assert without == []
     assert qt is not None
+
+
+def test_a_closed_panel_leaves_nothing_behind_on_the_parameter_node(
+    slicer_app: Any, scene: Any
+) -> None:
+    """The node stays in the scene: what still observed it would be called after its collection."""
+    import slicer
+    from slicer_standin import modules
+
+    for _ in range(2):
+        widget = modules.widget("SFDASegmenter")
+        widget.enter()
+        widget.exit()
+        modules.close(widget)
+        del widget
+        slicer.app.processEvents()
+        gc.collect()
+        node = slicer.mrmlScene.GetSingletonNode("SFDASegmenter", "vtkMRMLScriptedModuleNode")
+        assert not node.HasObserver("ModifiedEvent")
+        node.Modified()
 
 
 def test_the_self_test_of_the_module_passes_here_too(slicer_app: Any, scene: Any) -> None:

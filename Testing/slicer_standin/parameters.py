@@ -138,6 +138,7 @@ class _Wrapper:
     def __init__(self, parameterNode: Any) -> None:
         self.parameterNode = parameterNode
         self._bound: dict[int, list[_Binding]] = {}
+        self._observed: dict[int, int] = {}  # the node's observer by the tag of its bindings
         self._updating = False
 
     def getValue(self, name: str) -> Any:
@@ -157,13 +158,17 @@ class _Wrapper:
         for binding in bindings:
             binding.show()
             binding.listen()
-        node = self.parameterNode
-        node.AddObserver(vtk.vtkCommand.ModifiedEvent, dialect.guarded(lambda *_: self._show()))
+        self._observed[tag] = self.parameterNode.AddObserver(
+            vtk.vtkCommand.ModifiedEvent, dialect.guarded(lambda *_: self._show())
+        )
         return tag
 
     def disconnectGui(self, tag: int) -> None:
         for binding in self._bound.pop(tag, []):
             binding.forget()
+        # The node outlives the wrapper; a function that Python has collected crashes when called.
+        if tag in self._observed:
+            self.parameterNode.RemoveObserver(self._observed.pop(tag))
 
     def _show(self) -> None:
         if self._updating:
