@@ -11,6 +11,8 @@ import re
 # turn the direction of text, and halves of surrogate pairs (bytes of file names that are no UTF-8).
 UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+LONGEST = 1200  # characters of a line; what was found may be a name or a field of any length
+
 
 def shown(text: str) -> str:
     """The text with escapes, such as \\x1b, in place of what cannot be shown."""
@@ -23,7 +25,10 @@ class SFDAError(Exception):
     exit_status = 1
 
     def __init__(self, line: str) -> None:
-        super().__init__(shown(" ".join(line.splitlines())))  # others' words may have several
+        text = shown(" ".join(line.splitlines()))  # others' words may have several
+        if len(text) > LONGEST:  # the start says where, the end what to do
+            text = f"{text[: LONGEST * 2 // 3]} [...] {text[-LONGEST // 3 :]}"
+        super().__init__(text)
 
 
 class RequestError(SFDAError):

@@ -198,6 +198,13 @@ def test_a_refusal_carries_no_control_characters() -> None:
     assert line == "found \\x1b]0;title\\x07 and \\u202egpj and \\udcff, expected a name"
 
 
+def test_a_refusal_of_something_long_keeps_where_it_was_and_what_to_do() -> None:
+    line = str(RequestError(f"x.csv, line 3: no such file {'x' * 5000}; write one that exists"))
+    assert len(line) < 1300
+    assert line.startswith("x.csv, line 3: no such file xx")
+    assert line.endswith("xx; write one that exists")
+
+
 def test_a_report_can_be_written_whatever_the_name_of_a_file(tmp_path: Path) -> None:
     write_report(tmp_path / "report.json", {"name": "\udcff.nrrd"})
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
