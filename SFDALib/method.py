@@ -124,9 +124,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Method:
-    """One method. Options named ``rounds``, ``epochs``, ``batch``, ``samples`` and ``steps`` mean
-    the same in every method: repetitions of the whole, passes over the images with updates, patches
-    an update, diffusion samples, and evaluations a sample.
+    """One method. Options named ``rounds``, ``stages``, ``epochs``, ``batch``, ``samples`` and
+    ``steps`` mean the same in every method: repetitions of the whole, its parts one after the
+    other, passes over the images with updates in each, patches an update, diffusion samples, and
+    evaluations a sample.
 
     Args:
         name: as typed; lower case with hyphens.
@@ -174,7 +175,8 @@ class Method:
 
     def work(self, values: Mapping[str, Value]) -> Work:
         """What these values of the options ask for, see ``Work``; for estimates of time."""
-        epochs = int(values.get("epochs", 0)) * int(values.get("rounds", 1))
+        repeated = int(values.get("rounds", 1)) * int(values.get("stages", 1))
+        epochs = int(values.get("epochs", 0)) * repeated
         draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
         passes = 1  # of the source model
         if self.adapts or draws:

@@ -19,9 +19,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from SFDALib import registry
 from SFDALib.adaptation import batch_norm, early_features, losses, prior, prior_entropy
-from SFDALib.adaptation.batch_norm import settle
+from SFDALib.adaptation.batch_norm import affine_parameters, settle
 from SFDALib.adaptation.patches import TargetPatches
 from SFDALib.adaptation.watch import State, Watch, expected_shares, measure
+from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
@@ -392,11 +393,12 @@ def statistics(names: Any) -> set[str]:
 RATES = {"adami": 3e-4, "adaent": 3e-4, "early-features": 1e-3}
 
 
+def later_is_better(watch: Watch, _: State) -> float:
+    return -len(watch.curves.get("criterion", []))
+
+
 def last_state(method: str, **more: Any) -> Adapted:
     """An adaptation that returns its last state, whatever its watch thinks of it: what changed."""
-
-    def later_is_better(watch: Watch, state: State) -> float:
-        return -len(watch.curves.get("criterion", []))
 
     with mock.patch.object(Watch, "criterion", later_is_better):
         outcome = adapt(method, learning_rate=RATES[method], **more)
@@ -450,6 +452,31 @@ def test_early_features_let_the_named_batch_norms_learn_and_no_others(bn: str) -
     }
     assert statistics(names) == expected[bn]
     assert all(name.startswith("init_path.") for name in names - every), "deep weights stay"
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages"), [("all", ("init_path", "down1")), ("last", ("down1",))]
+)
+@pytest.mark.parametrize("weights", ["all", "batch-norm"])
+def test_early_features_train_the_named_layers_and_weights_and_leave_the_rest_bit_for_bit(
+    layers: str, weights: str, stages: tuple[str, ...]
+) -> None:
+    """A head on level 1 lies behind two stages. Statistics are frozen: what moves was trained."""
+    torch.manual_seed(0)
+    description = source().description.with_changes(early_head=EarlyHeadDescription(1, 8))
+    head_ = EarlyHead(2, 8, description.out_channels).requires_grad_(False)
+    model = replace(source(), description=description, early_head=head_)
+    parts = [model.network.get_submodule(stage) for stage in stages]
+    of = affine_parameters if weights == "batch-norm" else torch.nn.Module.parameters
+    expected = {id(p) for part in parts for p in of(part)}
+    options = {"layers": layers, "weights": weights, "bn": "eval", "settle_bn": False}
+    options |= {"epochs": 2, "batch": 4, "stop_change": 0, "learning_rate": 1e-3}
+    method = registry.find("early-features")
+    with mock.patch.object(Watch, "criterion", later_is_better):
+        outcome = registry.entry(method)(model, targets(2, 2, 1), method.values(options), 0, silent)
+    names = {name for name, p in model.network.named_parameters() if id(p) in expected}
+    assert outcome.best_epoch == 2
+    assert changed(outcome, model) == names
 
 
 @pytest.mark.parametrize("method", ["adami", "adaent"])
@@ -606,6 +633,25 @@ def test_a_collapse_is_noticed_and_a_state_before_it_returned(
     volume = found * patches.voxels * np.prod(targets(2, 2, 1)[0].geometry.spacing) / 1000
     low, high = source().description.labels[0].size_ml
     assert low <= volume <= high
+
+
+@pytest.mark.parametrize(
+    "options", [{"learning_rate": 1.0}, {"learning_rate": 1e-2, "prior": "0.9"}]
+)
+def test_without_the_watch_the_same_adaptations_end_in_an_impossible_volume(
+    options: dict[str, Any],
+) -> None:
+    """What the test above guards against does happen: a far too high rate, and a wrong prior."""
+    with (
+        mock.patch.object(Watch, "criterion", later_is_better),
+        mock.patch.object(Watch, "collapse", lambda *_: None),
+    ):
+        outcome = adapt("adami", epochs=60, **options)
+    assert outcome.best_epoch == 61
+    patches = TargetPatches(source(), [image.array for image in targets(2, 2, 1)])
+    (expected,) = expected_shares(source().description, patches, targets(2, 2, 1))
+    share = outcome.curves["share_1"][-1]
+    assert share < 0.25 * expected.low or share > 2 * expected.high
 
 
 def test_patience_ends_an_adaptation_that_gains_nothing() -> None:

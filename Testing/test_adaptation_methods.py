@@ -14,17 +14,33 @@ from typing import Any
 import pytest
 import torch
 from conftest import describe
-from torch import nn
+from test_networks import fill
+from torch import Tensor, nn
 
 from SFDALib import registry
-from SFDALib.adaptation import dpl, features, iapc, losses, protocontra, pseudo_labels, upl
+from SFDALib.adaptation import (
+    contrast,
+    dpl,
+    features,
+    iapc,
+    losses,
+    protocontra,
+    pseudo_labels,
+    tent,
+    upl,
+)
 from SFDALib.adaptation.batch_norm import affine_parameters
-from SFDALib.adaptation.intensity import random_convolutions, random_gamma
+from SFDALib.adaptation.intensity import (
+    random_convolutions,
+    random_erasing,
+    random_gamma,
+    random_specks,
+)
 from SFDALib.adaptation.loop import Setting
 from SFDALib.adaptation.patches import TargetPatches
 from SFDALib.adaptation.watch import Watch
 from SFDALib.bundle.source import Source
-from SFDALib.errors import Cancelled
+from SFDALib.errors import Cancelled, RequestError
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.outcome import Adapted
@@ -83,6 +99,45 @@ def test_tent_has_the_originals_entropy() -> None:
     assert losses.mean_entropy(p).item() == pytest.approx(entropy.mean().item())
 
 
+class OneBatch:
+    """Patches of which every batch is the same."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def batch(self, _: list[int]) -> Tensor:
+        return self.images
+
+
+def test_a_step_of_tent_is_the_originals() -> None:
+    """Loss, gradients, and parameters after one step of Adam; all other weights stay."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    )
+    fill(network, TENT["names_shapes"])
+    before = copy.deepcopy(network.state_dict())
+    patches = OneBatch(torch.tensor(TENT["seg_step"]["input"]))
+    options = registry.find("tent").values({})
+    recipe = tent.recipe(Setting(None, network, (), patches, options, None))
+
+    recipe.mode()
+    loss = recipe.loss([0, 1])
+    loss.backward()
+    recipe.optimiser.step()
+
+    expected = TENT["seg_step"]
+    assert loss.item() == pytest.approx(expected["loss"], rel=1e-5)
+    trained = {id(p) for group in recipe.optimiser.param_groups for p in group["params"]}
+    parameters = dict(network.named_parameters())
+    assert [n for n, p in parameters.items() if id(p) in trained] == expected["params_updated"]
+    for name in expected["params_updated"]:
+        found = parameters[name]
+        assert found.grad.tolist() == pytest.approx(expected["grad"][name], rel=1e-4, abs=1e-7)
+        assert found.tolist() == pytest.approx(TENT["after_adam_step"][name], rel=1e-5)
+    for name in set(parameters) - set(expected["params_updated"]):
+        assert torch.equal(parameters[name], before[name])
+
+
 def test_self_training_thresholds_are_those_of_the_most_confident_pixels() -> None:
     """Class 0 has 4 pixels, of which 50 % are 2: the second largest, 0.8. Class 1 has one, of which
     50 % are none: 1. Together, 2 of 5: 0.8 again.
@@ -100,6 +155,31 @@ def test_cbst_labels_by_the_ratio_to_the_threshold_and_ignores_the_rest() -> Non
     p = torch.tensor([[0.6, 0.9, 0.6], [0.6, 0.1, 0.267]]).T.reshape(1, 3, 2).transpose(1, 2)
     label = pseudo_labels.pseudo_label(p, torch.tensor([0.8, 0.4]))
     assert label.tolist() == [[1, 0, pseudo_labels.IGNORED]]
+
+
+def test_crst_softens_the_labels_by_the_weight_of_their_entropy() -> None:
+    """Ratios (.75, 1.5) and (1.125, .25): with a weight of 1 the shares of their sum, with 1/2
+    those of their squares; a pixel whose ratios stay below 1 has no label.
+    """
+    p = torch.tensor([[0.6, 0.9, 0.6], [0.6, 0.1, 0.267]])[None]
+    limits = torch.tensor([0.8, 0.4])
+    soft = pseudo_labels.soft_label(p, limits, 1.0)
+    assert soft[0, 0].tolist() == pytest.approx([1 / 3, 1.125 / 1.375, 0])
+    assert soft[0, 1].tolist() == pytest.approx([2 / 3, 0.25 / 1.375, 0])
+    squared = pseudo_labels.soft_label(p, limits, 0.5)
+    assert squared[0, 1, 0].item() == pytest.approx(0.8)
+
+
+def test_crst_losses_are_means_over_what_is_labelled() -> None:
+    logits = torch.tensor([[[0.0, math.log(3), 5.0]]])  # p of the foreground: 1/2, 3/4
+    target = torch.tensor([[[0.5, 0.25, 0.0], [0.5, 0.75, 0.0]]])
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    value = losses.masked_soft_cross_entropy(logits, target).item()
+    assert value == pytest.approx((math.log(2) + entropy) / 2)
+    labelled = torch.tensor([[True, True, False]])
+    uniform = -(math.log(0.25) + math.log(0.75)) / 2
+    value = losses.uniform_cross_entropy(logits, labelled).item()
+    assert value == pytest.approx((math.log(2) + uniform) / 2)
 
 
 def test_masked_cross_entropy_is_the_mean_over_what_is_labelled() -> None:
@@ -150,6 +230,100 @@ def test_protocontra_is_zero_on_the_prototypes_and_half_beside_them() -> None:
     assert crossed == pytest.approx(0.5 + 0.5)  # cos 0: 1/2 in each direction
 
 
+def test_contrast_tells_sure_from_unsure_pixels_within_each_class() -> None:
+    """11 pixels of each class, entropies rising with the index: percentiles 70 and 80 are those of
+    the 8th and the 9th. The background's share of unsure pixels is a quarter: 85 and 95, between
+    the 9th to the 11th. At the end of the training: 90 and 100.
+    """
+    best = torch.linspace(0.99, 0.6, 11)
+    rest = (1 - best) / 2
+    background, first = torch.stack([best, rest, rest], 1), torch.stack([rest, best, rest], 1)
+    sure, unsure = contrast.masks(torch.cat([background, first]), 1.0)
+    assert sure.view(2, 11).sum(1).tolist() == [9, 8]
+    assert unsure.view(2, 11).sum(1).tolist() == [1, 3]
+    sure, unsure = contrast.masks(torch.cat([background, first]), 0.0)
+    assert sure.view(2, 11).sum(1).tolist() == [10, 10]
+    assert unsure.view(2, 11).sum(1).tolist() == [1, 1]
+
+
+def test_contrast_weighs_the_positive_against_the_negatives() -> None:
+    """Cosines 1 and 0, 0 at temperature 1: - ln e / (e + 2)."""
+    anchors = torch.tensor([[2.0, 0.0]])
+    negatives = torch.tensor([[[0.0, 1.0], [0.0, -3.0]]])
+    value = contrast.info_nce(anchors, torch.tensor([5.0, 0.0]), negatives, 1.0).item()
+    assert value == pytest.approx(-math.log(math.e / (math.e + 2)))
+
+
+def test_contrast_moves_the_sure_pixels_of_images_that_show_two_classes_or_more() -> None:
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False))
+    teacher[0].weight.data = torch.eye(3)[..., None, None]  # features are logits
+    images = torch.randn(2, 3, 8, 8)
+    seen = images.clone().requires_grad_(True)
+    loss = contrast.Contrast(teacher, "0", 4, 0.1).loss(images, seen)
+    loss.backward()
+    assert loss > 0
+    sure, _ = contrast.masks(images.softmax(1).movedim(1, -1).reshape(-1, 3), 1.0)
+    moved = seen.grad.abs().sum(1).flatten() > 0
+    assert moved.any() and not (moved & ~sure).any()
+    alone = images - 10 * torch.tensor([0.0, 1.0, 1.0]).view(1, 3, 1, 1)  # one class everywhere
+    assert contrast.Contrast(teacher, "0", 4, 0.1).loss(alone, seen) == 0
+
+
+def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """2 + 2 epochs of 2 steps; the rate falls anew; the teacher is the model as aligned."""
+    steps, teachers = [], []
+    loss, begun = contrast.Contrast.loss, contrast.Contrast.__init__
+
+    def noted(*arguments: Any) -> Tensor:
+        steps.append(loss(*arguments))
+        return steps[-1]
+
+    def started(self: contrast.Contrast, *arguments: Any) -> None:
+        begun(self, *arguments)
+        teachers.append((copy.deepcopy(arguments[0].state_dict()), arguments[2], self))
+
+    monkeypatch.setattr(contrast.Contrast, "loss", noted)
+    monkeypatch.setattr(contrast.Contrast, "__init__", started)
+    outcome = adapt("protocontra", model(2, 3), epochs=2, stages=2, learning_rate=1e-3)
+    assert len(outcome.curves["criterion"]) == 5 and len(steps) == 4
+    ((aligned, total, kept),) = teachers
+    assert total == 4
+    after = kept._teacher.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in aligned.items())
+    assert registry.find("protocontra").work({"epochs": 2, "stages": 2}).epochs == 4
+
+
+def test_contrast_of_two_classes_is_refused_with_the_reason() -> None:
+    with pytest.raises(RequestError, match="found 2 for a model of one structure"):
+        adapt("protocontra", model(), stages=2)
+
+
+def test_iapc_labels_by_the_sum_over_sizes_and_mirror_images() -> None:
+    """A network that is a sigmoid of its input less 1/2, on a bright left half: every size and its
+    mirror image say the same. One that is bright only at the published size is outvoted.
+    """
+
+    class Brighter(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 8 * (x - 0.5) if x.shape[-1] != self.blind else torch.full_like(x, -9.0)
+
+    network = Brighter()
+    source = replace(model(), network=network)  # divisor 8
+    images = torch.zeros(1, 1, 16, 32)
+    images[..., :16] = 1
+    network.blind = 0
+    expected = (images[:, 0] > 0.5).byte()
+    for scales in ((), iapc.SCALES):
+        assert torch.equal(iapc.source_labels(source, images, scales), expected)
+    network.blind = 40  # 1.25 of 32; its vote of .0001 is outweighed by two of .98
+    assert torch.equal(iapc.source_labels(source, images, iapc.SCALES), expected)
+    network.blind = 32
+    assert iapc.source_labels(source, images, ()).sum() == 0
+
+
 def test_iapc_weighs_a_pixel_by_its_margin() -> None:
     logits = torch.log(torch.tensor([0.6, 0.3, 0.1])).view(1, 3, 1)
     assert iapc.importance(logits, "probability").item() == pytest.approx(0.5)
@@ -174,6 +348,36 @@ def test_random_intensities_keep_shape_and_norm_and_follow_the_seed(dims: int) -
     bright = random_gamma(images, 2.0, 2.0, chance=1)
     assert bright.amin() == pytest.approx(images.amin().item(), abs=1e-5)
     assert bright.mean() < images.mean()
+
+
+def test_specks_are_salt_or_pepper_on_as_many_pixels_as_published() -> None:
+    """Salt on a fifth, pepper on four fifths of .4 % of 250,000 pixels: 200 or 800."""
+    images = torch.full((8, 1, 500, 500), 0.5)
+    images[..., 0, 0], images[..., 0, 1] = 0, 1
+    torch.manual_seed(0)
+    specked = random_specks(images, 1.0)
+    changes = (specked - images)[:, 0].flatten(1)
+    salt, pepper = (changes > 0).sum(1).tolist(), (changes < 0).sum(1).tolist()
+    assert all((150 < s < 250) != (700 < p < 900) for s, p in zip(salt, pepper, strict=True))
+    assert any(s > 150 for s in salt) and any(p > 700 for p in pepper)
+    assert torch.equal(random_specks(images, 0.0), images)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_erasing_takes_a_rectangle_of_the_published_size(dims: int) -> None:
+    torch.manual_seed(0)
+    images = 0.4 + 0.2 * torch.rand(6, 1, *[4] * (dims - 2), 100, 100)
+    erased = random_erasing(images, 1.0)
+    for image, was in zip(erased, images, strict=True):
+        changed = (image != was).reshape(-1, 100, 100)
+        assert (changed == changed[0]).all(), "the same on all slices"
+        rows, columns = changed[0].any(1).sum().item(), changed[0].any(0).sum().item()
+        assert changed[0].sum() == rows * columns, "a rectangle"
+        assert 0.015 <= rows * columns / 10_000 <= 0.06
+        assert 0.25 <= rows / columns <= 0.65
+        value = image.reshape(-1, 100, 100)[:, changed[0]]
+        assert value.min() == value.max() and was.min() <= value.min() <= was.max()
+    assert torch.equal(random_erasing(images, 0.0), images)
 
 
 # --- Features ----------------------------------------------------------------------------------
@@ -215,6 +419,14 @@ def test_dropout_is_the_networks_own_or_put_before_the_classifier() -> None:
         with features.dropout(network, name, 0.5):
             assert not torch.equal(network(images), before)
         assert torch.equal(network(images), before)
+
+
+def test_the_classifier_may_learn_faster_than_the_rest() -> None:
+    network = model().network
+    name = features.classifier(network, torch.rand(1, 1, 16, 16))
+    body, head = features.with_head_rate(network, name, 0.1, 10.0)
+    assert head["params"] == list(network.get_submodule(name).parameters()) and head["lr"] == 1.0
+    assert len(body["params"]) + len(head["params"]) == len(list(network.parameters()))
 
 
 def test_copies_of_the_decoder_share_the_encoder() -> None:

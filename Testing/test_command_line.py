@@ -384,6 +384,9 @@ def test_a_method_is_added_by_one_line_in_the_registry(
     assert "turns=1 (a whole number from 1 to 3)  Half turns." in capsys.readouterr().out
     assert main(["methods", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[-1]["name"] == "turned"
+    bundle = request_words[request_words.index("--bundle") + 1]
+    assert main(["inspect", "--json", bundle]) == 0
+    assert json.loads(capsys.readouterr().out)["methods"][-1] == "turned"
 
 
 # --- Inspect -----------------------------------------------------------------------------------

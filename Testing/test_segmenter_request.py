@@ -16,6 +16,7 @@ from SFDASegmenterLib.worker import Progress
 
 from SFDALib import registry
 from SFDALib.jobs.request import read_comparison, read_job
+from SFDALib.method import Option
 
 HEAD = Image("head", ("node1",), channels=1)
 
@@ -81,6 +82,22 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     assert job.input == (str(tmp_path / "a.nrrd"),)
     assert job.options == {"steps": 7, "canny_sigma": None}
     assert json.loads(Path(words_[2]).read_text())["output"] == str(tmp_path / "out")
+
+
+def test_a_method_that_the_registry_has_can_be_asked_for(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The panel has no list of its own: a new method's options are checked and sent at once."""
+    turns = Option("turns", 1, "Half turns.", 1, 3, kind="int")
+    new = replace(registry.find("none"), name="turned", title="Turned", options=(turns,))
+    asked = replace(request_, method="turned", options={"turns": 3})
+    assert "turned" in asked.refusal()
+    monkeypatch.setitem(registry.METHODS, "turned", new)
+    assert asked.refusal() is None
+    assert "from 1 to 3" in replace(asked, options={"turns": 4}).refusal()
+    words_ = asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    job = read_job(Path(words_[2]))
+    assert (job.method, job.options) == ("turned", {"turns": 3})
 
 
 def test_a_comparison_becomes_a_job_file_with_every_method(

@@ -1,8 +1,10 @@
 """Consistency under random intensity mappings, as DG-TTA adapts at test time.
 
 Two random shallow convolution networks (GIN) change the contrast of the same image; the model
-learns to segment both alike. MIND descriptors, the paper's other half, need a source model that was
-trained on them, which no bundle tells of; they are left out, and so are random deformations.
+learns to segment both alike. Random deformations are left out. So are MIND descriptors, the paper's
+other half: they take the place of the network's input, so that only a network that was trained on
+them, of which no bundle tells, can read them; and for one that reads intensities they cannot enter
+the loss either, as they depend on the image alone and not on the weights.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ METHOD = Method(
     title="DG-TTA (GIN consistency)",
     summary="Teaches the model to segment the new images alike whatever their contrast.",
     paper="Weihsbach, Kruse, Bigalke, Heinrich. DG-TTA: out-of-domain medical image segmentation"
-    " through domain generalization and test-time adaptation. arXiv 2312.06275, 2023; GIN: Ouyang"
-    " et al., IEEE TMI 2023",
+    " through domain generalization and test-time adaptation. arXiv 2312.06275, 2023 (Sensors"
+    " 2025); GIN: Ouyang et al., IEEE TMI 2023",
     updates="all weights",
     needs=(),
     cost="two training passes over the images an epoch",

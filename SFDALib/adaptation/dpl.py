@@ -1,7 +1,7 @@
 """Denoised pseudo-labels: only pixels that dropout and prototypes agree on teach the model.
 
-The original's salt-and-pepper noise and erased patches are left out; its random gamma is kept. Its
-one sigmoid a structure is the probability of each foreground class here.
+The original's one sigmoid a structure is the probability of each foreground class here, and salt is
+bright (there, by an oversight, nearly black).
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ METHOD = Method(
         Option("confidence", 0.75, "Probability above which a pixel is labelled.", 0, 1),
         Option("uncertainty", 0.05, "Pixels whose deviation is larger teach nothing.", 0, 1),
         Option("gamma_max", 3.5, "Random gamma of half of the images, from 0.5.", 0.5, 10),
+        Option("specks", 0.5, "Share of the images that get salt or pepper.", 0, 1),
+        Option("erasing", 0.5, "Share of the images of which a rectangle is erased.", 0, 1),
         BN_MODE,
         SETTLE_BN,
         *LOOP_OPTIONS,
@@ -78,7 +80,7 @@ def recipe(setting: Setting) -> Recipe:
     import torch
 
     from SFDALib.adaptation import features
-    from SFDALib.adaptation.intensity import random_gamma
+    from SFDALib.adaptation.intensity import random_erasing, random_gamma, random_specks
     from SFDALib.adaptation.loop import Recipe
     from SFDALib.networks.catalogue import class_probabilities
 
@@ -103,8 +105,10 @@ def recipe(setting: Setting) -> Recipe:
             for part in (0, 1)
         )
         images = patches.batch(indices)
-        if network.training:
+        if torch.is_grad_enabled():
+            images = random_specks(images, options["specks"])
             images = random_gamma(images, 0.5, options["gamma_max"])
+            images = random_erasing(images, options["erasing"])
         return masked_bce(class_probabilities(network(images).float())[:, 1:], y, mask)
 
     return Recipe(

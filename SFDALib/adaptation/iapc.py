@@ -1,7 +1,7 @@
 """Importance-weighted pseudo-labels and class centroids (IAPC).
 
-Left out of the original: several scales in the pseudo-labels, the warm-up of 5000 steps, colour
-augmentation, and the memory of absent classes' weights.
+Left out of the original: the warm-up of 5000 steps, more than one volume has in all; random crops,
+scales and colours; and the memory of absent classes' weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METHOD = Method(
     " segmentation via importance-aware and prototype-contrast learning. IEEE T-IV 2024",
     updates="all weights",
     needs=(),
-    cost="one training pass over the images an epoch, and two more without gradients",
+    cost="one training pass over the images an epoch, two more without gradients, and six before",
     options=(
         *training_options(epochs=10, learning_rate=1e-4, batch=6, optimiser="SGD"),
         Option("head_rate", 10.0, "Factor of the classifier's learning rate.", 0, 1000),
@@ -47,6 +47,13 @@ METHOD = Method(
         Option("memory_decay", 0.9999, "Of the averaged model that finds centroids.", 0, 1),
         Option("small_weight", 7.0, "Weight of a class that is small in a patch.", 0, 1000),
         Option("small_size", 4096, "Pixels below which it is.", 0, 10**9, kind="int"),
+        Option(
+            "several_scales",
+            True,
+            "The source's labels are the largest of its probabilities summed over three sizes of a"
+            " patch (1, 1.25, 0.75) and their mirror images.",
+            kind="bool",
+        ),
         choice(
             "importance",
             ("probability", "logit"),
@@ -61,6 +68,7 @@ METHOD = Method(
     adapts=True,
 )
 IMPORTANCE, PROTOTYPE, SYMMETRIC, ENTROPY = 0.2, 0.5, 0.04, 2.0  # weights of the terms
+SCALES = (1.0, 1.25, 0.75)
 IGNORED = 255
 
 
@@ -93,10 +101,16 @@ def recipe(setting: Setting) -> Recipe:
     name = features.classifier(network, patches.batch([0]))
     memory = copy.deepcopy(network)
     source = setting.model.network
+    scales = SCALES if options["several_scales"] else ()
+    labels: list[Tensor] = []
 
     def begin(epoch: int) -> None:
-        if not epoch:
-            memory.load_state_dict(network.state_dict())  # settled or not, as the student starts
+        if epoch:
+            return
+        memory.load_state_dict(network.state_dict())  # settled or not, as the student starts
+        if not labels:
+            for indices in patches.ordered(options["batch"]):
+                labels.extend(source_labels(setting.model, patches.batch(indices), scales).cpu())
 
     @torch.no_grad()
     def after_step() -> None:
@@ -109,7 +123,7 @@ def recipe(setting: Setting) -> Recipe:
         images = patches.batch(indices)
         with torch.no_grad():
             clear = class_logits(source(images).float())
-            label = clear.argmax(1)
+            label = torch.stack([labels[index] for index in indices]).to(clear.device).long()
             weight = importance(clear, options["importance"])
             sizes = torch.stack([(label == k).flatten(1).sum(1) for k in range(clear.shape[1])], 1)
             factors = torch.where(sizes < options["small_size"], options["small_weight"], 1.0)
@@ -132,14 +146,11 @@ def recipe(setting: Setting) -> Recipe:
             + ENTROPY * mean_entropy(torch.softmax(z, 1))
         )
 
-    head = list(network.get_submodule(name).parameters())
-    body = [p for p in network.parameters() if all(p is not h for h in head)]
-    rate = options["learning_rate"]
     return Recipe(
         loss=loss,
         optimiser=torch.optim.SGD(
-            [{"params": body}, {"params": head, "lr": rate * options["head_rate"]}],
-            rate,
+            features.with_head_rate(network, name, options["learning_rate"], options["head_rate"]),
+            options["learning_rate"],
             momentum=options["momentum"],
             weight_decay=options["weight_decay"],
             nesterov=True,
@@ -148,6 +159,35 @@ def recipe(setting: Setting) -> Recipe:
         begin=begin,
         after_step=after_step,
     )
+
+
+def source_labels(model: Source, images: Tensor, scales: Sequence[float]) -> Tensor:
+    """Labels (B, ...) uint8 of the source: the largest of its probabilities, which are summed over
+    images of these sizes, and over their mirror images; without sizes those of the images alone.
+
+    Args:
+        scales: factors of the size, of which the nearest that the network accepts is taken.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from SFDALib.networks.catalogue import class_probabilities
+
+    size = images.shape[2:]
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+
+    def probabilities(seen: Tensor) -> Tensor:
+        p = class_probabilities(model.network(seen).float())
+        return F.interpolate(p, size, mode=mode, align_corners=False)
+
+    def at(scale: float) -> Tensor:
+        near = [max(round(n * scale / d), 1) * d for n, d in zip(size, model.divisor, strict=True)]
+        return F.interpolate(images, near, mode=mode, align_corners=False)
+
+    with torch.no_grad():
+        seen = [at(scale) for scale in scales]
+        total = sum(probabilities(x) + probabilities(x.flip(-1)).flip(-1) for x in seen)
+        return (total if seen else probabilities(images)).argmax(1).byte()
 
 
 def importance(logits: Tensor, of: str) -> Tensor:

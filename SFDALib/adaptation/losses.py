@@ -96,3 +96,26 @@ def masked_cross_entropy(
     )
     each = each if weights is None else each * weights
     return each.sum() / (labels != ignored).sum().clamp(min=1)
+
+
+def masked_soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean of ``- sum_k y_k log p_k`` over the pixels that have a label; 0 where none has.
+
+    Args:
+        logits: (B, 1 or K, ...).
+        target: (B, K, ...) y; zeros where a pixel has no label.
+    """
+    each = -(target * torch.log_softmax(class_logits(logits), dim=1)).sum(1)
+    return each.sum() / (target.sum(1) > 0).sum().clamp(min=1)
+
+
+def uniform_cross_entropy(logits: Tensor, labelled: Tensor) -> Tensor:
+    """Mean over the labelled pixels of ``- 1/K sum_k log p_k = KL(uniform || p) + log K``; 0 where
+    none is.
+
+    Args:
+        logits: (B, 1 or K, ...).
+        labelled: (B, ...) bool.
+    """
+    each = -torch.log_softmax(class_logits(logits), dim=1).mean(1)
+    return (each * labelled).sum() / labelled.sum().clamp(min=1)

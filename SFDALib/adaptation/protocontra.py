@@ -1,8 +1,8 @@
-"""Prototype-anchored feature alignment: the first stage of ProtoContra.
+"""Prototype-anchored feature alignment, and contrastive learning after it (ProtoContra).
 
-The classifier's weights stand for the source's features of each class; the target's are drawn to
-them in both directions. The second stage, contrastive learning, is not here: its negatives are
-pixels of classes ranked third to fifth, of which a binary model has none.
+First stage: the classifier's weights stand for the source's features of each class; the target's
+are drawn to them in both directions. Second stage, off unless asked for, see ``contrast``: its
+negatives are pixels where a class ranks third to fifth, of which a model of two classes has none.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 METHOD = Method(
     name="protocontra",
-    title="ProtoContra (prototype alignment)",
+    title="ProtoContra",
     summary="Draws the features of the new images to what the model takes for typical of each"
     " structure.",
     paper="Yu, Xi, Yuan, Zhou, Dang, Ding. Source-free domain adaptation for medical image"
     " segmentation via prototype-anchored feature alignment and contrastive learning. MICCAI"
-    " 2023; first stage",
+    " 2023",
     updates="all weights but the classifier's",
     needs=(),
     cost="one training pass over the images an epoch",
@@ -44,8 +44,23 @@ METHOD = Method(
         *training_options(epochs=5, learning_rate=1e-4, batch=16),
         Option("weight_decay", 5e-4, "L2 penalty in Adam.", 0, 1),
         Option("lr_decay", 0.8, "Factor of the learning rate an epoch.", 0, 1),
-        Option("temperature", 0.1, "Divides the logits of the assignments.", 1e-3, 100),
+        Option(
+            "temperature",
+            0.1,
+            "Divides the logits of the assignments, and the cosines of the contrast.",
+            1e-3,
+            100,
+        ),
         Option("proportion_momentum", 0.001, "Share of a step in the class proportions.", 0, 1),
+        Option(
+            "stages",
+            1,
+            "1: alignment; 2: as published, as many epochs of contrastive learning after it, which"
+            " needs a model of two or more structures.",
+            1,
+            2,
+            kind="int",
+        ),
         BN_MODE,
         SETTLE_BN,
         *LOOP_OPTIONS,
@@ -69,24 +84,45 @@ def adapt(
 
 
 def recipe(setting: Setting) -> Recipe:
-    """``L = target to prototypes + prototypes to target``, see ``alignment``."""
+    """``L = target to prototypes + prototypes to target``, see ``alignment``; then ``Contrast``.
+
+    Raises:
+        RequestError: contrastive learning of a model of two classes.
+    """
     import torch
 
     from SFDALib.adaptation import features
+    from SFDALib.adaptation.contrast import Contrast
     from SFDALib.adaptation.loop import Recipe
+    from SFDALib.errors import RequestError
     from SFDALib.networks.catalogue import class_logits
 
     network, patches, options = setting.network, setting.patches, setting.options
+    epochs, stages = options["epochs"], options["stages"]
+    if stages > 1 and setting.model.description.classes < 3:
+        raise RequestError(
+            "option stages: found 2 for a model of one structure, expected two or more structures,"
+            " as negatives are pixels where a class ranks third; leave it at 1"
+        )
     name = features.classifier(network, patches.batch([0]))
     mu = features.prototypes(network, name, patches.batch([0])).detach()
     proportions = torch.full((len(mu),), 1 / len(mu), device=mu.device)
     last = {id(p) for p in network.get_submodule(name).parameters()}
+    contrast: list[Contrast] = []
+
+    def begin(epoch: int) -> None:
+        if epoch == epochs:
+            steps = epochs * -(-len(patches) // options["batch"])
+            contrast.append(Contrast(network, name, steps, options["temperature"]))
 
     def loss(indices: list[int]) -> Tensor:
-        seen, logits = features.forward(network, name, patches.batch(indices))
+        images = patches.batch(indices)
+        seen, logits = features.forward(network, name, images)
+        if contrast:
+            return contrast[0].loss(images, seen)
         sim = features.resized(class_logits(logits), seen) / options["temperature"]
         sim = sim.transpose(0, 1).flatten(1)  # (K, N)
-        if network.training:
+        if torch.is_grad_enabled():
             with torch.no_grad():
                 now = torch.softmax(sim + proportions.log()[:, None], dim=0).mean(1)
                 proportions.lerp_(now, options["proportion_momentum"])
@@ -100,7 +136,9 @@ def recipe(setting: Setting) -> Recipe:
             weight_decay=options["weight_decay"],
         ),
         mode=lambda: network.train(options["bn"] == "train"),
-        rate=lambda epoch: options["lr_decay"] ** epoch,
+        epochs=stages * epochs,
+        begin=begin,
+        rate=lambda epoch: options["lr_decay"] ** (epoch % epochs),
     )
 
 

@@ -1,7 +1,8 @@
 """Rounds of pseudo-labels and training on them: what self-training and CBST share.
 
 No source image takes part (source portion 0), patches are neither rescaled nor cropped, and rare
-classes are not mined; the rest is as published.
+classes are not mined; the rest is as published. The two regularisers are those of CRST (Zou, Yu,
+Liu, Kumar, Wang. Confidence regularized self-training. ICCV 2019), off as in CBST.
 """
 
 from __future__ import annotations
@@ -31,12 +32,28 @@ OPTIONS = (
     Option("rounds", 4, "Times that the pseudo-labels are made anew.", 1, 1000, kind="int"),
     Option("epochs", 2, "Passes over the target images in a round.", 1, 10000, kind="int"),
     *training_options(epochs=2, learning_rate=5e-5, batch=2, optimiser="SGD")[1:],
+    Option("head_rate", 10.0, "Factor of the classifier's learning rate.", 0, 1000),
     Option("momentum", 0.9, "Of SGD.", 0, 0.999),
     Option("weight_decay", 5e-4, "L2 penalty in SGD.", 0, 1),
     Option("portion", 0.2, "Share of the pixels that the first round labels.", 0, 1),
     Option("portion_step", 0.05, "Growth of that share a round.", 0, 1),
     Option("portion_max", 0.5, "Largest share.", 0, 1),
     Option("stride", 4, "One pixel of so many counts for the thresholds.", 1, 1000, kind="int"),
+    Option(
+        "kld_weight",
+        0.0,
+        "Weight of a pull of the labelled pixels towards equal probabilities (MRKLD of CRST, there"
+        " 0.1); 0: off.",
+        0,
+        100,
+    ),
+    Option(
+        "entropy_weight",
+        0.0,
+        "Softens the labels, the more the larger it is (LRENT of CRST, there 0.25); 0: off.",
+        0,
+        100,
+    ),
     BN_MODE,
     SETTLE_BN,
     *LOOP_OPTIONS,
@@ -63,13 +80,19 @@ def train(
 
 
 def recipe(setting: Setting, by_class: bool) -> Recipe:
-    """Cross-entropy with the pseudo-labels of the round."""
+    """Cross-entropy with the pseudo-labels of the round, and a pull towards equal probabilities."""
     import torch
 
+    from SFDALib.adaptation import features
     from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.losses import masked_cross_entropy
+    from SFDALib.adaptation.losses import (
+        masked_cross_entropy,
+        masked_soft_cross_entropy,
+        uniform_cross_entropy,
+    )
 
     network, patches, options = setting.network, setting.patches, setting.options
+    soft, pull = options["entropy_weight"] > 0, options["kld_weight"]
     targets: list[Tensor] = []
 
     def begin(epoch: int) -> None:
@@ -80,13 +103,20 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
         targets[:] = _labels(setting, portion, by_class)
 
     def loss(indices: list[int]) -> Tensor:
-        labels = torch.stack([targets[index] for index in indices]).to(setting.model.device)
-        return masked_cross_entropy(network(patches.batch(indices)).float(), labels.long(), IGNORED)
+        target = torch.stack([targets[index] for index in indices]).to(setting.model.device)
+        logits = network(patches.batch(indices)).float()
+        if soft:
+            value = masked_soft_cross_entropy(logits, target.float())
+        else:
+            value = masked_cross_entropy(logits, target.long(), IGNORED)
+        labelled = target.sum(1) > 0 if soft else target != IGNORED
+        return value + pull * uniform_cross_entropy(logits, labelled) if pull else value
 
+    name = features.classifier(network, patches.batch([0]))
     return Recipe(
         loss=loss,
         optimiser=torch.optim.SGD(
-            network.parameters(),
+            features.with_head_rate(network, name, options["learning_rate"], options["head_rate"]),
             options["learning_rate"],
             momentum=options["momentum"],
             weight_decay=options["weight_decay"],
@@ -98,7 +128,9 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
 
 
 def _labels(setting: Setting, portion: float, by_class: bool) -> list[Tensor]:
-    """The pseudo-labels of every patch, ``([k,] j, i)`` uint8, on the CPU."""
+    """The pseudo-labels of every patch, on the CPU: ``([k,] j, i)`` uint8, or where they are soft
+    ``(K, [k,] j, i)`` float16.
+    """
     import torch
 
     from SFDALib.networks.catalogue import class_probabilities
@@ -117,7 +149,11 @@ def _labels(setting: Setting, portion: float, by_class: bool) -> list[Tensor]:
         winner = torch.cat([b.indices.flatten()[::stride].cpu() for b in best])
         classes = setting.model.description.classes
         limits = thresholds(confidence, winner if by_class else None, classes, portion)
-        return [pseudo_label(p, limits.to(p.device))[0].cpu() for p in predictions()]
+        soft = setting.options["entropy_weight"]
+        return [
+            (soft_label(p, limits, soft).half() if soft else pseudo_label(p, limits))[0].cpu()
+            for p in predictions()
+        ]
 
 
 def thresholds(confidence: Tensor, winner: Tensor | None, classes: int, portion: float) -> Tensor:
@@ -142,8 +178,22 @@ def thresholds(confidence: Tensor, winner: Tensor | None, classes: int, portion:
     return torch.tensor(limits)
 
 
+def _over_thresholds(p: Tensor, limits: Tensor) -> Tensor:
+    return p / limits.to(p.device).view(1, -1, *[1] * (p.ndim - 2))
+
+
 def pseudo_label(p: Tensor, limits: Tensor) -> Tensor:
     """``arg max_k p_k / threshold_k`` where that reaches 1, else IGNORED; ``(B, ...)`` uint8."""
-    weighted = p / limits.view(1, -1, *[1] * (p.ndim - 2))
-    best = weighted.max(dim=1)
+    best = _over_thresholds(p, limits).max(dim=1)
     return best.indices.masked_fill(best.values < 1, IGNORED).byte()
+
+
+def soft_label(p: Tensor, limits: Tensor, weight: float) -> Tensor:
+    """``(p_k / threshold_k)^(1 / weight)`` over its sum where the largest ratio reaches 1, else
+    zeros; ``(B, K, ...)``.
+    """
+    from SFDALib.adaptation.losses import EPSILON
+
+    ratio = _over_thresholds(p, limits)
+    label = ((ratio + EPSILON).log() / weight).softmax(dim=1)
+    return label * (ratio.amax(dim=1, keepdim=True) >= 1)

@@ -33,7 +33,8 @@ METHOD = Method(
     title="UPL-SFDA",
     summary="Trains the model where its copies agree that see the image turned.",
     paper="Wu, Wang, Gu, Lu, Chen, Zhu, Vercauteren, Ourselin, Zhang. UPL-SFDA: uncertainty-aware"
-    " pseudo label guided source-free domain adaptation. IEEE TMI 2023",
+    " pseudo label guided source-free domain adaptation for medical image segmentation. IEEE TMI"
+    " 2023",
     updates="all weights",
     needs=(),
     cost="one training pass over the images for each decoder an epoch",
@@ -90,7 +91,7 @@ def recipe(setting: Setting) -> Recipe:
         images = setting.patches.batch(indices)
         each = []
         for turns, one in enumerate(networks):
-            if network.training and options["dropout"]:
+            if torch.is_grad_enabled() and options["dropout"]:
                 with features.dropout(one, name, options["dropout"]):
                     each.append(probabilities(one, images, turns))
             else:

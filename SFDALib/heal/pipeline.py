@@ -21,8 +21,8 @@ METHOD = Method(
     title="HEAL",
     summary="Leaves the model as it is: cleans its first result of doubtful regions, draws images"
     " of the source's kind that show the rest, and segments the one whose edges fit best.",
-    paper="HEAL: learning-free source-free unsupervised domain adaptation for cross-modality"
-    " medical image segmentation. BMVC 2025, arXiv 2511.17958",
+    paper="Shi, Li, Qi. HEAL: learning-free source free unsupervised domain adaptation for"
+    " cross-modality medical image segmentation. BMVC 2025, arXiv 2511.17958",
     updates="nothing",
     needs=("diffusion",),
     cost="samples x steps evaluations of the diffusion network",
