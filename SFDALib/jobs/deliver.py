@@ -39,7 +39,7 @@ def write_result(
     Args:
         extra: further fields of the report.
     """
-    _check_unchanged(target)
+    _check_unchanged(engine, target)
     description = engine.model.description
     geometry = target.volume.geometry
     with engine.stage("restoring and writing"):
@@ -83,7 +83,7 @@ def write_result(
         "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
         "bundle": {
             "name": description.name,
-            "sha256": engine.bundle.sha256(),
+            "sha256": engine.bundle_sha256,
             "modality": description.modality,
         },
         "model_grid": {
@@ -116,17 +116,21 @@ def write_result(
     return report
 
 
-def _check_unchanged(target: Target) -> None:
+def _check_unchanged(engine: Engine, target: Target) -> None:
     """Refuse a result of which nobody can say what it is a result of."""
-    try:
-        changed = checksums(target.paths) != target.checksums
-    except (OSError, RequestError):  # gone, or no header any more
-        changed = True
-    if changed:
-        raise RequestError(
-            f"{target.paths[0]}: found other content than when the run began, expected the same;"
-            " the image was changed meanwhile: wait until it is complete, then run again"
-        )
+    for path, what, changed in (
+        (target.paths[0], "image", lambda: checksums(target.paths) != target.checksums),
+        (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
+    ):
+        try:
+            same = not changed()
+        except (OSError, RequestError):  # gone, or no header any more
+            same = False
+        if not same:
+            raise RequestError(
+                f"{path}: found other content than when the run began, expected the same; the"
+                f" {what} was changed meanwhile: wait until it is complete, then run again"
+            )
 
 
 def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:
