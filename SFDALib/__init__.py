@@ -13,3 +13,4 @@ something is computed.
 """
 
 __version__ = "0.1.0"
+NOTICE = "Research software, not a medical device."  # wherever something is shown or written

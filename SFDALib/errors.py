@@ -5,6 +5,7 @@ Anything else that escapes is a defect of ours and ends with status 1.
 
 from __future__ import annotations
 
+import os
 import re
 
 # What a terminal would obey or could not write: control characters, line separators, the marks that
@@ -51,3 +52,18 @@ class Cancelled(KeyboardInterrupt):
     """
 
     exit_status = 130
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a file's name that is no UTF-8: ITK ends the process over it.
+
+    Raises:
+        RequestError: what it is, and what to do.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{path}: found a name that is no UTF-8, expected one; rename it, or set PYTHONUTF8=1"
+            " if the system's language lacks its letters"
+        ) from error

@@ -1,8 +1,9 @@
-"""How much main memory this process may still take. Standard library alone."""
+"""How much main memory this process may still take, and has taken. Standard library alone."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,22 @@ def available() -> int | None:
     ``ulimit -v``); None where the system does not say.
     """
     return min(_bounds(), default=None)
+
+
+def peak() -> int | None:
+    """Most bytes that this process has taken; None where the system does not say."""
+    try:
+        return _field("/proc/self/status", "VmHWM:")
+    except (OSError, LookupError, ValueError):  # not Linux
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    # On Linux this begins with what the program that started us had taken.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def refuse_beyond(need: float, what: str, remedy: str) -> None:

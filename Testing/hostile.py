@@ -438,7 +438,7 @@ def picture(kind: str) -> bytes:
     return stream.getvalue()
 
 
-def _dicom() -> bytes:
+def dicom() -> bytes:
     image = sitk.GetImageFromArray(RAMP[:1])
     image.SetMetaData("0020|000e", "1.2.3")
     with tempfile.TemporaryDirectory() as folder:
@@ -662,7 +662,7 @@ def readers(place: Path) -> dict[str, Reader]:
     def at(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
         return lambda folder: read(folder / name)
 
-    dicom = damaged(_dicom()).map(lambda content: {"a.dcm": content})
+    series = damaged(dicom()).map(lambda content: {"a.dcm": content})
     every = [
         Reader("bundle description", descriptions, _read_description),
         Reader("bundle weights", loads, _load),
@@ -678,6 +678,6 @@ def readers(place: Path) -> dict[str, Reader]:
         Reader("manifest", one_file("x.csv", manifests), at("x.csv", read_manifest)),
         Reader("labels", one_file("x.nrrd", labels), at("x.nrrd", read_labels)),
         *(Reader(f"image {n[1:]}", one_file(n, c), at(n, read_volume)) for n, c in images.items()),
-        Reader("image DICOM", dicom, read_volume),
+        Reader("image DICOM", series, read_volume),
     ]
     return {reader.name: reader for reader in every}

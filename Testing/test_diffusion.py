@@ -310,6 +310,7 @@ SHAPE = (5, 13, 10)
 def draw(spatial_dims: int, seeds: list[int], **options: object) -> list[torch.Tensor]:
     network = random_network(spatial_dims)
     condition = mask_condition(labels(SHAPE), 3)
+    usual = {"sampler": "dpm-solver++", "batch_size": 1, "shared_noise": False}
     samples = draw_samples(
         options.pop("denoiser", network),
         SCHEDULE,
@@ -319,7 +320,8 @@ def draw(spatial_dims: int, seeds: list[int], **options: object) -> list[torch.T
         divisor=network.divisor,
         seeds=seeds,
         steps=4,
-        **options,
+        device=torch.device("cpu"),
+        **{"progress": lambda done, total: None, **usual, **options},
     )
     return list(samples)
 

@@ -19,10 +19,11 @@ SIZE, SPACING = "36,40,14", "2.5,2.2,6"
 
 @pytest.fixture
 def ask(tiny_bundle: Path, capsys: pytest.CaptureFixture) -> Callable[..., dict[str, Any]]:
-    """``ask(method, words)``: the answer to a question about the test's bundle and image."""
+    """``ask(method or methods, words)``: the answer about the test's bundle and image."""
 
     def asked(method: str, *words: str) -> dict[str, Any]:
-        request = ["estimate", "--bundle", str(tiny_bundle), "--method", method, "--device", "cpu"]
+        which = "--methods" if "," in method else "--method"
+        request = ["estimate", "--bundle", str(tiny_bundle), which, method, "--device", "cpu"]
         request += ["--size", SIZE, "--spacing", SPACING, "--json", *words]
         capsys.readouterr()
         assert main(request) == 0
@@ -66,6 +67,27 @@ def test_each_pass_draw_and_volume_adds_its_time(
     assert draws == pytest.approx(start + 4 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
     assert epochs == pytest.approx(start + 8 * once + 2 * estimate.BACKWARD * once)
+
+
+def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_seconds", lambda *_arguments: 0.25)  # of one patch
+    small, large = ("epochs=2", "batch=2"), ("epochs=3", "batch=14")
+    alone = [
+        ask("tent", *(word for each in small for word in ("--option", each))),
+        ask("adami", *(word for each in large for word in ("--option", each))),
+    ]
+    options = [f"tent.{each}" for each in small] + [f"adami.{each}" for each in large]
+    words = [word for each in options for word in ("--option", each)]
+    both = ask("tent,adami", *words)
+    # the source model's pass, which the two alone and `none` have each, is made once
+    once = 14 * 0.25
+    expected = sum(each["seconds"] - estimate.START - once for each in alone) + once
+    assert both["seconds"] == pytest.approx(estimate.START + expected)
+    assert both["memory_mb"] == max(each["memory_mb"] for each in alone)
+    monkeypatch.setattr(devices, "free_mb", lambda _device: 10.0)
+    assert "lower adami.batch (now 14)" in ask("tent,adami", *words)["advice"]
 
 
 def test_what_will_not_fit_is_told_with_the_option_that_lowers_it(

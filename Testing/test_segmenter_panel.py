@@ -254,7 +254,7 @@ def test_a_click_brings_every_result_into_the_scene(
     assert panel.ui.nigCheckBox.enabled == (method == "heal")
     assert not panel.ui.voteCheckBox.enabled, "nothing was compared"
     assert not panel.ui.allRadio.enabled
-    assert panel.ui.judgementLabel.text
+    assert panel.ui.judgementLabel.text.lower().count("judge:") == (method != "none")
 
 
 @pytest.mark.parametrize(
@@ -481,6 +481,8 @@ def test_methods_are_compared_beside_each_other_with_what_they_agree_on(
     panel.input.facts["methods"][:] = ["none", "heal", "adami"]  # of all, to be quick
     panel.ui.compareCheckBox.checked = True
     assert set(panel.request().compared) == {"none", "heal", "adami"}
+    pump(lambda: "about" in panel.ui.estimateLabel.text)
+    assert "of memory" in panel.ui.estimateLabel.text
     ended = run(panel, pump)
     assert ended.state.value == "done", ended.message
     results = panel.results.results

@@ -1,4 +1,4 @@
-"""The command line's words: those that several commands share, and commands of a file each.
+"""The command line's words: a file for each command or two, and those that several share.
 
 Standard library alone until a command computes.
 """

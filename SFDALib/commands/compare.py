@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SFDALib import registry
-from SFDALib.commands.words import add_request, given, refuse_beside_job, require
+from SFDALib.commands.words import add_request, given, listed, refuse_beside_job, require
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.inspect import inspect
@@ -61,17 +61,25 @@ def _request(arguments: argparse.Namespace) -> Comparison:
     require(stated, WORDS)
     options = stated.pop("options", {})
     if "methods" in stated:
-        names = [name.strip() for name in stated["methods"].split(",")]
+        names = listed(stated["methods"])
     else:
         names = inspect(Path(stated["bundle"]))["methods"]
+    return Comparison(**{**stated, "methods": compared(names, options)})
+
+
+def compared(names: Sequence[str], options: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The methods of a comparison with their options, ``REFERENCE`` first.
+
+    Raises:
+        RequestError: options of a method that is not compared.
+    """
     for name in options:
         if registry.find(name).name not in (REFERENCE, *names):
             raise RequestError(
                 f"option: found one of {name}, expected options of {', '.join(names)};"
                 " add it to --methods or leave the option out"
             )
-    methods = {name: options.get(name, {}) for name in (REFERENCE, *names)}
-    return Comparison(**{**stated, "methods": methods})
+    return {name: options.get(name, {}) for name in (REFERENCE, *names)}
 
 
 def table(summary: Mapping[str, Any]) -> Table:

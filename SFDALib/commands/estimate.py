@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
+from SFDALib.commands.compare import compared
+from SFDALib.commands.words import listed
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
-from SFDALib.jobs.request import Job, parse_options
+from SFDALib.jobs.request import Comparison, Job, parse_method_options, parse_options
 
 
 def add(commands: Any) -> None:
     devices = commands.add_parser("devices", help="what this machine can compute on")
     devices.add_argument("--json", action="store_true", help="as data")
     devices.set_defaults(command=_devices)
-    command = commands.add_parser("estimate", help="the time and memory that a run will take")
+    command = commands.add_parser(
+        "estimate", help="the time and memory that a run or a comparison will take"
+    )
     command.add_argument("--bundle", required=True)
-    command.add_argument("--method", required=True, help=", ".join(registry.METHODS))
-    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--method", help=", ".join(registry.METHODS))
+    which.add_argument("--methods", metavar="METHOD,...", help="of a comparison")
+    command.add_argument(
+        "--option", action="append", default=[], metavar="[METHOD.]NAME=VALUE", help="as of a run"
+    )
     command.add_argument("--device", default="auto")
     command.add_argument("--volumes", type=int, default=1, help="how many of this size")
     command.add_argument("--size", required=True, help="voxels along I, J, K, such as 256,256,40")
@@ -43,14 +51,18 @@ def _devices(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
 
 def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    job = Job(
-        bundle=arguments.bundle,
-        input=("the volume described",),
-        method=arguments.method,
-        output="no result",
-        options=parse_options(arguments.option),
-        device=arguments.device,
-    ).checked()
+    common = {
+        "bundle": arguments.bundle,
+        "input": ("the volume described",),
+        "output": "no result",
+        "device": arguments.device,
+    }
+    if arguments.methods:
+        chosen = compared(listed(arguments.methods), parse_method_options(arguments.option))
+        methods = Comparison(methods=chosen, **common).checked().methods
+    else:
+        job = Job(method=arguments.method, options=parse_options(arguments.option), **common)
+        methods = {job.method: job.checked().options}
     size = tuple(int(n) for n in _numbers("--size", arguments.size, 3))
     spacing = _numbers("--spacing", arguments.spacing, 3)
     if min(*size, *spacing) <= 0 or arguments.volumes < 1:
@@ -59,9 +71,7 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     from SFDALib.volume.geometry import Geometry
 
     geometry = Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9))
-    found = estimate(
-        Path(job.bundle), job.method, job.options, job.device, geometry, arguments.volumes
-    )
+    found = estimate(Path(arguments.bundle), methods, arguments.device, geometry, arguments.volumes)
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return

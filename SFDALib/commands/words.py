@@ -53,6 +53,11 @@ def given(arguments: argparse.Namespace, fields: Iterable[str]) -> dict[str, Any
     return stated
 
 
+def listed(text: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in text.split(",")]
+
+
 def require(stated: Iterable[str], required: Sequence[str]) -> None:
     """
     Raises:

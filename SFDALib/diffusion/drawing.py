@@ -83,12 +83,12 @@ def draw_samples(
     spatial_dims: int,
     divisor: int,
     seeds: Sequence[int],
-    sampler: str = "dpm-solver++",
-    steps: int = 20,
-    batch_size: int = 1,
-    shared_noise: bool = False,
-    device: torch.device | str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    sampler: str,
+    steps: int,
+    batch_size: int,
+    shared_noise: bool,
+    device: torch.device,
+    progress: Callable[[int, int], object],
 ) -> Iterator[torch.Tensor]:
     """Draw one volume for each seed, all for the same condition.
 
@@ -141,8 +141,7 @@ def draw_samples(
         nonlocal done
         epsilon = denoiser(x, t, c)
         done += 1
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
         return epsilon
 
     finished: list[torch.Tensor] = []

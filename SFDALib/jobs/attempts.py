@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from SFDALib.errors import SFDAError
 from SFDALib.jobs.events import Reporter
+from SFDALib.results.folder import DiskError
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 class Attempts:
     """What failed, and why: ``with attempt(name, image="a.nrrd"): ...`` notes it and goes on.
 
-    A defect of ours and a cancellation pass.
+    A defect of ours and a cancellation pass, and a disk that would refuse the next one, too.
     """
 
     reporter: Reporter
@@ -31,6 +32,8 @@ class Attempts:
         """
         try:
             yield
+        except DiskError:
+            raise
         except SFDAError as error:
             line = str(error)  # alone: the error holds the tensors of its frames
             log.error("%s: %s", name, line)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
-from SFDALib.errors import RequestError
+from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs import devices
 from SFDALib.jobs.attempts import Attempts
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
-from SFDALib.jobs.engine import Stopwatch, open_engine
+from SFDALib.jobs.engine import Engine, Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
-from SFDALib.results.folder import ResultFolder
+from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import SUFFIXES
 
@@ -45,13 +45,15 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
     """Carry the job out on every image of ``job.input``.
 
     An image that cannot be used is reported in cohort.json and does not stop the others; a defect
-    of ours does.
+    of ours does. Where it is cancelled, or the disk is full, the images that are done are kept, and
+    cohort.json says so.
 
     Args:
         mode: "each" adapts to every image by itself; "once" to all of them together.
 
     Raises:
-        RequestError: the request is unusable for every image.
+        RequestError: the request is unusable for every image, or the disk refuses the results.
+        Cancelled: by the user or the system.
     """
     job = job.checked()
     job = replace(job, input=images_in(job.input))
@@ -67,34 +69,37 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}
-        shared: Adapted | None = None
-        if mode == "once":
-            conformed = []  # of all images; what the source model makes of each comes one by one
-            for name, path in images.items():
+        early: Cancelled | DiskError | None = None
+        try:
+            shared = None
+            if mode == "once":
+                shared = _adapt_once(engine, images, folder, attempt, reporter)
+            for index, (name, path) in enumerate(images.items()):
+                reporter("cohort", index, len(images), image=path.name)
+                if name in attempt.errors:
+                    continue
                 with attempt(name, image=path.name):
-                    conformed.append(engine.conform([path])[1])
-            if conformed:
-                shared = engine.adapt(conformed, reporter)
-                engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, shared)
-            del conformed
-        for index, (name, path) in enumerate(images.items()):
-            reporter("cohort", index, len(images), image=path.name)
-            if name in attempt.errors:
-                continue
-            with attempt(name, image=path.name):
-                one = replace(engine, stopwatch=Stopwatch())
-                target = one.read([path], reporter)
-                adapted = shared or one.adapt([target.conformed], reporter)
-                segmented = one.segment(target, adapted, reporter)
-                judgement = judge_result(one, target, segmented, adapted, job.gate)
-                extra = {"cohort": mode}
-                with ResultFolder(folder / name) as inside:
-                    report = write_result(inside, one, target, segmented, adapted, judgement, extra)
-                    if adapted and not shared:
-                        one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                reports[name] = report
-        reporter("cohort", len(images), len(images))
-        if not reports:
+                    one = replace(engine, stopwatch=Stopwatch())
+                    target = one.read([path], reporter)
+                    adapted = shared or one.adapt([target.conformed], reporter)
+                    segmented = one.segment(target, adapted, reporter)
+                    judgement = judge_result(one, target, segmented, adapted, job.gate)
+                    extra = {"cohort": mode}
+                    with ResultFolder(folder / name) as inside:
+                        report = write_result(
+                            inside, one, target, segmented, adapted, judgement, extra
+                        )
+                        if adapted and not shared:
+                            one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
+                        reports[name] = report
+            reporter("cohort", len(images), len(images))
+        except (Cancelled, DiskError) as error:
+            early = error
+        # whole ones alone: it may have ended in the midst of writing
+        done = {name: report for name, report in reports.items() if (folder / name).is_dir()}
+        if not done:
+            if early is not None:
+                raise early
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
         summary = {
@@ -102,23 +107,51 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             "adapted": mode,
             "options": dict(job.options),
             "seed": job.seed,
-            "done": len(reports),
+            "done": len(done),
             "failed": len(attempt.errors),
+            "ended_early": early and _why(early),
             "images": [
                 {
                     "image": path.name,
-                    "folder": None if name in attempt.errors else name,
+                    "folder": name if name in done else None,
                     "error": attempt.errors.get(name),
-                    "volumes": reports.get(name, {}).get("volumes", []),
-                    "trust": _in_short(reports.get(name, {}).get("trust")),
+                    "volumes": done.get(name, {}).get("volumes", []),
+                    "trust": _in_short(done.get(name, {}).get("trust")),
                 }
                 for name, path in images.items()
             ],
             "seconds": dict(engine.stopwatch.seconds),
         }
         write_report(folder / SUMMARY, summary)
-    reporter.event("result", output=str(Path(job.output).resolve()), done=summary["done"])
+    output = str(Path(job.output).resolve())
+    if early is not None:
+        kind = Cancelled if isinstance(early, Cancelled) else RequestError
+        raise kind(f"{_why(early)}; {len(done)} of {len(images)} images are done, in {output}")
+    reporter.event("result", output=output, done=len(done))
     return summary
+
+
+def _adapt_once(
+    engine: Engine,
+    images: Mapping[str, Path],
+    folder: Path,
+    attempt: Attempts,
+    reporter: Reporter,
+) -> Adapted | None:
+    """Adapt to all images that can be read, and write the adapted bundle."""
+    conformed = []  # what the source model makes of each comes one by one
+    for name, path in images.items():
+        with attempt(name, image=path.name):
+            conformed.append(engine.conform([path])[1])
+    if not conformed:
+        return None
+    shared = engine.adapt(conformed, reporter)
+    engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, shared)
+    return shared
+
+
+def _why(early: Cancelled | DiskError) -> str:
+    return "cancelled" if isinstance(early, Cancelled) else early.reason
 
 
 def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def write_result(
     Args:
         extra: further fields of the report.
     """
-    _check_unchanged(target)
+    _check_unchanged(engine, target)
     description = engine.model.description
     geometry = target.volume.geometry
     with engine.stage("restoring and writing"):
@@ -59,17 +59,13 @@ def write_result(
         if segmented.denoised is not None:
             labels = _restored_denoised(target, segmented.denoised, description.classes)
             write_segmentation(folder / "denoised.seg.nrrd", labels, geometry, description.labels)
-        samples = [target.restored(sample.mean(dim=0)) for sample in segmented.samples]
-        if samples:
-            (folder / "samples").mkdir()
-        for index, sample in enumerate(samples):
-            write_map(folder / "samples" / f"sample_{index}.nrrd", sample, geometry)
+        chosen = _write_samples(folder / "samples", target, segmented)
         volumes = _volumes(before, after, engine, target)
         shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
         draw_overview(
             folder / "overview.png",
             _overview(
-                engine, target, before, after, maps[shown], shown, samples, segmented, volumes
+                engine, target, before, after, maps[shown], shown, chosen, segmented, volumes
             ),
         )
     report = {
@@ -83,7 +79,7 @@ def write_result(
         "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
         "bundle": {
             "name": description.name,
-            "sha256": engine.bundle.sha256(),
+            "sha256": engine.bundle_sha256,
             "modality": description.modality,
         },
         "model_grid": {
@@ -116,17 +112,34 @@ def write_result(
     return report
 
 
-def _check_unchanged(target: Target) -> None:
+def _write_samples(folder: Path, target: Target, segmented: Segmented) -> np.ndarray | None:
+    """Write the samples, one by one as each is as large as the image; return the chosen one."""
+    chosen = None
+    if segmented.samples:
+        folder.mkdir()
+    for index, sample in enumerate(segmented.samples):
+        map_ = target.restored(sample.mean(dim=0))
+        write_map(folder / f"sample_{index}.nrrd", map_, target.volume.geometry)
+        if index == segmented.chosen:
+            chosen = map_
+    return chosen
+
+
+def _check_unchanged(engine: Engine, target: Target) -> None:
     """Refuse a result of which nobody can say what it is a result of."""
-    try:
-        changed = checksums(target.paths) != target.checksums
-    except (OSError, RequestError):  # gone, or no header any more
-        changed = True
-    if changed:
-        raise RequestError(
-            f"{target.paths[0]}: found other content than when the run began, expected the same;"
-            " the image was changed meanwhile: wait until it is complete, then run again"
-        )
+    for path, what, changed in (
+        (target.paths[0], "image", lambda: checksums(target.paths) != target.checksums),
+        (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
+    ):
+        try:
+            same = not changed()
+        except (OSError, RequestError):  # gone, or no header any more
+            same = False
+        if not same:
+            raise RequestError(
+                f"{path}: found other content than when the run began, expected the same; the"
+                f" {what} was changed meanwhile: wait until it is complete, then run again"
+            )
 
 
 def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:
@@ -170,7 +183,7 @@ def _overview(
     after: np.ndarray,
     uncertainty: np.ndarray,
     uncertainty_name: str,
-    samples: list[np.ndarray],
+    chosen: np.ndarray | None,
     segmented: Segmented,
     volumes: list[dict[str, Any]],
 ) -> Overview:
@@ -182,11 +195,10 @@ def _overview(
     image, spacing_kji = oriented(target.volume.array, geometry, DISPLAY)
     nig = uncertainty_name == "nig_uncertainty"
     classes = engine.model.description.classes
-    sample, caption = None, ""
-    if segmented.chosen is not None and samples:
-        sample = shown(samples[segmented.chosen])
+    caption = ""
+    if chosen is not None:
         score = segmented.report["samples"][segmented.chosen]["score"]
-        caption = f"Sample {segmented.chosen + 1} of {len(samples)}, S = {score:.3f}"
+        caption = f"Sample {segmented.chosen + 1} of {len(segmented.samples)}, S = {score:.3f}"
     return Overview(
         image=image,
         spacing_kji=spacing_kji,
@@ -200,7 +212,7 @@ def _overview(
         uncertainty_name="NIG uncertainty" if nig else "Entropy",
         uncertainty_unit="0 to 1" if nig else "bits",
         uncertainty_range=(0.0, 1.0 if nig else float(np.log2(classes))),
-        sample=sample,
+        sample=None if chosen is None else shown(chosen),
         sample_caption=caption,
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from SFDALib import ram
 from SFDALib.errors import RequestError
 from SFDALib.memory import known_free_bytes
 
@@ -96,10 +96,7 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     peaks = {}
     if device.type == "cuda":
         peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return peaks
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peaks["process"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    process = ram.peak()
+    if process is not None:
+        peaks["process"] = round(process / 2**20, 1)
     return peaks

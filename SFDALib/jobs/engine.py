@@ -93,11 +93,13 @@ class Engine:
 
     Args:
         bundle: the bundle's files.
+        bundle_sha256: theirs before they were read.
         model: its networks on the device.
         method, options, seed: what to do.
     """
 
     bundle: BundleFiles
+    bundle_sha256: str
     model: Source
     method: Method
     options: Mapping[str, Any]
@@ -218,7 +220,7 @@ class Engine:
             "seed": self.seed,
             "best_epoch": adapted.best_epoch,
             "stopped": adapted.stopped,
-            "source_bundle_sha256": self.bundle.sha256(),
+            "source_bundle_sha256": self.bundle_sha256,
         }
         described = replace(
             description,
@@ -272,7 +274,9 @@ def open_engines(
             )
     torch.manual_seed(seed)
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
+    before = files.sha256()
     model = source.load(bundle, device, diffusion=wanted)
     return {
-        name: Engine(files, model, method, methods[name], seed) for name, method in chosen.items()
+        name: Engine(files, before, model, method, methods[name], seed)
+        for name, method in chosen.items()
     }

@@ -1,4 +1,4 @@
-"""How long a job will take and how much memory it needs, before it starts.
+"""How long a job or a comparison will take and how much memory it needs, before it starts.
 
 Each network is tried once on the device with a small input, and what it took is scaled to the
 image, the method's passes and the patches of an update. Rough by nature: good for "seconds or an
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from SFDALib.bundle.source import Source
 from SFDALib.inference import window
 from SFDALib.jobs import devices
-from SFDALib.jobs.engine import LOWER_MEMORY, open_engine
+from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
 from SFDALib.memory import activation_bytes, batch_that_fits
 from SFDALib.method import Work
@@ -61,27 +61,36 @@ class Estimate:
 
 def estimate(
     bundle: Path,
-    method: str,
-    options: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
     device: str,
     geometry: Geometry,
     images: int = 1,
 ) -> Estimate:
-    """Estimate a job on images of this geometry.
+    """Estimate one method, or several compared, on images of this geometry.
 
     Args:
-        options: every option's value, checked.
+        methods: for each method every option's value, checked.
 
     Raises:
-        RequestError: the bundle is unusable, or lacks what the method needs.
+        RequestError: the bundle is unusable, or lacks what a method needs.
     """
     where = devices.resolve(device)
-    engine = open_engine(bundle, method, options, where, seed=0)
-    model, work = engine.model, engine.method.work(options)
+    engines = list(open_engines(bundle, methods, where, seed=0).values())
+    model = engines[0].model
     shape = shape_on(model.description.grid, geometry)
-    draw = _draw(model, shape, where) if work.draws else _Draw(0, 0.0, 0.0)
-    seconds = _network_seconds(model, work, options, shape) + work.draws * draw.parts * draw.seconds
-    need = max(_network_bytes(model, work, options, shape, images), draw.bytes) / 2**20
+    draws = any(engine.method.work(engine.options).draws for engine in engines)
+    draw = _draw(model, shape, where) if draws else _Draw(0, 0.0, 0.0)
+    patch = _seconds(model.network, _patch(model, shape), where, math.lcm(*model.divisor))
+    # All start from one segmentation by the source model, which each of them counts.
+    source = patch * _patches(model, Work(passes=1, epochs=0, draws=0), engines[0].options, shape)
+    seconds, needs = source, []
+    for engine in engines:
+        work = engine.method.work(engine.options)
+        seconds += patch * _patches(model, work, engine.options, shape) - source
+        seconds += work.draws * draw.parts * draw.seconds
+        held = _network_bytes(model, work, engine.options, shape, images)
+        needs.append(max(held, draw.bytes if work.draws else 0.0))
+    need = max(needs) / 2**20
     if where.type == "cpu":
         need += PROGRAM_MB + _arrays_bytes(model, geometry, shape) / 2**20
     free = devices.free_mb(where)
@@ -90,7 +99,7 @@ def estimate(
         round(START + images * seconds, 1),
         round(need, 1),
         free,
-        _advice(need, free, options),
+        _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
     )
 
 
@@ -101,15 +110,14 @@ def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (model.description.grid.channels, *size)
 
 
-def _network_seconds(
+def _patches(
     model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
 ) -> float:
-    """All passes of the segmentation network over one image."""
+    """How many patches go through the segmentation network, forwards, for one image."""
     patch, slices = _patch(model, shape), model.description.grid.slices
-    once = _seconds(model.network, patch, model.device, math.lcm(*model.divisor))
     flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
     passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
-    return once * (passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices))
+    return passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices)
 
 
 def _network_bytes(
@@ -218,11 +226,16 @@ def _wait_for(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _advice(need: float, free: float | None, options: Mapping[str, Any]) -> str:
+def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> str:
+    """
+    Args:
+        largest: the method that needs most.
+    """
     if free is None or need <= free:
         return ""
+    options, of = largest.options, "" if alone else f"{largest.method.name}."
     lower = " and ".join(
-        f"{name} (now {options[name]})" for name in LOWER_MEMORY if name in options
+        f"{of}{name} (now {options[name]})" for name in LOWER_MEMORY if name in options
     )
     remedy = f"lower {lower}, or choose another device" if lower else "choose another device"
     return f"This will probably not fit: it needs {need:.0f} MB, {free:.0f} MB are free; {remedy}."

@@ -6,13 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from SFDALib import ram
 from SFDALib.bundle.source import Source
 from SFDALib.volume.files import Header, read_header
-from SFDALib.volume.grid import oriented
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.grid import shape_on
 
 FLOAT = 4  # bytes
 # Arrays of floats that are held at once, by counting them in the code: beside the voxels as stored,
@@ -32,7 +29,7 @@ def refuse_too_large(paths: Sequence[Path], model: Source) -> None:
     """
     header = read_header(paths)
     grid, classes = model.description.grid, model.description.classes
-    on_grid = voxels_on(grid, header)
+    on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)
     ram.refuse_beyond(
         memory_need(header, on_grid, grid.channels, classes, model.device.type == "cpu"),
@@ -42,7 +39,7 @@ def refuse_too_large(paths: Sequence[Path], model: Source) -> None:
 
 
 def memory_need(
-    header: Header, on_grid: float, channels: int, classes: int, probabilities: bool
+    header: Header, on_grid: int, channels: int, classes: int, probabilities: bool
 ) -> float:
     """Bytes of main memory, roughly.
 
@@ -56,17 +53,4 @@ def memory_need(
         STORED_COPIES * header.stored_bytes
         + FLOAT * (INPUT_ARRAYS + channels) * voxels
         + FLOAT * arrays * on_grid
-    )
-
-
-def voxels_on(grid: Grid, header: Header) -> float:
-    """How many voxels the image has on a model's grid."""
-    shape, spacing = header.geometry.shape, header.geometry.spacing_kji
-    if grid.orientation:
-        nothing = np.broadcast_to(np.uint8(0), shape)  # has a shape and takes no memory
-        turned, spacing = oriented(nothing, header.geometry, grid.orientation)
-        shape = turned.shape
-    return math.prod(
-        n if new is None else n * mm / new
-        for n, mm, new in zip(shape, spacing, grid.spacing[::-1], strict=True)
     )

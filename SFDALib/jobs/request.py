@@ -10,7 +10,7 @@ from typing import Any
 
 from SFDALib import json_file, registry
 from SFDALib.adaptation import none
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, check_name
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
@@ -125,6 +125,7 @@ def _check_common(request: Job | Comparison) -> None:
     for word in (request.bundle, *request.input, request.output):
         if not word or "\0" in word:
             raise RequestError(f"found {word!r:.60} for a file, expected a name")
+    check_name(request.output)
 
 
 _COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -18,12 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
 
+from SFDALib import NOTICE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from SFDALib.bundle import Label
 
-FOOTER = "Research software, not a medical device"
+FOOTER = NOTICE.removesuffix(".")
 BACKGROUND, BRIGHT, MUTED = "#14161a", "#f2f2f2", "#a9b0ba"
 DASHED = (0, (2.5, 1.2))
 # Inches.
@@ -36,6 +39,27 @@ _DPI = 120
 _SWATCH = 0.24  # inches
 _SIDES = (0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, "A"), (0.5, 0.02, "P")
 _LEAST_SURROUNDINGS = 40.0  # mm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What every picture of results shows. Arrays lie along LPS: i to the left, j to the back, k to
+    the head.
+
+    Args:
+        image: ``(C, K, J, I)`` or ``(K, J, I)``. Three channels are shown as red, green and blue,
+            of any other number the first.
+        spacing_kji: mm along K, J, I.
+        labels: the classes.
+        title, subtitle: what was run, on what.
+    """
+
+    image: np.ndarray
+    spacing_kji: tuple[float, float, float]
+    labels: Sequence[Label]
+    title: str
+    subtitle: str
+
 
 LegendColumns = list[list[tuple["Label | None", str]]]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -28,6 +27,7 @@ from SFDALib.results.canvas import (
     TITLE,
     TITLE_LINE,
     Canvas,
+    Picture,
     annotate,
     around,
     grey_or_colour,
@@ -40,9 +40,6 @@ from SFDALib.results.canvas import (
     windowed,
     wrapped,
 )
-
-if TYPE_CHECKING:
-    from SFDALib.bundle import Label
 
 _MOST_PANELS = 6
 _CELL_WIDTH, _CELL_HEIGHT = 0.62, 0.32  # inches
@@ -58,27 +55,18 @@ class ComparedResult:
     caption: str
 
 
-@dataclass(frozen=True)
-class ComparisonPicture:
-    """What the picture shows. Arrays lie along LPS: i to the left, j to the back, k to the head.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPicture(Picture):
+    """The picture of several results.
 
     Args:
-        image: ``(C, K, J, I)`` or ``(K, J, I)``, as in an ``Overview``.
-        spacing_kji: mm along K, J, I.
-        labels: the classes.
         results: the methods that worked, at least one.
         dice: ``(N, N)`` between the N results, mean over the classes; NaN is shown as a dash.
-        title, subtitle: what was compared, on what.
         remarks: what else is to be said, such as the methods that failed.
     """
 
-    image: np.ndarray
-    spacing_kji: tuple[float, float, float]
-    labels: Sequence[Label]
     results: Sequence[ComparedResult]
     dice: np.ndarray
-    title: str
-    subtitle: str
     remarks: Sequence[str] = ()
 
 

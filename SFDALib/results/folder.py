@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +32,15 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 _FULL_BELOW_BYTES = 1 << 20
+_NUMPYS_WORDS = re.compile("[0-9]+ requested and [0-9]+ written")  # of which it says no more
+
+
+class DiskError(RequestError):
+    """The disk refuses what is written, for ``reason``."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}.")
+        self.reason = reason
 
 
 class ResultFolder(AbstractContextManager[Path]):
@@ -78,8 +89,8 @@ class ResultFolder(AbstractContextManager[Path]):
         try:
             if error is None:
                 self._publish()
-            elif self._is_about_writing(error):
-                raise self._refusal(error) from error
+            elif reason := _why_refused(error, self._partial):
+                raise DiskError(self._path, reason) from error
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -98,22 +109,43 @@ class ResultFolder(AbstractContextManager[Path]):
                 "Choose another name, or move it away first."
             )
 
-    def _is_about_writing(self, error: BaseException) -> bool:
-        """Whether ``error`` says that the disk refuses the result.
+    def _refusal(self, error: OSError) -> DiskError:
+        return DiskError(self._path, _REMEDIES.get(error.errno, str(error)))
 
-        ITK and torch report a full disk as a RuntimeError without a cause, NumPy as an OSError
-        without a number: so the disk is asked.
-        """
-        if isinstance(error, OSError) and error.errno is not None:
-            here = error.filename is None or self._partial in Path(str(error.filename)).parents
-            return here and error.errno in _REMEDIES
-        if isinstance(error, OSError | RuntimeError):
-            return shutil.disk_usage(self._path.parent).free < _FULL_BELOW_BYTES
-        return False
 
-    def _refusal(self, error: BaseException) -> RequestError:
-        code = getattr(error, "errno", None) or errno.ENOSPC
-        return RequestError(f"{self._path} cannot be written: {_REMEDIES.get(code, error)}.")
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell in a line what the disk refuses of what is written into a folder that stays.
+
+    Raises:
+        DiskError: why, and what to do.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if reason := _why_refused(error, folder):
+            raise DiskError(folder, reason) from error
+        raise
+
+
+def _why_refused(error: BaseException, folder: Path) -> str | None:
+    """Why the disk refuses what is written into a folder; None if ``error`` means something else.
+
+    ITK and torch report a full disk as a RuntimeError without a cause, NumPy as an OSError without
+    a number: so the disk is asked.
+    """
+    if isinstance(error, DiskError):  # of a folder in this one, whose name is temporary
+        return error.reason
+    if isinstance(error, OSError) and error.errno is not None:
+        file = Path(os.fsdecode(error.filename)) if error.filename else None
+        here = file is None or folder in (file, *file.parents)
+        return _REMEDIES.get(error.errno) if here else None
+    if isinstance(error, OSError | RuntimeError) and (
+        _NUMPYS_WORDS.fullmatch(str(error))
+        or shutil.disk_usage(folder.parent).free < _FULL_BELOW_BYTES
+    ):
+        return _REMEDIES[errno.ENOSPC]
+    return None
 
 
 class _ResultFile(ResultFolder):

@@ -33,6 +33,7 @@ from SFDALib.results.canvas import (
     TITLE,
     TITLE_LINE,
     Canvas,
+    Picture,
     annotate,
     around,
     grey_or_colour,
@@ -48,23 +49,17 @@ from SFDALib.results.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from SFDALib.bundle import Label
 
 _LONE_PANEL = 4.4  # inches
 
 
-@dataclass(frozen=True)
-class Overview:
-    """What the picture shows. Arrays lie along LPS: i to the left, j to the back, k to the head.
+@dataclass(frozen=True, kw_only=True)
+class Overview(Picture):
+    """The picture of one result.
 
     Args:
-        image: ``(C, K, J, I)`` or ``(K, J, I)``. Three channels are shown as red, green and blue,
-            of any other number the first.
-        spacing_kji: mm along K, J, I.
         source_labels, final_labels: ``(K, J, I)``, values of ``labels``.
-        labels: the classes.
         volumes: one text per label, such as "1320 ml → 1410 ml (+7 %)".
-        title, subtitle: what was run, on what.
         uncertainty: ``(K, J, I)``; values at the range's lower end are transparent.
         uncertainty_name, uncertainty_unit: as on the colour bar, such as "Entropy", "bits".
         uncertainty_range: the fixed window, so that pictures of two runs can be compared.
@@ -72,14 +67,9 @@ class Overview:
         sample_caption: such as "sample 3 of 6, S = 0.42".
     """
 
-    image: np.ndarray
-    spacing_kji: tuple[float, float, float]
     source_labels: np.ndarray
     final_labels: np.ndarray
-    labels: Sequence[Label]
     volumes: Sequence[str]
-    title: str
-    subtitle: str
     uncertainty: np.ndarray | None = None
     uncertainty_name: str = "Entropy"
     uncertainty_unit: str = "bits"

@@ -12,11 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from SFDALib import NOTICE, __version__
 from SFDALib.errors import shown
 
-NOTICE = (
-    "Research software, not a medical device. Results must be reviewed by a qualified person "
-    "and must not be the sole basis of a clinical decision."
+REVIEW = (
+    f"{NOTICE} Results must be reviewed by a qualified person and must not be the sole basis of a"
+    " clinical decision."
 )
 
 _PACKAGES = ("torch", "monai", "numpy", "scikit-image", "SimpleITK")
@@ -28,15 +29,13 @@ def write_report(path: str | os.PathLike[str], report: Mapping[str, Any]) -> Non
     NumPy scalars and arrays become numbers and lists, paths become text, bytes of file names that
     are no text become escapes, and floats that JSON has no word for (NaN, infinities) null.
     """
-    content = _jsonable({**report, "notice": NOTICE})
+    content = _jsonable({**report, "notice": REVIEW})
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def software_versions() -> dict[str, str | None]:
     """Versions of Python, SFDA and of the packages that compute; None for one not installed."""
-    from SFDALib import __version__
-
     versions: dict[str, str | None] = {"python": platform.python_version(), "SFDA": __version__}
     for package in _PACKAGES:
         try:

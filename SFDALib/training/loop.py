@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from SFDALib.errors import RequestError
 from SFDALib.progress import Progress
+from SFDALib.results.folder import writing
 
 LOSS_POINTS = 200  # a curve keeps about so many points, each a mean
 
@@ -175,19 +176,21 @@ def _save(
     step: int,
     curve: list[tuple[int, float]],
 ) -> None:
+    state = {
+        "identity": identity,
+        "step": step,
+        "curve": curve,
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average.state_dict() if average is not None else None,
+    }
     partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "identity": identity,
-            "step": step,
-            "curve": curve,
-            "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "average": average.state_dict() if average is not None else None,
-        },
-        partial,
-    )
-    os.replace(partial, path)
+    try:
+        with writing(path.parent), open(partial, "wb") as stream:  # which tells why it cannot be
+            torch.save(state, stream)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _resume(

@@ -17,6 +17,7 @@ import numpy as np
 from SFDALib import json_file
 from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
+from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import conform, conform_labels
@@ -164,12 +165,13 @@ def load_cases(
                     f" {classes - 1} as described; correct the labels or the description"
                 )
             conformed = conform(volume, grid)
-            cache.mkdir(parents=True, exist_ok=True)
-            np.save(image_file, conformed.array)
-            np.save(stem.with_suffix(".spacing.npy"), conformed.geometry.spacing_kji)
-            partial = stem.with_suffix(".partial.npy")
-            np.save(partial, conform_labels(labels.array[0], conformed))
-            os.replace(partial, label_file)  # last and at once: where it is, all are whole
+            with writing(cache):
+                cache.mkdir(parents=True, exist_ok=True)
+                np.save(image_file, conformed.array)
+                np.save(stem.with_suffix(".spacing.npy"), conformed.geometry.spacing_kji)
+                partial = stem.with_suffix(".partial.npy")
+                np.save(partial, conform_labels(labels.array[0], conformed))
+                os.replace(partial, label_file)  # last and at once: where it is, all are whole
         spacing = np.load(stem.with_suffix(".spacing.npy"))
         cases.append(
             Case(

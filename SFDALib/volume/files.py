@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from SFDALib import ram
-from SFDALib.errors import RequestError
-from SFDALib.volume import headers, integrity
+from SFDALib.errors import RequestError, check_name
+from SFDALib.volume import dicom, headers, integrity
 from SFDALib.volume.geometry import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _read_one(path: Path) -> Volume:
 
 def _refusing(path: Path, read: Callable[[Path], T]) -> T:
     """What ``read`` makes of a file or folder; the system's and ITK's words become a refusal."""
+    check_name(path)
     try:
         if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe or a device has no end
             raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
@@ -158,10 +159,14 @@ def _series(folder: Path) -> tuple[str, ...]:
     """The files of the one DICOM series in a folder, in order."""
     import SimpleITK as sitk
 
-    if any(not (entry.is_file() or entry.is_dir()) for entry in folder.iterdir()):
-        raise RequestError(
-            f"{folder}: found a pipe or a broken link in it, expected files; remove it"
-        )
+    for entry in folder.iterdir():
+        check_name(entry)
+        if not (entry.is_file() or entry.is_dir()):
+            raise RequestError(
+                f"{folder}: found a pipe or a broken link in it, expected files; remove it"
+            )
+        if entry.is_file():
+            dicom.check_meta(entry)
     reader = sitk.ImageSeriesReader()
     series = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
@@ -177,7 +182,12 @@ def _read_dicom(folder: Path) -> sitk.Image:
     import SimpleITK as sitk
 
     names = _series(folder)
-    promised = sum(_voxel_bytes(_opened(name, DICOM_READER)) for name in names)
+    promised = 0
+    for name in names:
+        header = _opened(name, DICOM_READER)
+        fields = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
+        dicom.check_pixels(Path(name), fields)
+        promised += _voxel_bytes(header)
     _check_promise(folder, promised, sum(os.path.getsize(name) for name in names))
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO(DICOM_READER)

@@ -104,7 +104,13 @@ class Request:
         return None
 
     def typed_options(self) -> dict[str, str]:
-        """The options as they are typed on a command line."""
+        """The options as they are typed on a command line; of a comparison every method's own."""
+        if self.compared:
+            return {
+                f"{method}.{name}": _word(value)
+                for method, options in self.compared.items()
+                for name, value in options.items()
+            }
         return {name: _word(value) for name, value in self.options.items()}
 
     @property

@@ -11,11 +11,7 @@ from typing import Any
 from SFDALib.method import Method
 from SFDASegmenterLib.worker import Progress
 
-VERDICTS = {
-    "adopt": "Judge: adopt the result.",
-    "keep": "Judge: keep the source model's segmentation.",
-    "look": "Judge: look closely at both.",
-}
+JUDGE = "judge: "  # how the note begins that a run makes of the verdict
 
 
 def ml(value: float) -> str:
@@ -45,7 +41,7 @@ def memory(megabytes: float) -> str:
 
 def progress(now: Progress) -> str:
     """The stage, its step and the time left."""
-    parts = [now.stage[:1].upper() + now.stage[1:]]
+    parts = [_sentence(now.stage)]
     if now.total > 1:
         parts.append(f"step {now.step} of {now.total}")
     if now.seconds_left:
@@ -121,13 +117,20 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
 
 
 def notes(facts: Mapping[str, Any]) -> str:
-    """What the judge and the run say of the result, as rich text."""
-    verdict = facts.get("trust")
-    judged = f"<p><b>{VERDICTS[verdict['decision']]}</b></p>" if verdict else ""
+    """What the judge and the run say of the result, as rich text; the judge first."""
     if not facts["notes"]:
         return "<p>No warning. Compare the result with the source model's before you use it.</p>"
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in facts["notes"])
-    return f'{judged}<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>'
+    judged = [note for note in facts["notes"] if note.startswith(JUDGE)]
+    others = [note for note in facts["notes"] if note not in judged]
+    heading = "".join(f"<p><b>{html.escape(_sentence(note))}</b></p>" for note in judged)
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in others)
+    return heading + (
+        f'<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>' if items else ""
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _table(rows: Mapping[str, str]) -> str:

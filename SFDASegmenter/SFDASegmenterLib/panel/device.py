@@ -163,11 +163,9 @@ class DeviceSection:
 
 
 def _estimate_words(request: Request) -> list[str] | None:
-    """The command that estimates the request; None without a volume to measure, or for several
-    methods, whose times nobody would wait to have tried one by one.
-    """
+    """The command that estimates the request; None without a volume to measure."""
     nodes = staging.nodes_of(request.images[0])
-    if request.compared or not nodes or nodes[0].GetImageData() is None:
+    if not nodes or nodes[0].GetImageData() is None:
         return None
     node = nodes[0]
     direction = [[0.0] * 3 for _row in range(3)]
@@ -177,8 +175,11 @@ def _estimate_words(request: Request) -> list[str] | None:
         (-value if row < 2 else value) for row, values in enumerate(direction) for value in values
     ]
     options = [f"--option={name}={value}" for name, value in request.typed_options().items()]
+    which = ("--method", request.method)
+    if request.compared:
+        which = ("--methods", ",".join(request.compared))
     return [
-        *("estimate", "--bundle", request.bundle, "--method", request.method, *options),
+        *("estimate", "--bundle", request.bundle, *which, *options),
         *("--device", request.device, "--volumes", str(len(request.images))),
         f"--size={_listed(node.GetImageData().GetDimensions())}",
         f"--spacing={_listed(node.GetSpacing())}",

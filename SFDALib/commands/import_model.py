@@ -1,0 +1,53 @@
+"""``SFDALib import-model``: a bundle of a model trained elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from SFDALib.errors import RequestError
+from SFDALib.jobs import events
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("import-model", help="a bundle of a model trained elsewhere")
+    command.add_argument(
+        "model", nargs="?", help="a model folder of nnU-Net v2, a MONAI bundle, or a state dict"
+    )
+    command.add_argument("--output", help="bundle folder to write")
+    command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
+    command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
+    command.add_argument(
+        "--region-order",
+        default="",
+        metavar="NAME,NAME",
+        help="of a MONAI bundle with overlapping regions: as they are painted, the outermost first",
+    )
+    command.add_argument("--describe", metavar="FILE", help="of a state dict: JSON about its model")
+    command.add_argument(
+        "--template", metavar="FILE", help="write such a JSON to fill in, and nothing else"
+    )
+    command.set_defaults(command=_import)
+
+
+def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    if arguments.template:
+        from SFDALib.bundle.configuration import write_template
+
+        write_template(Path(arguments.template))
+        return
+    if not arguments.model or not arguments.output:
+        raise RequestError("import-model: expected a model and --output; see import-model --help")
+    from SFDALib.jobs.import_model import Choices, import_model
+    from SFDALib.jobs.inspect import in_words, inspect
+
+    output = Path(arguments.output)
+    choices = Choices(
+        configuration=arguments.configuration,
+        folds=arguments.fold,
+        region_order=tuple(filter(None, arguments.region_order.split(","))),
+        description=Path(arguments.describe) if arguments.describe else None,
+    )
+    import_model(Path(arguments.model), output, choices)
+    print(in_words(inspect(output)))

@@ -1,0 +1,141 @@
+"""``SFDALib train``: a source model and what adaptation wants of it, at the source site."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from SFDALib.commands.words import add_common
+from SFDALib.errors import RequestError
+from SFDALib.jobs import events
+from SFDALib.training import AUGMENTATIONS
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "train", help="a source model, at the source site", description="Also under torchrun."
+    )
+    kinds = command.add_subparsers(required=True, metavar="KIND")
+    segmentation = kinds.add_parser("segmentation", help="a segmentation network")
+    segmentation.add_argument("--config", required=True, help="JSON: network, grid, labels")
+    segmentation.add_argument("--loss", choices=("ce", "dice-ce"), default="ce")
+    _training_arguments(segmentation, steps=10000, rate=1e-3)
+    segmentation.set_defaults(command=_train, train=_train_segmentation)
+    head = kinds.add_parser("early-head", help="a head on early features, for a bundle")
+    head.add_argument("--bundle", required=True)
+    head.add_argument("--level", type=int, choices=(0, 1), default=0)
+    _training_arguments(head, steps=2000, rate=1e-3)
+    head.set_defaults(command=_train, train=_train_early_head)
+    diffusion = kinds.add_parser("diffusion", help="a diffusion model, for a bundle")
+    diffusion.add_argument("--bundle", required=True)
+    diffusion.add_argument("--config", required=True, help="JSON: network, spacing, conditions")
+    diffusion.add_argument("--patch-size", required=True, help="such as 112,96 or 128,128,128")
+    diffusion.add_argument(
+        "--corruption",
+        type=float,
+        default=0.0,
+        help="share of patches with a damaged mask, as denoised pseudo-labels are",
+    )
+    _training_arguments(diffusion, steps=100000, rate=1e-5, ema=0.999)
+    diffusion.set_defaults(command=_train, train=_train_diffusion)
+
+
+def _training_arguments(
+    command: argparse.ArgumentParser, steps: int, rate: float, ema: float = 0.0
+) -> None:
+    command.add_argument(
+        "--manifest", required=True, help="CSV with image,label,split, or nnU-Net's raw folder"
+    )
+    command.add_argument(
+        "--relabel", default="", metavar="1=2,2=1", help="labels in the files = in the bundle"
+    )
+    command.add_argument("--output", required=True, help="bundle folder to write")
+    command.add_argument("--steps", type=int, default=steps)
+    command.add_argument("--batch", type=int, default=20)
+    command.add_argument("--learning-rate", type=float, default=rate)
+    command.add_argument("--schedule", choices=("cosine", "constant"), default="cosine")
+    command.add_argument("--weight-decay", type=float, default=0.0)
+    command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
+    command.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default=AUGMENTATIONS[0],
+        help="geometric: flips, rotations, scalings; intensity: brightness, contrast, gamma too",
+    )
+    command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
+    command.add_argument("--half", action="store_true", help="write half-precision weights")
+    command.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    add_common(command)
+
+
+def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.devices import resolve
+    from SFDALib.training.loop import LoopOptions
+    from SFDALib.training.manifest import read_manifest
+    from SFDALib.training.request import TrainingRequest
+
+    if arguments.steps < 1 or arguments.batch < 1 or arguments.learning_rate <= 0:
+        raise RequestError("train: expected --steps and --batch of at least 1, --learning-rate > 0")
+    loop = LoopOptions(
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        schedule=arguments.schedule,
+        weight_decay=arguments.weight_decay,
+        ema=arguments.ema,
+        mixed_precision=arguments.amp,
+        seed=arguments.seed,
+        checkpoint_minutes=arguments.checkpoint_minutes,
+    )
+    request = TrainingRequest(
+        entries=read_manifest(Path(arguments.manifest), arguments.relabel),
+        output=Path(arguments.output),
+        batch=arguments.batch,
+        augment=arguments.augment,
+        half=arguments.half,
+        loop=loop,
+    )
+    output = str(request.output.resolve())
+    reporter.event("started", output=output)
+    arguments.train(arguments, request, resolve(arguments.device), reporter)
+    reporter.event("result", output=output)
+
+
+def _train_segmentation(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
+    from SFDALib.bundle.configuration import describe, read_config
+    from SFDALib.training import segmentation
+
+    description = describe(read_config(Path(arguments.config)))
+    segmentation.train(request, description, arguments.loss, device, reporter)
+
+
+def _train_early_head(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
+    from SFDALib.training import early_head
+
+    early_head.train(request, Path(arguments.bundle), arguments.level, device, reporter)
+
+
+def _train_diffusion(
+    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
+) -> None:
+    from SFDALib.bundle.configuration import read_config
+    from SFDALib.training import diffusion
+
+    described = diffusion.describe(read_config(Path(arguments.config)))
+    try:
+        patch_size = tuple(int(word) for word in arguments.patch_size.split(","))
+    except ValueError as error:
+        raise RequestError(f"--patch-size: found {arguments.patch_size}, expected n,n") from error
+    diffusion.train(
+        request,
+        Path(arguments.bundle),
+        described,
+        patch_size,
+        arguments.corruption,
+        device,
+        reporter,
+    )
