@@ -318,8 +318,8 @@ def test_a_defect_of_ours_is_not_disguised(
 
 def test_a_defect_ends_the_process_with_a_traceback_and_status_1(tmp_path: Path) -> None:
     code = (
-        "import sys; from SFDALib import __main__ as m;"
-        "m._methods = lambda *a: 1 / 0; sys.exit(m.main(['methods']))"
+        "import sys; from SFDALib import __main__ as m; from SFDALib.commands import describe;"
+        "describe._methods = lambda *a: 1 / 0; sys.exit(m.main(['methods']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
