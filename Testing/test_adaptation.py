@@ -646,8 +646,8 @@ def test_without_the_watch_the_same_adaptations_end_in_an_impossible_volume(
         mock.patch.object(Watch, "criterion", later_is_better),
         mock.patch.object(Watch, "collapse", lambda *_: None),
     ):
-        outcome = adapt("adami", epochs=60, **options)
-    assert outcome.best_epoch == 61
+        outcome = adapt("adami", epochs=15, **options)
+    assert outcome.best_epoch == 16
     patches = TargetPatches(source(), [image.array for image in targets(2, 2, 1)])
     (expected,) = expected_shares(source().description, patches, targets(2, 2, 1))
     share = outcome.curves["share_1"][-1]
