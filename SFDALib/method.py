@@ -268,6 +268,9 @@ SETTLE_BN = Option(
     kind="bool",
 )
 
+# The last options of a method that trains with either statistics.
+COMMON_OPTIONS = (BN_MODE, SETTLE_BN, *LOOP_OPTIONS, *INFERENCE_OPTIONS)
+
 
 def batch_option(batch: int) -> Option:
     return Option(

@@ -16,6 +16,7 @@ import torch
 from conftest import describe
 from test_networks import fill
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from SFDALib import registry
 from SFDALib.adaptation import (
@@ -287,7 +288,13 @@ def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
 
     monkeypatch.setattr(contrast.Contrast, "loss", noted)
     monkeypatch.setattr(contrast.Contrast, "__init__", started)
+    rates = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
+    )
     outcome = adapt("protocontra", model(2, 3), epochs=2, stages=2, learning_rate=1e-3)
+    hook.remove()
+    assert rates == pytest.approx(2 * [1e-3, 1e-3, 8e-4, 8e-4])
     assert len(outcome.curves["criterion"]) == 5 and len(steps) == 4
     ((aligned, total, kept),) = teachers
     assert total == 4

@@ -12,15 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,10 +36,7 @@ METHOD = Method(
     options=(
         *training_options(epochs=12, learning_rate=1e-5, batch=8, optimiser="AdamW"),
         Option("layers", 4, "Convolutions of the random networks.", 1, 10, kind="int"),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.dg_tta:adapt",
     adapts=True,

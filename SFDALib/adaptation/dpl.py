@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,10 +45,7 @@ METHOD = Method(
         Option("gamma_max", 3.5, "Random gamma of half of the images, from 0.5.", 0.5, 10),
         Option("specks", 0.5, "Share of the images that get salt or pepper.", 0, 1),
         Option("erasing", 0.5, "Share of the images of which a rectangle is erased.", 0, 1),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.dpl:adapt",
     adapts=True,

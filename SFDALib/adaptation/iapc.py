@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    choice,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -59,10 +50,7 @@ METHOD = Method(
             ("probability", "logit"),
             "1 - z2 / z1 of the two largest probabilities, as printed, or logits, as coded.",
         ),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.iapc:adapt",
     adapts=True,

@@ -11,15 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Option,
-    choice,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,10 +68,7 @@ OPTIONS = (
     ),
     choice("ratio", ("maxnorm", "mean"), "Predicted class ratio: the code's, or the paper's mean."),
     Option("prior_renorm", True, "Scale priors to sum to 1.", kind="bool"),
-    BN_MODE,
-    SETTLE_BN,
-    *LOOP_OPTIONS,
-    *INFERENCE_OPTIONS,
+    *COMMON_OPTIONS,
 )
 
 

@@ -10,15 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,10 +53,7 @@ METHOD = Method(
             2,
             kind="int",
         ),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.protocontra:adapt",
     adapts=True,

@@ -10,14 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Option,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -54,10 +47,7 @@ OPTIONS = (
         0,
         100,
     ),
-    BN_MODE,
-    SETTLE_BN,
-    *LOOP_OPTIONS,
-    *INFERENCE_OPTIONS,
+    *COMMON_OPTIONS,
 )
 IGNORED = 255
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,10 +27,7 @@ METHOD = Method(
     cost="one training pass over the images an epoch",
     options=(
         *training_options(epochs=1, learning_rate=1e-3, batch=8),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.tent:adapt",
     adapts=True,

@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
-    BN_MODE,
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    training_options,
-)
+from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,10 +41,7 @@ METHOD = Method(
             kind="bool",
         ),
         Option("dropout", 0.5, "Of features before the classifier, in training.", 0, 0.95),
-        BN_MODE,
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
+        *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.upl:adapt",
     adapts=True,
