@@ -153,8 +153,10 @@ def test_the_need_is_told_by_hand(head_file: Path) -> None:
     voxels = 36 * 40 * 14
     assert header.stored_bytes == 2 * voxels
     assert header.geometry == read_volume(head_file).geometry
-    expected = 2 * 2 * voxels + 4 * (6 + 1) * voxels + 4 * (4 + 2 * 2) * 1000
-    assert need.memory_need(header, 1000, 1, 2, True) == expected
+    of_the_input = 2 * 2 * voxels + 4 * (3 + 1) * voxels
+    for judged, of_a_class in ((False, 1), (True, 8)):
+        expected = of_the_input + 4 * (2 + of_a_class * 2) * 1000
+        assert need.memory_need(header, 1000, 1, 2, judged, True) == expected
 
 
 def test_the_memory_that_is_free_is_within_the_limits_of_the_process(tmp_path: Path) -> None:
