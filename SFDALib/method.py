@@ -173,6 +173,11 @@ class Method:
             for name, option in known.items()
         }
 
+    @property
+    def judged(self) -> bool:
+        """Whether its result is another than the source model's own, and so is judged."""
+        return self.adapts or any(option.name == "samples" for option in self.options)
+
     def work(self, values: Mapping[str, Value]) -> Work:
         """What these values of the options ask for, see ``Work``; for estimates of time."""
         repeated = int(values.get("rounds", 1)) * int(values.get("stages", 1))

@@ -153,8 +153,10 @@ def test_the_need_is_told_by_hand(head_file: Path) -> None:
     voxels = 36 * 40 * 14
     assert header.stored_bytes == 2 * voxels
     assert header.geometry == read_volume(head_file).geometry
-    expected = 2 * 2 * voxels + 4 * (6 + 1) * voxels + 4 * (4 + 2 * 2) * 1000
-    assert need.memory_need(header, 1000, 1, 2, True) == expected
+    of_the_input = 2 * 2 * voxels + 4 * (3 + 1) * voxels
+    for judged, of_a_class in ((False, 1), (True, 8)):
+        expected = of_the_input + 4 * (2 + of_a_class * 2) * 1000
+        assert need.memory_need(header, 1000, 1, 2, judged, True) == expected
 
 
 def test_the_memory_that_is_free_is_within_the_limits_of_the_process(tmp_path: Path) -> None:
@@ -346,11 +348,10 @@ def on_a_faulty_disk(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]
     return attempt
 
 
-@pytest.mark.parametrize("command", ["run", "compare"])
 def test_on_a_full_disk_nothing_half_written_is_left_and_the_next_run_works(
-    requests: dict[str, list[str]], on_a_faulty_disk: Callable, command: str
+    requests: dict[str, list[str]], on_a_faulty_disk: Callable
 ) -> None:
-    told, line = on_a_faulty_disk(private_mounts(), "small=400", requests[command])
+    told, line = on_a_faulty_disk(private_mounts(), "small=400", requests["compare"])
     assert told == {"first": 2, "left": [], "second": 0}
     assert "/disk/out cannot be written: the disk is full" in line
 
@@ -377,7 +378,7 @@ def test_a_training_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
     assert not [name for name in told["left"] if name.endswith(".partial") or name == "out"]
 
 
-@pytest.mark.parametrize("command", ["run", "cohort", "compare", "train"])
+@pytest.mark.parametrize("command", ["run", "train"])
 def test_a_disk_that_is_read_only_is_told(
     requests: dict[str, list[str]], on_a_faulty_disk: Callable, command: str
 ) -> None:

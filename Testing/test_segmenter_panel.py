@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -469,6 +470,38 @@ def test_several_volumes_are_run_as_a_cohort(
     assert all(results.adapted_bundle is not None for results in results_in_scene())
     panel.ui.resultSelector.setCurrentNode(results_in_scene()[1].node)
     assert panel.results.results.node is results_in_scene()[1].node
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_cohort_that_ends_early_shows_what_is_done_and_says_why(
+    panel: Any,
+    fill: Callable[..., Any],
+    pump: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import qt
+    import slicer
+    from SFDASegmenterLib import worker
+
+    small = fill("none")
+    noise = np.random.default_rng(0).integers(0, 300, (14, 300, 300)).astype(np.int16)
+    large = slicer.util.addVolumeFromArray(noise, name="noise")
+    interpreter = tmp_path / "python"  # whose files may have 1.5 MB, less than those of the noise
+    interpreter.write_text(
+        f"#!{sys.executable}\nimport os, resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500000, 1500000))\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    )
+    interpreter.chmod(0o700)
+    monkeypatch.setattr(worker, "python", lambda: str(interpreter))
+    panel.ui.inputModeComboBox.currentIndex = panel.ui.inputModeComboBox.findData("several")
+    for volume in (small, large):
+        panel.ui.inputVolumesSelector.setCheckState(volume, qt.Qt.Checked)
+    ended = run(panel, pump)
+    assert (ended.state.value, ended.status) == ("done", 2)
+    assert [results.input for results in ended.results] == [small]
+    assert "1 of 2 images are done" in panel.ui.messageLabel.text
 
 
 def test_methods_are_compared_beside_each_other_with_what_they_agree_on(

@@ -149,7 +149,7 @@ class Engine:
     def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, self.model)
+            refuse_too_large(paths, self.model, self.method.judged)
             volume = read_volume(paths)
             return volume, conform(volume, self.model.description.grid)
 

@@ -32,7 +32,7 @@ from SFDALib.volume.grid import shape_on
 START = 6.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
 BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in batches
 KEPT = 2.0  # times the layers' output: what training holds, gradients included
-PROGRAM_MB = 450.0  # torch, monai and the interpreter themselves
+PROGRAM_MB = 570.0  # torch, monai and the interpreter themselves
 STORED_BYTES = 2  # of a voxel, as scanners write them
 TRIAL_BYTES = 64 << 20  # of the layers' output in a trial
 
@@ -92,7 +92,8 @@ def estimate(
         needs.append(max(held, draw.bytes if work.draws else 0.0))
     need = max(needs) / 2**20
     if where.type == "cpu":
-        need += PROGRAM_MB + _arrays_bytes(model, geometry, shape) / 2**20
+        judged = any(engine.method.judged for engine in engines)
+        need += PROGRAM_MB + _arrays_bytes(model, geometry, shape, judged) / 2**20
     free = devices.free_mb(where)
     return Estimate(
         devices.describe(where),
@@ -134,13 +135,12 @@ def _network_bytes(
     return max(inference, KEPT * batch * held + 4 * weights)  # gradients and Adam's two averages
 
 
-def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...]) -> float:
+def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], judged: bool) -> float:
     """What the image, its maps and its probabilities take in main memory."""
     grid = model.description.grid
     header = Header(geometry, STORED_BYTES * grid.channels * math.prod(geometry.size))
-    return memory_need(
-        header, math.prod(shape), grid.channels, model.description.classes, probabilities=True
-    )
+    classes, voxels = model.description.classes, math.prod(shape)
+    return memory_need(header, voxels, grid.channels, classes, judged, probabilities=True)
 
 
 def _windows(shape: tuple[int, ...], size: tuple[int, ...], overlap: float, slices: bool) -> int:

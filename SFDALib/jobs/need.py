@@ -12,16 +12,21 @@ from SFDALib.volume.files import Header, read_header
 from SFDALib.volume.grid import shape_on
 
 FLOAT = 4  # bytes
-# Arrays of floats that are held at once, by counting them in the code: beside the voxels as stored,
-# of the input's grid (maps and labels), and of the model's, each channel and each class.
+# Arrays held at once where most are held, measured by Testing/Benchmarks/memory.py: the voxels as
+# stored, floats of the input's grid (maps and labels), and of the model's for each channel and each
+# class; more of a class where the judge looks at what a method made.
 STORED_COPIES = 2
-INPUT_ARRAYS = 6
-CHANNEL_ARRAYS = 4
-CLASS_ARRAYS = 2
+INPUT_ARRAYS = 3
+CHANNEL_ARRAYS = 2
+CLASS_ARRAYS = 1
+JUDGED_ARRAYS = 8
 
 
-def refuse_too_large(paths: Sequence[Path], model: Source) -> None:
+def refuse_too_large(paths: Sequence[Path], model: Source, judged: bool) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
+
+    Args:
+        judged: whether a method makes something of it that is judged.
 
     Raises:
         OutOfMemoryError: with what it needs and what is free.
@@ -32,23 +37,25 @@ def refuse_too_large(paths: Sequence[Path], model: Source) -> None:
     on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)
     ram.refuse_beyond(
-        memory_need(header, on_grid, grid.channels, classes, model.device.type == "cpu"),
+        memory_need(header, on_grid, grid.channels, classes, judged, model.device.type == "cpu"),
         f"{paths[0]}: an image of {size} voxels, {on_grid:.3g} of them on the model's grid,",
         "crop or resample it, close other programs, or choose a machine with more memory",
     )
 
 
 def memory_need(
-    header: Header, on_grid: int, channels: int, classes: int, probabilities: bool
+    header: Header, on_grid: int, channels: int, classes: int, judged: bool, probabilities: bool
 ) -> float:
     """Bytes of main memory, roughly.
 
     Args:
         on_grid: voxels on the model's grid.
+        judged: as for ``refuse_too_large``.
         probabilities: whether those of the classes are in main memory, too.
     """
     voxels = math.prod(header.geometry.size)
-    arrays = CHANNEL_ARRAYS * channels + CLASS_ARRAYS * classes * probabilities
+    of_a_class = JUDGED_ARRAYS if judged else CLASS_ARRAYS
+    arrays = CHANNEL_ARRAYS * channels + of_a_class * classes * probabilities
     return (
         STORED_COPIES * header.stored_bytes
         + FLOAT * (INPUT_ARRAYS + channels) * voxels

@@ -59,7 +59,7 @@ class Run:
         self.request = request
         self.state = State.COMPUTING
         self.progress = Progress("starting")
-        self.message = ""  # one line for the user once it has failed
+        self.message = ""  # one line for the user once it has failed, or ended early
         self.status: int | None = None  # exit status of the job
         self.results: list[Results] = []
         self.failures: dict[str, str] = {}  # of images of a cohort or compared methods

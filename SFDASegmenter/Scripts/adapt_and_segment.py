@@ -136,6 +136,8 @@ def _carry_out(request: Request, output: Path) -> int:
         logic.abandon()
     for name, message in run.failures.items():
         print(f"SFDA: {name}: {message}", file=sys.stderr)
+    if run.message:  # of a cohort that ended early
+        print(f"SFDA: {run.message}", file=sys.stderr)
     print(f"SFDA: the result is in {output}")
     return run.status or DONE
 

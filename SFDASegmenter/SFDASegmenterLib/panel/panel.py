@@ -256,6 +256,8 @@ class Panel(VTKObservationMixin):
                 message=message,
             )
             self.tell(text, run.log)
+        elif run.message:  # of a cohort that ended early
+            self.tell(run.message, run.log)
         if run.results and self._parameters is not None:
             self.ui.resultsSection.collapsed = False
             self.results.choose(run.results[0])
