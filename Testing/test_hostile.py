@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hostile
+import hostile_models
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -30,14 +31,20 @@ RAMP = hostile.RAMP
 NAMES = (
     *("bundle description", "bundle weights", "bundle zip", "job", "training configuration"),
     *("manifest", "labels", "image .nrrd", "image .nhdr", "image .mha", "image .mhd", "image .nii"),
-    *("image .nii.gz", "image .png", "image .jpg", "image DICOM"),
+    *("image .nii.gz", "image .png", "image .jpg", "image DICOM", "nnU-Net plans"),
+    *("nnU-Net dataset", "nnU-Net checkpoint", "MONAI inference", "MONAI metadata"),
+    "plain description",
 )
-SLOW_READERS = ("bundle weights", "bundle zip", "bundle description")
+SLOW_READERS = (
+    *("bundle weights", "bundle zip", "bundle description", "nnU-Net plans", "nnU-Net dataset"),
+    *("nnU-Net checkpoint", "MONAI inference", "MONAI metadata", "plain description"),
+)
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, hostile.Reader]:
-    return hostile.readers(tmp_path_factory.mktemp("valid"))
+    place = tmp_path_factory.mktemp("valid")
+    return {**hostile.readers(place), **hostile_models.readers(place)}
 
 
 @pytest.mark.parametrize("name", NAMES)

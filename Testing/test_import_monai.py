@@ -1,7 +1,6 @@
 """A published MONAI bundle becomes one of ours that says what MONAI's pipeline says, or is refused.
 
-The configurations are those of the model zoo's kinds (spleen CT, BraTS MR, whole body CT), with
-networks as small as they get and random weights.
+The bundles are those of ``monai_models.py``.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ import SimpleITK as sitk
 import torch
 from monai.bundle import ConfigParser
 from monai.inferers import SlidingWindowInferer
-from monai.networks import nets
+from monai_models import CONFIGURATIONS, SPLEEN, network, write_published
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers import monai_bundle
+from SFDALib.bundle.importers.imported import Imported
+from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
 from SFDALib.networks import catalogue
@@ -32,138 +32,6 @@ from SFDALib.volume.grid import conform
 from SFDALib.volume.specification import Normalisation, Region
 
 CPU = torch.device("cpu")
-SPLEEN = {
-    "bundle_root": ".",
-    "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-    "pixdim": [2.0, 2.0, 3.0],
-    "network_def": {
-        "_target_": "UNet",
-        "spatial_dims": 3,
-        "in_channels": 1,
-        "out_channels": 2,
-        "channels": [4, 8, 8],
-        "strides": [2, 2],
-        "num_res_units": 1,
-        "norm": "batch",
-    },
-    "network": "$@network_def.to(@device)",
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-            {"_target_": "Spacingd", "keys": "image", "pixdim": "@pixdim", "mode": "bilinear"},
-            {
-                "_target_": "ScaleIntensityRanged",
-                "keys": "image",
-                "a_min": -57,
-                "a_max": 164,
-                "b_min": -1,
-                "b_max": 1,
-                "clip": True,
-            },
-            {"_target_": "EnsureTyped", "keys": "image", "device": "@device"},
-        ],
-    },
-    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "overlap": 0.5},
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-            {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing"},
-            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        ],
-    },
-}
-BRATS = {
-    **SPLEEN,
-    "network_def": {
-        "_target_": "SegResNet",
-        "in_channels": 4,
-        "out_channels": 3,
-        "init_filters": 8,
-        "blocks_down": [1, 2],
-        "blocks_up": [1],
-        "dropout_prob": 0.2,
-    },
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {
-                "_target_": "NormalizeIntensityd",
-                "keys": "image",
-                "nonzero": True,
-                "channel_wise": True,
-            },
-        ],
-    },
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
-            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5},
-        ],
-    },
-}
-WHOLE_BODY = {
-    **SPLEEN,
-    "network_def": {
-        "_target_": "SegResNet",
-        "spatial_dims": 3,
-        "in_channels": 1,
-        "out_channels": 105,
-        "init_filters": 8,
-        "blocks_down": [1, 1],
-        "blocks_up": [1],
-    },
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-            {"_target_": "Spacingd", "keys": "image", "pixdim": [2.0, 2.0, 3.0]},
-            {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True},
-            {"_target_": "ScaleIntensityd", "keys": "image", "minv": -1.0, "maxv": 1.0},
-        ],
-    },
-}
-NAMES = {
-    "spleen": ["background", "spleen"],
-    "brats": ["Tumor core", "Whole tumor", "Enhancing tumor"],
-    "whole body": ["background", *(f"structure {index}" for index in range(1, 105))],
-}
-CONFIGURATIONS = {"spleen": SPLEEN, "brats": BRATS, "whole body": WHOLE_BODY}
-
-
-def write(folder: Path, name: str, config: dict[str, Any] | None = None) -> Path:
-    """A bundle folder as in the model zoo."""
-    config = config or CONFIGURATIONS[name]
-    outputs = {"channel_def": {str(i): text for i, text in enumerate(NAMES[name])}}
-    image = {"modality": "CT", "num_channels": config["network_def"].get("in_channels", 1)}
-    metadata = {
-        "name": name,
-        "version": "0.5.7",
-        "copyright": "Copyright (c) MONAI Consortium",
-        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": outputs}},
-    }
-    for part in ("configs", "models", "docs"):
-        (folder / part).mkdir(parents=True)
-    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
-    (folder / "configs/inference.json").write_text(json.dumps(config))
-    (folder / "docs/README.md").write_text("# About\n")
-    (folder / "LICENSE").write_text("Apache-2.0\n")
-    torch.save(network(CONFIGURATIONS[name]).state_dict(), folder / "models/model.pt")
-    return folder
-
-
-def network(config: dict[str, Any]) -> torch.nn.Module:
-    arguments = dict(config["network_def"])
-    torch.manual_seed(0)
-    return getattr(nets, arguments.pop("_target_"))(**arguments)
 
 
 def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3.0)) -> list[Path]:
@@ -180,6 +48,10 @@ def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3
     return paths
 
 
+def read(folder: Path) -> Imported:
+    return MonaiModel(BundleFiles(folder)).read()
+
+
 def refusal(action: Callable[[], object]) -> str:
     with pytest.raises(RequestError) as caught:
         action()
@@ -194,7 +66,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
     if name != "brats":
         pytest.importorskip("nibabel", reason="MONAI's Orientationd needs nibabel")
     config = CONFIGURATIONS[name]
-    bundle = write(tmp_path / "published", name)
+    bundle = write_published(tmp_path / "published", name)
     assert main(["import-model", str(bundle), "--output", str(tmp_path / "bundle")]) == 0
     model = source.load(tmp_path / "bundle", CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
@@ -228,7 +100,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
 
 
 def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
-    imported = monai_bundle.read(write(tmp_path / "published", "spleen"))
+    imported = read(write_published(tmp_path / "published", "spleen"))
     grid = imported.description.grid
     conformed = conform(read_volume(image(tmp_path, 1, (1.0, 1.0, 1.5))), grid)
     assert conformed.array.shape == (1, 12, 16, 10)  # R, A, S; MONAI's axes are I, J, K
@@ -236,11 +108,11 @@ def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
 
 
 def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
-    spleen = monai_bundle.read(write(tmp_path / "spleen", "spleen")).description
+    spleen = read(write_published(tmp_path / "spleen", "spleen")).description
     std = (164 - -57) / 2
     assert spleen.grid.normalisation == Normalisation("fixed", -57.0, 164.0, -57 + std, std)
     assert spleen.patch_size == (32, 32, 32) and [b.name for b in spleen.labels] == ["spleen"]
-    brats = monai_bundle.read(write(tmp_path / "brats", "brats")).description
+    brats = read(write_published(tmp_path / "brats", "brats")).description
     assert brats.grid.normalisation == Normalisation("zscore", within="nonzero")
     assert brats.grid.orientation is None and brats.grid.axes == (2, 1, 0)
     assert brats.grid.regions == (Region(1, 1), Region(0, 2), Region(2, 3))
@@ -248,13 +120,13 @@ def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
         *("whole tumor outside tumor core", "tumor core outside enhancing tumor"),
         "enhancing tumor",
     ]
-    body = monai_bundle.read(write(tmp_path / "body", "whole body")).description
+    body = read(write_published(tmp_path / "body", "whole body")).description
     assert [step.kind for step in body.grid.normalisation] == ["zscore", "minmax", "fixed"]
     assert len(body.labels) == 104
 
 
 def test_licence_and_readme_come_along(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "spleen")
+    published = write_published(tmp_path / "published", "spleen")
     assert main(["import-model", str(published), "--output", str(tmp_path / "bundle")]) == 0
     assert (tmp_path / "bundle/LICENSE").read_text() == "Apache-2.0\n"
     assert (tmp_path / "bundle/docs/README.md").read_text() == "# About\n"
@@ -296,26 +168,21 @@ def _with_transform(transform: dict[str, Any]) -> dict[str, Any]:
 def test_what_is_not_known_is_named_and_refused(
     tmp_path: Path, config: dict[str, Any], words: str
 ) -> None:
-    published = write(tmp_path / "published", "spleen", config)
-    assert words in refusal(lambda: monai_bundle.read(published))
+    published = write_published(tmp_path / "published", "spleen", config)
+    assert words in refusal(lambda: read(published))
 
 
 def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "brats")
+    published = write_published(tmp_path / "published", "brats")
     metadata = json.loads((published / "configs/metadata.json").read_text())
     outputs = metadata["network_data_format"]["outputs"]["pred"]
     outputs["channel_def"] = {"0": "Kidney", "1": "Cyst", "2": "Tumor"}
     (published / "configs/metadata.json").write_text(json.dumps(metadata))
-    assert "give --region-order" in refusal(lambda: monai_bundle.read(published))
+    assert "give --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
     grid = BundleFiles(tmp_path / "b").describe().grid
     assert grid.regions == (Region(0, 1), Region(2, 2), Region(1, 3))
-
-
-def test_a_published_bundle_is_told_to_be_imported_first(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "spleen")
-    assert "with SFDALib import-model" in refusal(lambda: BundleFiles(published).describe())
 
 
 MONAI_NETWORKS = {

@@ -1,4 +1,4 @@
-"""Import a published MONAI bundle: its network and preprocessing, read as data.
+"""A published MONAI bundle: its network and preprocessing, read as data.
 
 ``@name`` is looked up in the configuration itself. Nothing is evaluated: an expression (``$``) that
 decides the network or the preprocessing is refused, with every transform that is not known.
@@ -7,76 +7,114 @@ decides the network or the preprocessing is refused, with every transform that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from SFDALib.bundle.description import Description
-from SFDALib.bundle.importers.imported import (
-    Imported,
-    assembled,
-    labels,
-    read_bytes,
-    read_json,
-)
+from SFDALib.bundle.description import METADATA, Description
+from SFDALib.bundle.files import MODEL, WEIGHTS_LIMIT, BundleFiles
+from SFDALib.bundle.importers.imported import Imported, checked, joined, labels, last_name
 from SFDALib.bundle.importers.monai_transforms import Configuration, Preprocessing, transform_name
-from SFDALib.bundle.source import state_dict, unpickle
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
 from SFDALib.volume.specification import Region
 
 CONFIGURATIONS = ("configs/inference.json", "configs/evaluate.json", "configs/train.json")
-METADATA, MODEL = "configs/metadata.json", "models/model.pt"
 # Classes of the allow-list under their other names
 ALIASES = {name.rsplit(".", 1)[-1]: name for name in catalogue.SEGMENTATION if "monai" in name}
 NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
 
 
-def is_bundle(path: Path) -> bool:
-    """Whether it is a folder of a MONAI bundle."""
-    return (path / METADATA).is_file()
-
-
-def read(folder: Path, region_order: Sequence[str] = ()) -> Imported:
-    """Read a bundle folder.
+@dataclass(frozen=True)
+class MonaiModel:
+    """A published bundle, a folder or a .zip.
 
     Args:
+        files: of the bundle.
         region_order: of a model with overlapping regions, their names as in its metadata in the
             order in which they are painted, the outermost first.
-
-    Raises:
-        RequestError: something is missing or damaged, or decides the result and is not known.
     """
-    folder = Path(folder)
-    metadata = read_json(folder / METADATA)
-    file = next((folder / name for name in CONFIGURATIONS if (folder / name).is_file()), None)
-    if file is None:
-        raise RequestError(f"{folder}: found none of {', '.join(CONFIGURATIONS)}, expected one")
-    config = Configuration(read_json(file), str(file))
-    definition = network(config)
-    names, modality = _outputs(metadata, definition, str(folder))
-    regions: tuple[Region, ...] = ()
-    if _activation(config) == "sigmoid" and definition["out_channels"] > 1:
-        regions, names = _regions(names, region_order, str(folder))
-    elif definition["out_channels"] > 1:
-        names = names[1:]
-    preprocessing = Preprocessing(config, int(definition["in_channels"]))
-    description = Description(
-        name=str(metadata.get("name", folder.name)),
-        modality=modality,
-        network=definition,
-        grid=preprocessing.grid(regions),
-        patch_size=_patch_size(config, metadata, definition),
-        labels=labels(names),
-        windows="even",  # a smaller image is padded with zeros, as by MONAI's inferers
-        provenance={
-            "import": {"from": "MONAI bundle", "version": str(metadata.get("version", "unknown"))}
-        },
-        licence=str(metadata.get("copyright", "see LICENSE")).splitlines()[0],
-    )
-    where = f"{folder}: {MODEL}"
-    weights = state_dict(unpickle(read_bytes(folder / MODEL), where), where)
-    imported = assembled(description, [weights], [where], str(folder))
-    return Imported(imported.description, imported.weights, _documents(folder))
+
+    files: BundleFiles
+    region_order: Sequence[str] = ()
+
+    @staticmethod
+    def is_in(files: BundleFiles) -> bool:
+        """Whether these are a bundle that says nothing to SFDALib itself."""
+        metadata = files.json(METADATA)
+        return isinstance(metadata, dict) and "sfda" not in metadata
+
+    @property
+    def path(self) -> Path:
+        return self.files.path
+
+    def describe(self) -> Description:
+        """What the model is, checked.
+
+        Raises:
+            RequestError: something is missing, or decides the result and is not known.
+        """
+        return checked(self._described(), str(self.path))
+
+    def require_weights(self, about: Description) -> None:
+        """
+        Raises:
+            RequestError: they are not there.
+        """
+        self.files.require_weights(about)
+
+    def sha256(self) -> str:
+        """One digest over everything that decides the results."""
+        return self.files.sha256((METADATA, self._file, MODEL))
+
+    def read(self) -> Imported:
+        """Read the model with its weights.
+
+        Raises:
+            RequestError: something is missing or damaged, or decides the result and is not known.
+        """
+        from SFDALib.bundle.weights import state_dict, unpickle
+
+        described, where = self._described(), f"{self.path}: {MODEL}"
+        with self.files.open(MODEL, WEIGHTS_LIMIT) as stream:
+            weights = state_dict(unpickle(stream.read(), where), where)
+        return joined(described, [weights], [where], str(self.path), self.files.documents())
+
+    @cached_property
+    def _file(self) -> str:
+        """The configuration that says how the network is used."""
+        file = next((name for name in CONFIGURATIONS if self.files.has(name)), None)
+        if file is None:
+            raise RequestError(
+                f"{self.path}: found none of {', '.join(CONFIGURATIONS)}, expected one"
+            )
+        return file
+
+    def _described(self) -> Description:
+        metadata = _object(self.files.json(METADATA), f"{self.path}: {METADATA}")
+        where = f"{self.path}: {self._file}"
+        config = Configuration(_object(self.files.json(self._file), where), where)
+        definition = network(config)
+        names, modality = _outputs(metadata, definition, str(self.path))
+        regions: tuple[Region, ...] = ()
+        if _activation(config) == "sigmoid" and definition["out_channels"] > 1:
+            regions, names = _regions(names, self.region_order, str(self.path))
+        elif definition["out_channels"] > 1:
+            names = names[1:]
+        preprocessing = Preprocessing(config, int(definition["in_channels"]))
+        model, version = last_name(self.path), str(metadata.get("version", "unknown"))
+        return Description(
+            name=str(metadata.get("name", model)),
+            modality=modality,
+            network=definition,
+            grid=preprocessing.grid(regions),
+            patch_size=_patch_size(config, metadata, definition),
+            labels=labels(names),
+            windows="even",  # a smaller image is padded with zeros, as by MONAI's inferers
+            provenance={"import": {"from": "MONAI bundle", "model": model, "version": version}},
+            licence=_first_line(str(metadata.get("copyright", "")), "see LICENSE"),
+        )
 
 
 def network(config: Configuration) -> dict[str, Any]:
@@ -178,9 +216,13 @@ def _patch_size(
     return tuple(-(-n // d) * d for n, d in zip(size, divisor, strict=True))
 
 
-def _documents(folder: Path) -> dict[str, str]:
-    texts = {}
-    for name in ("LICENSE", "docs/README.md"):
-        if (folder / name).is_file():
-            texts[name] = read_bytes(folder / name, 4 << 20).decode("utf-8", "replace")
-    return texts
+def _object(values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise RequestError(
+            f"{where}: found {type(values).__name__}, expected an object; correct it"
+        )
+    return values
+
+
+def _first_line(text: str, otherwise: str) -> str:
+    return next(iter(text.splitlines()), otherwise)

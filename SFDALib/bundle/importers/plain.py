@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from SFDALib.bundle.configuration import describe, read_config
-from SFDALib.bundle.importers.imported import Imported, assembled, read_bytes
-from SFDALib.bundle.source import state_dict, unpickle
+from SFDALib.bundle.importers.imported import Imported, joined, read_bytes
+from SFDALib.bundle.weights import state_dict, unpickle
 from SFDALib.errors import RequestError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which trainings keep it
@@ -36,4 +36,4 @@ def read(weights: Path, description: Path) -> Imported:
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     provenance = {"import": {"from": "state dict", "file": weights.name}}
     described = replace(described, provenance=provenance)
-    return assembled(described, [tensors], [str(weights)], str(description))
+    return joined(described, [tensors], [str(weights)], str(description))
