@@ -1,15 +1,15 @@
-"""Small MONAI bundles as the model zoo has them: spleen CT, BraTS MR, whole body CT.
+"""Small MONAI bundles as the model zoo and Auto3DSeg have them.
 
 The networks are as small as they get, with random weights.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import init_bundle
 from monai.networks import nets
 
 SPLEEN = {
@@ -111,12 +111,82 @@ WHOLE_BODY = {
         ],
     },
 }
+# Without Orientationd, for which MONAI wants nibabel
+UNTURNED = {
+    **SPLEEN,
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            one
+            for one in SPLEEN["preprocessing"]["transforms"]
+            if one["_target_"] != "Orientationd"
+        ],
+    },
+}
+# With deep supervision, as Auto3DSeg trains it
+DEEP = {
+    **UNTURNED,
+    "network_def": {
+        "_target_": "SegResNetDS",
+        "in_channels": 1,
+        "out_channels": 3,
+        "init_filters": 8,
+        "blocks_down": [1, 1, 1],
+        "dsdepth": 2,
+    },
+}
+SWIN = {
+    **UNTURNED,
+    "network_def": {
+        "_target_": "SwinUNETR",
+        "spatial_dims": 3,
+        "img_size": 32,  # as versions of MONAI until 1.5 wanted it
+        "in_channels": 1,
+        "out_channels": 3,
+        "feature_size": 12,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 1, 1, 1],
+        "window_size": 2,
+        "use_checkpoint": False,
+    },
+    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [64, 32, 32], "overlap": 0.5},
+}
+SHORT_AXIS = {
+    **SPLEEN,
+    "network_def": {
+        "_target_": "UNet",
+        "spatial_dims": 2,
+        "in_channels": 1,
+        "out_channels": 4,
+        "channels": [4, 8],
+        "strides": [2],
+    },
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "image", "image_only": False},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "ScaleIntensityd", "keys": "image"},
+        ],
+    },
+    "inferer": {"_target_": "SliceInferer", "roi_size": [32, 32], "spatial_dim": 2},
+}
 NAMES = {
     "spleen": ["background", "spleen"],
     "brats": ["Tumor core", "Whole tumor", "Enhancing tumor"],
     "whole body": ["background", *(f"structure {index}" for index in range(1, 105))],
+    "deep": ["background", "kidney", "tumor"],
+    "swin": ["background", "spleen", "liver"],
+    "short axis": ["background", "lv_pool", "myocardium", "rv_pool"],
 }
-CONFIGURATIONS = {"spleen": SPLEEN, "brats": BRATS, "whole body": WHOLE_BODY}
+CONFIGURATIONS = {
+    "spleen": SPLEEN,
+    "brats": BRATS,
+    "whole body": WHOLE_BODY,
+    "deep": DEEP,
+    "swin": SWIN,
+    "short axis": SHORT_AXIS,
+}
 
 
 def metadata(name: str) -> dict[str, Any]:
@@ -134,20 +204,30 @@ def metadata(name: str) -> dict[str, Any]:
     }
 
 
-def write_published(folder: Path, name: str, config: dict[str, Any] | None = None) -> Path:
-    """A bundle folder as in the model zoo."""
-    config = config or CONFIGURATIONS[name]
-    for part in ("configs", "models", "docs"):
-        (folder / part).mkdir(parents=True)
-    (folder / "configs/metadata.json").write_text(json.dumps(metadata(name)))
-    (folder / "configs/inference.json").write_text(json.dumps(config))
+def write_published(
+    folder: Path,
+    name: str,
+    config: dict[str, Any] | None = None,
+    trained: torch.nn.Module | None = None,
+) -> Path:
+    """A bundle folder as in the model zoo, written by MONAI's own tool.
+
+    Args:
+        config: in place of that of the name.
+        trained: the network whose weights it has.
+    """
+    init_bundle(
+        folder,
+        network=trained or network(CONFIGURATIONS[name]),
+        metadata_str=metadata(name),
+        inference_str=config or CONFIGURATIONS[name],
+    )
     (folder / "docs/README.md").write_text("# About\n")
     (folder / "LICENSE").write_text("Apache-2.0\n")
-    torch.save(network(CONFIGURATIONS[name]).state_dict(), folder / "models/model.pt")
     return folder
 
 
 def network(config: dict[str, Any]) -> torch.nn.Module:
-    arguments = dict(config["network_def"])
+    arguments = {k: v for k, v in config["network_def"].items() if k != "img_size"}
     torch.manual_seed(0)
     return getattr(nets, arguments.pop("_target_"))(**arguments)

@@ -105,8 +105,10 @@ def joined(
     description = checked(description, source)
     members = []
     for weights, file in zip(sets, where, strict=True):
-        members.append(catalogue.build(description.network, source))
-        load_weights(members[-1], weights, file)
+        member = catalogue.build(description.network, source)
+        needed = catalogue.without_training_heads(weights, member, description.network)
+        load_weights(member, needed, file)
+        members.append(member)
     network = assemble(iter(members).__next__, len(members), description.grid.regions)
     return Imported(description, network, documents or {})
 

@@ -92,6 +92,15 @@ class MonaiModel:
         return file
 
     def _described(self) -> Description:
+        try:
+            return self._read_description()
+        except (KeyError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+            raise RequestError(
+                f"{self.path}: found a configuration that cannot be read ({error!r:.100}), expected"
+                " that of a MONAI bundle for segmentation; copy it again"
+            ) from error
+
+    def _read_description(self) -> Description:
         metadata = _object(self.files.json(METADATA), f"{self.path}: {METADATA}")
         where = f"{self.path}: {self._file}"
         config = Configuration(_object(self.files.json(self._file), where), where)
@@ -102,7 +111,8 @@ class MonaiModel:
             regions, names = _regions(names, self.region_order, str(self.path))
         elif definition["out_channels"] > 1:
             names = names[1:]
-        preprocessing = Preprocessing(config, int(definition["in_channels"]))
+        slices = _sliced_axis(config) if definition["spatial_dims"] == 2 else None
+        preprocessing = Preprocessing(config, definition["in_channels"], slices)
         model, version = last_name(self.path), str(metadata.get("version", "unknown"))
         return Description(
             name=str(metadata.get("name", model)),
@@ -129,16 +139,18 @@ def network(config: Configuration) -> dict[str, Any]:
     definition["_target_"] = ALIASES.get(name, definition["_target_"])
     for key in ("_mode_", "_desc_", "_disabled_"):
         definition.pop(key, None)
+    if name == "SwinUNETR":
+        definition.pop("img_size", None)  # which MONAI had asked for until 1.5, to check it
     definition.setdefault("spatial_dims", 3)
     catalogue.check_definition(definition, ALIASES.values(), f"{config.where}, network_def")
-    if definition["spatial_dims"] != 3 or not all(
+    if definition["spatial_dims"] not in (2, 3) or not all(
         type(definition.get(key)) is int for key in ("in_channels", "out_channels")
     ):
         raise RequestError(
-            f"{config.where}, network_def: found {definition!r:.120}, expected a 3D network with"
-            " in_channels and out_channels; 2D bundles cannot be imported"
+            f"{config.where}, network_def: found {definition!r:.120}, expected a 2D or 3D network"
+            " with in_channels and out_channels"
         )
-    return definition
+    return catalogue.with_one_output(definition)
 
 
 def _activation(config: Configuration) -> str:
@@ -198,21 +210,43 @@ def _regions(
     ]
 
 
+def _inferer(config: Configuration, key: str) -> Any:
+    """A setting of the inferer; None where it has none."""
+    inferer = config.values.get("inferer")
+    return config.plain(inferer.get(key), "inferer") if isinstance(inferer, dict) else None
+
+
+def _sliced_axis(config: Configuration) -> int:
+    """Across which axis of the image a 2D network sees its slices: the last, as of a 2D image, or
+    that of MONAI's SliceInferer, whose default is the first.
+    """
+    if str(_inferer(config, "_target_")).rsplit(".", 1)[-1] != "SliceInferer":
+        return 2
+    axis = _inferer(config, "spatial_dim") or 0
+    if axis not in (0, 1, 2):
+        raise RequestError(
+            f"{config.where}: found spatial_dim {axis!r:.40} of the inferer, expected 0, 1 or 2;"
+            " correct it"
+        )
+    return axis
+
+
 def _patch_size(
     config: Configuration, metadata: Mapping[str, Any], definition: Mapping[str, Any]
 ) -> tuple[int, ...]:
     """The window of the inferer, or what the metadata say; a multiple of what the network needs."""
-    inferer = config.values.get("inferer")
-    size = config.plain(inferer.get("roi_size"), "inferer") if isinstance(inferer, dict) else None
+    size = _inferer(config, "roi_size")
     if size is None:
         image = next(iter(metadata["network_data_format"]["inputs"].values()))
         size = image.get("spatial_shape")
-    if not isinstance(size, list) or not all(type(n) is int and n > 0 for n in size):
-        raise RequestError(
-            f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size, three"
-            " whole numbers; add it"
-        )
     divisor = catalogue.divisor(definition, config.where)
+    if not isinstance(size, list) or not (
+        len(size) == len(divisor) and all(type(n) is int and n > 0 for n in size)
+    ):
+        raise RequestError(
+            f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size,"
+            f" {len(divisor)} whole numbers; add it"
+        )
     return tuple(-(-n // d) * d for n, d in zip(size, divisor, strict=True))
 
 

@@ -111,8 +111,9 @@ class NnUNetModel:
         models, wanted = _models(self.path), self.configuration
         chosen = [m for m in models if wanted in (None, _configuration_in(m))]
         if len(chosen) != 1:
+            names = ", ".join(model.name for model in models)
             raise RequestError(
-                f"{self.path}: found the models {', '.join(m.name for m in models) or 'none'},"
+                f"{self.path}: found the models {names[:300] or 'none'},"
                 f" expected one of the configuration {wanted or 'that you want'}; choose its"
                 " folder, or use SFDALib import-model with --configuration"
             )
