@@ -199,7 +199,7 @@ def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
     outputs = metadata["network_data_format"]["outputs"]["pred"]
     outputs["channel_def"] = {"0": "Kidney", "1": "Cyst", "2": "Tumor"}
     (published / "configs/metadata.json").write_text(json.dumps(metadata))
-    assert "give --region-order" in refusal(lambda: read(published))
+    assert "give import-model --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
     grid = BundleFiles(tmp_path / "b").describe().grid

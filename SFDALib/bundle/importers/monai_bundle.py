@@ -199,8 +199,9 @@ def _regions(
     wanted = [name.strip().lower() for name in order or NESTED]
     if sorted(wanted) != sorted(known):
         raise RequestError(
-            f"{where}: found overlapping regions {', '.join(names)}, expected to know the order in"
-            " which they are painted; give --region-order with these names, the outermost first"
+            f"{where}: found overlapping regions {', '.join(names)[:200]}, expected to know the"
+            " order in which they are painted; give import-model --region-order with these names,"
+            " the outermost first"
         )
     regions = tuple(Region(known[name], label) for label, name in enumerate(wanted, start=1))
     inner = [*wanted[1:], None]

@@ -59,21 +59,23 @@ def read_checkpoint(file: Path) -> Checkpoint:
         RequestError: it is damaged, or of a trainer that may do what the plans do not say.
     """
     content = unpickle(read_bytes(file), str(file), NUMPY_SCALARS)
-    try:
-        weights, trainer = content["network_weights"], content["trainer_name"]
-        configuration = content["init_args"]["configuration"]
-        mirrored = content.get("inference_allowed_mirroring_axes")
-    except (KeyError, TypeError, AttributeError) as error:
+    inside = content if isinstance(content, dict) else {}
+    arguments, trainer = inside.get("init_args"), inside.get("trainer_name")
+    configuration = arguments.get("configuration") if isinstance(arguments, dict) else None
+    mirrored = inside.get("inference_allowed_mirroring_axes")
+    mirrored = () if mirrored is None else mirrored
+    if not isinstance(configuration, str) or not (
+        isinstance(mirrored, list | tuple) and all(type(axis) is int for axis in mirrored)
+    ):
         raise RequestError(
-            f"{file}: found no {error}, expected a checkpoint of nnU-Net v2; copy the one that its"
-            " training wrote"
-        ) from error
+            f"{file}: found no init_args with a configuration, or wrong mirroring axes, expected a"
+            " checkpoint of nnU-Net v2; copy the one that its training wrote"
+        )
     if not isinstance(trainer, str) or trainer not in TRAINERS:
         raise RequestError(
             f'{file}: found the trainer "{str(trainer)[:80]}", expected one of nnU-Net\'s own that'
             " keep network and inference as planned; others may do what the plans do not say"
         )
-    weights = {key.removeprefix("module."): v for key, v in state_dict(weights, str(file)).items()}
-    return Checkpoint(
-        file, weights, str(configuration), trainer, tuple(int(axis) for axis in mirrored or ())
-    )
+    weights = state_dict(inside.get("network_weights"), str(file))
+    weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    return Checkpoint(file, weights, configuration, trainer, tuple(mirrored))
