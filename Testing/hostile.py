@@ -465,7 +465,7 @@ class Evil:
         }[self.call]
 
 
-def _saved(value: Any, legacy: bool, protocol: int) -> bytes:
+def saved(value: Any, legacy: bool, protocol: int) -> bytes:
     stream = io.BytesIO()
     try:
         torch.save(
@@ -507,7 +507,7 @@ def weights(good: Mapping[str, torch.Tensor]) -> st.SearchStrategy[bytes]:
             del state[name]
         else:
             state[name] = value
-        return _saved(state, legacy, protocol)
+        return saved(state, legacy, protocol)
 
     names = list(good)
     structured = st.builds(
@@ -518,8 +518,8 @@ def weights(good: Mapping[str, torch.Tensor]) -> st.SearchStrategy[bytes]:
         st.booleans(),
         st.sampled_from([2, 2, 2, 4]),
     )
-    whole = VALUES.map(lambda value: _saved(value, False, 2))
-    new, old = _saved(dict(good), False, 2), _saved(dict(good), True, 2)
+    whole = VALUES.map(lambda value: saved(value, False, 2))
+    new, old = saved(dict(good), False, 2), saved(dict(good), True, 2)
     plain = pickle.dumps({"a": Evil("exec")})
     return st.one_of(
         structured, whole, damaged(new), damaged(old), damaged(old[:3000]), damaged(plain)

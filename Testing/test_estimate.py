@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from SFDALib.__main__ import main
 from SFDALib.jobs import devices, estimate
 from SFDALib.method import Work
+from SFDALib.networks import catalogue
 from SFDALib.registry import METHODS
 
 SIZE, SPACING = "36,40,14", "2.5,2.2,6"
@@ -121,3 +123,19 @@ def test_a_volume_that_cannot_be_is_refused(
     request = ["estimate", "--bundle", str(tiny_bundle), "--method", "none", "--device", "cpu"]
     assert main([*request, *words]) == 2
     assert said in caplog.messages[-1]
+
+
+def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network that divides by 4, tried on as little as it takes."""
+    definition = {
+        **{"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1},
+        **{"out_channels": 2, "channels": [4, 4, 4], "strides": [2, 2], "norm": "instance"},
+    }
+    network = catalogue.build(definition)
+    seen = []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    monkeypatch.setattr(estimate, "TRIAL_BYTES", 1)
+    assert estimate._seconds(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
+    assert sorted(seen[-1][2:]) == [4, 4, 8]

@@ -13,14 +13,21 @@ import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hostile
+import hostile_models
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from monai_models import write_published
+from nnunet_models import SETTINGS, plans, write_model
 
 from SFDALib import json_file
+from SFDALib.bundle.opening import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
+from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import read_job
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_volume
@@ -30,14 +37,20 @@ RAMP = hostile.RAMP
 NAMES = (
     *("bundle description", "bundle weights", "bundle zip", "job", "training configuration"),
     *("manifest", "labels", "image .nrrd", "image .nhdr", "image .mha", "image .mhd", "image .nii"),
-    *("image .nii.gz", "image .png", "image .jpg", "image DICOM"),
+    *("image .nii.gz", "image .png", "image .jpg", "image DICOM", "nnU-Net plans"),
+    *("nnU-Net dataset", "nnU-Net checkpoint", "MONAI inference", "MONAI metadata"),
+    "plain description",
 )
-SLOW_READERS = ("bundle weights", "bundle zip", "bundle description")
+SLOW_READERS = (
+    *("bundle weights", "bundle zip", "bundle description", "nnU-Net plans", "nnU-Net dataset"),
+    *("nnU-Net checkpoint", "MONAI inference", "MONAI metadata", "plain description"),
+)
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, hostile.Reader]:
-    return hostile.readers(tmp_path_factory.mktemp("valid"))
+    place = tmp_path_factory.mktemp("valid")
+    return {**hostile.readers(place), **hostile_models.readers(place)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,6 +95,41 @@ def refusal(read: Callable[[], object], kind: type[Exception] = RequestError) ->
     line = str(caught.value)
     assert shown(line) == line and len(line.splitlines()) == 1
     return line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"init_args": torch.zeros(2, 2)},
+        {"init_args": {"configuration": torch.zeros(2)}},
+        {"inference_allowed_mirroring_axes": torch.zeros(2)},
+        {"inference_allowed_mirroring_axes": "x"},
+        {"inference_allowed_mirroring_axes": [None]},
+        {"network_weights": None},
+        {"trainer_name": ["nnUNetTrainer"]},
+    ],
+)
+def test_a_checkpoint_of_nnunet_with_other_things_in_it_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    model = write_model(tmp_path / "a__b__2d", SETTINGS["2d plain, thick slices"])
+    file = model / "fold_0/checkpoint_final.pth"
+    torch.save({**torch.load(file, weights_only=False), **change}, file)
+    assert str(file) in refusal(lambda: open_model(model).read())
+
+
+def test_names_without_end_are_told_in_a_line_that_ends(tmp_path: Path) -> None:
+    described = plans(SETTINGS["2d plain, thick slices"])
+    described["configurations"]["2d"]["inherits_from"] = "gone"
+    described["configurations"]["x" * 5000] = {}
+    model = write_model(tmp_path / "a__b__2d", SETTINGS["2d plain, thick slices"])
+    (model / "plans.json").write_text(json.dumps(described))
+    assert len(refusal(lambda: inspect(model))) < 2000
+    bundle = write_published(tmp_path / "brats", "brats")
+    told = json.loads((bundle / "configs/metadata.json").read_text())
+    told["network_data_format"]["outputs"]["pred"]["channel_def"]["1"] = "x" * 5000
+    (bundle / "configs/metadata.json").write_text(json.dumps(told))
+    assert len(refusal(lambda: inspect(bundle))) < 2000
 
 
 META = (

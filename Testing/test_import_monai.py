@@ -1,7 +1,6 @@
 """A published MONAI bundle becomes one of ours that says what MONAI's pipeline says, or is refused.
 
-The configurations are those of the model zoo's kinds (spleen CT, BraTS MR, whole body CT), with
-networks as small as they get and random weights.
+The bundles are those of ``monai_models.py``.
 """
 
 from __future__ import annotations
@@ -17,13 +16,16 @@ import pytest
 import SimpleITK as sitk
 import torch
 from monai.bundle import ConfigParser
-from monai.inferers import SlidingWindowInferer
-from monai.networks import nets
+from monai.data import MetaTensor
+from monai.transforms import Invertd
+from monai_models import CONFIGURATIONS, SPLEEN, UNTURNED, network, write_published
+from scipy.ndimage import distance_transform_edt
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers import monai_bundle
+from SFDALib.bundle.importers.imported import Imported
+from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
 from SFDALib.networks import catalogue
@@ -32,138 +34,6 @@ from SFDALib.volume.grid import conform
 from SFDALib.volume.specification import Normalisation, Region
 
 CPU = torch.device("cpu")
-SPLEEN = {
-    "bundle_root": ".",
-    "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-    "pixdim": [2.0, 2.0, 3.0],
-    "network_def": {
-        "_target_": "UNet",
-        "spatial_dims": 3,
-        "in_channels": 1,
-        "out_channels": 2,
-        "channels": [4, 8, 8],
-        "strides": [2, 2],
-        "num_res_units": 1,
-        "norm": "batch",
-    },
-    "network": "$@network_def.to(@device)",
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-            {"_target_": "Spacingd", "keys": "image", "pixdim": "@pixdim", "mode": "bilinear"},
-            {
-                "_target_": "ScaleIntensityRanged",
-                "keys": "image",
-                "a_min": -57,
-                "a_max": 164,
-                "b_min": -1,
-                "b_max": 1,
-                "clip": True,
-            },
-            {"_target_": "EnsureTyped", "keys": "image", "device": "@device"},
-        ],
-    },
-    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "overlap": 0.5},
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-            {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing"},
-            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        ],
-    },
-}
-BRATS = {
-    **SPLEEN,
-    "network_def": {
-        "_target_": "SegResNet",
-        "in_channels": 4,
-        "out_channels": 3,
-        "init_filters": 8,
-        "blocks_down": [1, 2],
-        "blocks_up": [1],
-        "dropout_prob": 0.2,
-    },
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {
-                "_target_": "NormalizeIntensityd",
-                "keys": "image",
-                "nonzero": True,
-                "channel_wise": True,
-            },
-        ],
-    },
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
-            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5},
-        ],
-    },
-}
-WHOLE_BODY = {
-    **SPLEEN,
-    "network_def": {
-        "_target_": "SegResNet",
-        "spatial_dims": 3,
-        "in_channels": 1,
-        "out_channels": 105,
-        "init_filters": 8,
-        "blocks_down": [1, 1],
-        "blocks_up": [1],
-    },
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-            {"_target_": "Spacingd", "keys": "image", "pixdim": [2.0, 2.0, 3.0]},
-            {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True},
-            {"_target_": "ScaleIntensityd", "keys": "image", "minv": -1.0, "maxv": 1.0},
-        ],
-    },
-}
-NAMES = {
-    "spleen": ["background", "spleen"],
-    "brats": ["Tumor core", "Whole tumor", "Enhancing tumor"],
-    "whole body": ["background", *(f"structure {index}" for index in range(1, 105))],
-}
-CONFIGURATIONS = {"spleen": SPLEEN, "brats": BRATS, "whole body": WHOLE_BODY}
-
-
-def write(folder: Path, name: str, config: dict[str, Any] | None = None) -> Path:
-    """A bundle folder as in the model zoo."""
-    config = config or CONFIGURATIONS[name]
-    outputs = {"channel_def": {str(i): text for i, text in enumerate(NAMES[name])}}
-    image = {"modality": "CT", "num_channels": config["network_def"].get("in_channels", 1)}
-    metadata = {
-        "name": name,
-        "version": "0.5.7",
-        "copyright": "Copyright (c) MONAI Consortium",
-        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": outputs}},
-    }
-    for part in ("configs", "models", "docs"):
-        (folder / part).mkdir(parents=True)
-    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
-    (folder / "configs/inference.json").write_text(json.dumps(config))
-    (folder / "docs/README.md").write_text("# About\n")
-    (folder / "LICENSE").write_text("Apache-2.0\n")
-    torch.save(network(CONFIGURATIONS[name]).state_dict(), folder / "models/model.pt")
-    return folder
-
-
-def network(config: dict[str, Any]) -> torch.nn.Module:
-    arguments = dict(config["network_def"])
-    torch.manual_seed(0)
-    return getattr(nets, arguments.pop("_target_"))(**arguments)
 
 
 def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3.0)) -> list[Path]:
@@ -180,6 +50,10 @@ def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3
     return paths
 
 
+def read(folder: Path) -> Imported:
+    return MonaiModel(BundleFiles(folder)).read()
+
+
 def refusal(action: Callable[[], object]) -> str:
     with pytest.raises(RequestError) as caught:
         action()
@@ -191,26 +65,21 @@ def refusal(action: Callable[[], object]) -> str:
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, name: str) -> None:
     """Without resampling and in one window, where both do the same: to rounding."""
-    if name != "brats":
-        pytest.importorskip("nibabel", reason="MONAI's Orientationd needs nibabel")
     config = CONFIGURATIONS[name]
-    bundle = write(tmp_path / "published", name)
+    turned = config["preprocessing"]["transforms"][2]["_target_"] == "Orientationd"
+    if turned:
+        pytest.importorskip("nibabel", reason="MONAI's Orientationd needs nibabel")
+    bundle = write_published(tmp_path / "published", name)
     assert main(["import-model", str(bundle), "--output", str(tmp_path / "bundle")]) == 0
     model = source.load(tmp_path / "bundle", CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
     conformed = conform(read_volume(files), model.description.grid)
     ours = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
 
-    transforms = [dict(one) for one in config["preprocessing"]["transforms"]]
-    parsed = ConfigParser({**config, "device": "cpu", "preprocessing": {
-        **config["preprocessing"], "transforms": transforms}})  # fmt: skip
-    data = parsed.get_parsed_content("preprocessing")({"image": [str(file) for file in files]})
-    np.testing.assert_allclose(data["image"].numpy(), conformed.array, atol=1e-5)
-    net = network(config)
-    net.load_state_dict(torch.load(bundle / "models/model.pt", weights_only=True))
-    inferer = SlidingWindowInferer((32, 32, 32))
-    with torch.no_grad():
-        logits = inferer(data["image"].as_tensor()[None], net.eval())[0]
+    data, logits, _ = pipeline(bundle, files)
+    if name == "short axis":  # ours has the slices first
+        data, logits = (part.movedim(-1, 1) for part in (data, logits))
+    np.testing.assert_allclose(data.numpy(), conformed.array, atol=1e-5)
     if name == "brats":
         masks = torch.sigmoid(logits) > 0.5
         expected = torch.zeros(masks.shape[1:], dtype=torch.uint8)
@@ -220,15 +89,33 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
         expected = logits.argmax(0)
         torch.testing.assert_close(ours, torch.softmax(logits, 0), rtol=0, atol=1e-4)
     # labels on the input's grid against MONAI's on its own: mirror images where it turned the image
-    expected = expected.numpy().transpose(2, 1, 0)
-    if name != "brats":
+    expected = expected.numpy().transpose((0, 2, 1) if name == "short axis" else (2, 1, 0))
+    if turned:
         expected = expected[:, ::-1, ::-1]
+    assert len(np.unique(expected)) > 1
     agreement = (conformed.restore_labels(ours) == expected).mean()
     assert agreement > 0.999
 
 
+def pipeline(bundle: Path, files: list[Path]) -> tuple[Any, torch.Tensor, Any]:
+    """What MONAI itself makes of a bundle and an image: the network's input, its logits, and the
+    transforms that led to them.
+    """
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs/inference.json")
+    parser["device"] = "cpu"
+    transforms = parser.get_parsed_content("preprocessing")
+    data = transforms({"image": [str(file) for file in files]})
+    net = network(json.loads((bundle / "configs/inference.json").read_text()))
+    net.load_state_dict(torch.load(bundle / "models/model.pt", weights_only=True))
+    with torch.no_grad():
+        inferer = parser.get_parsed_content("inferer")
+        logits = inferer(data["image"].as_tensor()[None], net.eval())[0]
+    return data["image"], logits, transforms
+
+
 def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
-    imported = monai_bundle.read(write(tmp_path / "published", "spleen"))
+    imported = read(write_published(tmp_path / "published", "spleen"))
     grid = imported.description.grid
     conformed = conform(read_volume(image(tmp_path, 1, (1.0, 1.0, 1.5))), grid)
     assert conformed.array.shape == (1, 12, 16, 10)  # R, A, S; MONAI's axes are I, J, K
@@ -236,11 +123,11 @@ def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
 
 
 def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
-    spleen = monai_bundle.read(write(tmp_path / "spleen", "spleen")).description
+    spleen = read(write_published(tmp_path / "spleen", "spleen")).description
     std = (164 - -57) / 2
     assert spleen.grid.normalisation == Normalisation("fixed", -57.0, 164.0, -57 + std, std)
     assert spleen.patch_size == (32, 32, 32) and [b.name for b in spleen.labels] == ["spleen"]
-    brats = monai_bundle.read(write(tmp_path / "brats", "brats")).description
+    brats = read(write_published(tmp_path / "brats", "brats")).description
     assert brats.grid.normalisation == Normalisation("zscore", within="nonzero")
     assert brats.grid.orientation is None and brats.grid.axes == (2, 1, 0)
     assert brats.grid.regions == (Region(1, 1), Region(0, 2), Region(2, 3))
@@ -248,13 +135,13 @@ def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
         *("whole tumor outside tumor core", "tumor core outside enhancing tumor"),
         "enhancing tumor",
     ]
-    body = monai_bundle.read(write(tmp_path / "body", "whole body")).description
+    body = read(write_published(tmp_path / "body", "whole body")).description
     assert [step.kind for step in body.grid.normalisation] == ["zscore", "minmax", "fixed"]
     assert len(body.labels) == 104
 
 
 def test_licence_and_readme_come_along(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "spleen")
+    published = write_published(tmp_path / "published", "spleen")
     assert main(["import-model", str(published), "--output", str(tmp_path / "bundle")]) == 0
     assert (tmp_path / "bundle/LICENSE").read_text() == "Apache-2.0\n"
     assert (tmp_path / "bundle/docs/README.md").read_text() == "# About\n"
@@ -291,45 +178,53 @@ def _with_transform(transform: dict[str, Any]) -> dict[str, Any]:
         ({k: v for k, v in SPLEEN.items() if k != "postprocessing"}, "found no Activationsd"),
         ({k: v for k, v in SPLEEN.items() if k != "preprocessing"}, "found no preprocessing"),
         ({k: v for k, v in SPLEEN.items() if k != "inferer"}, "found the window None"),
+        ({**SPLEEN, "inferer": {"roi_size": [32, 32]}}, "3 whole numbers"),
+        (_with_transform({"_target_": "ScaleIntensityRanged", "a_min": 0}), "cannot be read"),
+        (
+            _with_transform({"_target_": "ScaleIntensityd", "minv": 1.0, "maxv": 1.0}),
+            "cannot be read",
+        ),
     ],
 )
 def test_what_is_not_known_is_named_and_refused(
     tmp_path: Path, config: dict[str, Any], words: str
 ) -> None:
-    published = write(tmp_path / "published", "spleen", config)
-    assert words in refusal(lambda: monai_bundle.read(published))
+    published = write_published(tmp_path / "published", "spleen", config)
+    assert words in refusal(lambda: read(published))
 
 
 def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "brats")
+    published = write_published(tmp_path / "published", "brats")
     metadata = json.loads((published / "configs/metadata.json").read_text())
     outputs = metadata["network_data_format"]["outputs"]["pred"]
     outputs["channel_def"] = {"0": "Kidney", "1": "Cyst", "2": "Tumor"}
     (published / "configs/metadata.json").write_text(json.dumps(metadata))
-    assert "give --region-order" in refusal(lambda: monai_bundle.read(published))
+    assert "give import-model --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
     grid = BundleFiles(tmp_path / "b").describe().grid
     assert grid.regions == (Region(0, 1), Region(2, 2), Region(1, 3))
 
 
-def test_a_published_bundle_is_told_to_be_imported_first(tmp_path: Path) -> None:
-    published = write(tmp_path / "published", "spleen")
-    assert "with SFDALib import-model" in refusal(lambda: BundleFiles(published).describe())
-
-
 MONAI_NETWORKS = {
     "SegResNet": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
-    "UNet": {"channels": [4, 8], "strides": [2]},
+    "SegResNetDS": {"init_filters": 8, "blocks_down": [1, 1]},
+    "SegResNetDS, anisotropic": {
+        **{"init_filters": 8, "blocks_down": [1, 1, 1], "norm": "instance"},
+        "resolution": [1.0, 1.0, 5.0],
+    },
+    "UNet": {"channels": [4, 8], "strides": [2], "norm": ["BATCH", {"eps": 1e-4}]},
     "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
     "VNet": {},
+    "SwinUNETR": {"spatial_dims": 2, "feature_size": 12, "depths": [1, 1, 1, 1]},
 }
 
 
 @pytest.mark.parametrize("name", MONAI_NETWORKS)
-def test_each_network_of_the_list_takes_sides_that_are_multiples_of_its_divisor(name: str) -> None:
+def test_each_network_of_the_list_is_as_its_traits_say(name: str) -> None:
+    """Sides that are multiples of its divisor, early stages, normalisation, an encoder."""
     definition = {
-        "_target_": f"monai.networks.nets.{name}",
+        "_target_": f"monai.networks.nets.{name.split(',')[0]}",
         "spatial_dims": 3,
         "in_channels": 1,
         "out_channels": 2,
@@ -340,9 +235,133 @@ def test_each_network_of_the_list_takes_sides_that_are_multiples_of_its_divisor(
     x = torch.rand(1, 1, *size)
     with torch.no_grad():
         assert built.eval()(x).shape == (1, 2, *size)
-        if catalogue.SEGMENTATION[definition["_target_"]].early_stages:
-            for level in (0, 1):
-                features = x
-                for stage in catalogue.early_stages(built, definition, level):
-                    features = stage(features)
-                assert features.shape[2:] == tuple(n // 2**level for n in size)
+        for level in range(len(catalogue.SEGMENTATION[definition["_target_"]].early_stages)):
+            features = x
+            for stage in catalogue.early_stages(built, definition, level):
+                features = stage(features)
+            assert all(n // 2**level <= m for n, m in zip(size, features.shape[2:], strict=True))
+            assert features.shape[2] == size[0] // 2**level
+    by_batch = any(type(module).__name__.startswith("BatchNorm") for module in built.modules())
+    assert catalogue.has_batch_norm(definition) == by_batch
+    parts = catalogue.encoder(built, definition)
+    inside = sum(p.numel() for part in parts for p in part.parameters())
+    assert inside < sum(p.numel() for p in built.parameters())
+
+
+def test_a_network_with_levels_without_end_is_refused() -> None:
+    definition = {"_target_": "monai.networks.nets.SegResNet", "spatial_dims": 3}
+    line = refusal(lambda: catalogue.divisor({**definition, "blocks_down": [1] * 20_000}))
+    assert "together shrink an image" in line
+
+
+DEEP_SUPERVISION = {
+    "SegResNetDS": {"init_filters": 8, "blocks_down": [1, 1, 1], "dsdepth": 2},
+    "DynUNet": {
+        **{"spatial_dims": 3, "kernel_size": [3, 3, 3, 3], "strides": [1, 2, 2, 2]},
+        **{"upsample_kernel_size": [2, 2, 2], "filters": [4, 4, 8, 8]},
+        **{"deep_supervision": True, "deep_supr_num": 2},
+    },
+}
+
+
+@pytest.mark.parametrize("name", DEEP_SUPERVISION)
+def test_outputs_that_helped_the_training_alone_are_left_behind(tmp_path: Path, name: str) -> None:
+    definition = {"_target_": name, "in_channels": 1, "out_channels": 3, **DEEP_SUPERVISION[name]}
+    config = {**CONFIGURATIONS["deep"], "network_def": definition}
+    theirs = network(config)
+    bundle = write_published(tmp_path / "published", "deep", config, theirs)
+    ours = read(bundle).network
+    x = torch.rand(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(ours.eval()(x), theirs.eval()(x))
+        assert ours.train()(x).shape == (1, 3, 16, 16, 16)
+        assert not isinstance(theirs.train()(x), torch.Tensor) or theirs(x).ndim > 5
+
+
+def test_a_2d_network_sees_slices_across_the_axis_that_the_inferer_names(tmp_path: Path) -> None:
+    """MONAI's SliceInferer goes along its first axis by default; ours has slices first."""
+    short = copy.deepcopy(CONFIGURATIONS["short axis"])
+    grid = read(write_published(tmp_path / "last", "short axis", short)).description.grid
+    assert grid.slices and grid.axes == (0, 2, 1) and grid.spacing == (None, None, None)
+    del short["inferer"]["spatial_dim"]
+    turn = {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}
+    space = {"_target_": "Spacingd", "keys": "image", "pixdim": [-1, 1.5, 2.0]}
+    short["preprocessing"]["transforms"][2:2] = [turn, space]
+    grid = read(write_published(tmp_path / "first", "short axis", short)).description.grid
+    assert grid.axes == (0, 1, 2) and grid.orientation == "SAR"
+    assert grid.spacing == (2.0, 1.5, None)
+    short["inferer"]["spatial_dim"] = 3
+    published = write_published(tmp_path / "none", "short axis", short)
+    assert "spatial_dim 3" in refusal(lambda: read(published))
+
+
+def test_where_a_bundle_resamples_the_results_are_monais_but_for_the_border(
+    tmp_path: Path,
+) -> None:
+    """A SegResNet trained for some steps, on a body at other spacings than its own: MONAI's
+    transforms, windows and way back against ours, on the image's own grid.
+    """
+    definition = {"_target_": "SegResNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2}
+    definition |= {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}
+    config = {**UNTURNED, "network_def": definition}
+    net = network(config)
+    _train(net)
+    bundle = write_published(tmp_path / "spleen", "spleen", config, net)
+    model, file = source.load(bundle, CPU), tmp_path / "body.nrrd"
+    truth = _body((30, 40, 44), (2.2, 1.4, 1.3))
+    picture = sitk.GetImageFromArray(_intensities(truth))
+    picture.SetSpacing((1.3, 1.4, 2.2))
+    sitk.WriteImage(picture, str(file))
+    conformed = conform(read_volume([file]), model.description.grid)
+    p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    ours = conformed.restore_labels(p) > 0
+
+    image, logits, transforms = pipeline(bundle, [file])
+    data = {"image": image, "pred": MetaTensor(torch.softmax(logits, 0), meta=image.meta)}
+    invert = Invertd("pred", transforms, "image", nearest_interp=False)
+    theirs = invert(data)["pred"].argmax(0).numpy().transpose(2, 1, 0) > 0
+    for labels in (ours, theirs):
+        assert _dice(labels, truth) > 0.9
+    print(
+        "DICE",
+        _dice(ours, theirs),
+        _dice(ours, truth),
+        _dice(theirs, truth),
+        (ours != theirs).mean(),
+    )
+    assert _dice(ours, theirs) > 0.98
+    # where they differ is at the border, less than a voxel of the coarser grid deep
+    depth = np.maximum(distance(theirs), distance(~theirs))
+    assert depth[ours != theirs].max() < 3.0
+
+
+def distance(labels: np.ndarray) -> np.ndarray:
+    return distance_transform_edt(labels, sampling=(2.2, 1.4, 1.3))
+
+
+def _body(size: tuple[int, ...], spacing: tuple[float, ...]) -> np.ndarray:
+    """An ellipsoid in the middle, half as large as the image."""
+    place = [(np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(size, spacing, strict=True)]
+    axes = [n * mm / 4 for n, mm in zip(size, spacing, strict=True)]
+    return sum((x / a) ** 2 for x, a in zip(np.ix_(*place), axes, strict=True)) < 1
+
+
+def _intensities(labels: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 15, labels.shape)
+    return (np.where(labels, 110.0, 20.0) + noise).astype(np.float32)
+
+
+def _train(net: torch.nn.Module) -> None:
+    labels = _body((24, 24, 24), (1.0, 1.0, 1.0))
+    scaled = np.clip((_intensities(labels) + 57) / 221 * 2 - 1, -1, 1)
+    x, y = torch.from_numpy(scaled)[None, None], torch.from_numpy(labels).long()[None]
+    optimiser = torch.optim.Adam(net.parameters(), 2e-2)
+    for _ in range(15):
+        loss = torch.nn.functional.cross_entropy(net(x), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def _dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * (first & second).sum() / (first.sum() + second.sum())

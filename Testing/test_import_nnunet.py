@@ -26,7 +26,7 @@ from nnunet_models import (
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers import nnunet
+from SFDALib.bundle.importers.nnunet import NnUNetModel
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_labels, read_plans
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
@@ -307,7 +307,7 @@ def test_the_best_checkpoint_is_taken_where_there_is_no_final_one(model: Path) -
         (model / f"fold_{fold}/checkpoint_final.pth").rename(
             model / f"fold_{fold}/checkpoint_best.pth"
         )
-    checkpoints = nnunet.read(model).description.provenance["import"]["checkpoints"]
+    checkpoints = NnUNetModel(model).read().description.provenance["import"]["checkpoints"]
     assert checkpoints == ["fold_0/checkpoint_best.pth", "fold_1/checkpoint_best.pth"]
 
 
@@ -316,15 +316,17 @@ def test_the_configuration_chooses_among_the_models_of_a_data_set(
     model: Path, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "trainer__plans__3d_fullres", PLAIN)
-    assert nnunet.read(tmp_path, "2d").description.spatial_dims == 2
-    assert nnunet.read(tmp_path, "3d_fullres").description.spatial_dims == 3
-    assert "trainer__plans__3d_fullres" in refusal(lambda: nnunet.read(tmp_path))
-    assert "of the configuration 2d" in refusal(lambda: nnunet.read(model, "3d_fullres"))
+    assert NnUNetModel(tmp_path, "2d").read().description.spatial_dims == 2
+    assert NnUNetModel(tmp_path, "3d_fullres").read().description.spatial_dims == 3
+    assert "trainer__plans__3d_fullres" in refusal(lambda: NnUNetModel(tmp_path).read())
+    assert "of the configuration 2d" in refusal(lambda: NnUNetModel(model, "3d_fullres").read())
 
 
 @networks
 def test_a_fold_that_is_not_there_is_refused(model: Path) -> None:
-    assert "found fold_0, fold_1, expected fold_3" in refusal(lambda: nnunet.read(model, folds="3"))
+    assert "found fold_0, fold_1, expected fold_3" in refusal(
+        lambda: NnUNetModel(model, folds="3").read()
+    )
 
 
 @networks
@@ -334,7 +336,7 @@ def test_a_trainer_that_nnunet_does_not_have_is_refused(model: Path, tmp_path: P
     file.unlink()
     file.parent.rmdir()
     write_checkpoint(file, FLAT, content["network_weights"], trainer="MyTrainer")
-    assert 'the trainer "MyTrainer"' in refusal(lambda: nnunet.read(model))
+    assert 'the trainer "MyTrainer"' in refusal(lambda: NnUNetModel(model).read())
 
 
 @networks
@@ -346,7 +348,7 @@ def test_a_checkpoint_with_code_is_refused_and_does_not_run(model: Path, tmp_pat
     file = model / "fold_0/checkpoint_final.pth"
     content = torch.load(file, weights_only=False)
     torch.save({**content, "logging": Evil()}, file)
-    assert "nothing in it was executed" in refusal(lambda: nnunet.read(model))
+    assert "nothing in it was executed" in refusal(lambda: NnUNetModel(model).read())
     assert not (tmp_path / "ran").exists()
 
 
@@ -356,7 +358,7 @@ def test_weights_of_another_network_are_refused(model: Path) -> None:
     architecture = described["configurations"]["parent"]["architecture"]
     architecture["arch_kwargs"]["features_per_stage"] = [4, 8, 16]
     (model / "plans.json").write_text(json.dumps(described))
-    line = refusal(lambda: nnunet.read(model))
+    line = refusal(lambda: NnUNetModel(model).read())
     assert "fold_0/checkpoint_final.pth" in line and "expected" in line
 
 

@@ -149,6 +149,58 @@ def test_what_is_no_bundle_is_told_in_one_line(panel: Any, tmp_path: Path) -> No
     assert not panel.ui.applyButton.enabled
 
 
+def test_a_model_of_nnunet_is_chosen_as_it_lies_there(panel: Any, tmp_path: Path) -> None:
+    pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks")
+    from nnunet_models import SETTINGS, write_model
+
+    model = write_model(tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres", SETTINGS["3d plain"])
+    choose_method(panel, "upl")
+    panel.ui.bundlePathEdit.currentPath = str(model)
+    text = panel.ui.bundleFactsLabel.text
+    assert "From nnU-Net v2" in text and "lesion" in text
+    assert panel.ui.applyButton.toolTip == "Choose a volume."
+
+
+def test_weights_alone_are_described_filled_in_and_made_a_bundle(
+    panel: Any, pump: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import qt
+    import torch
+
+    from SFDALib.networks import catalogue
+
+    opened = []
+    monkeypatch.setattr(
+        qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile())
+    )
+    definition = {
+        **{"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1},
+        **{"out_channels": 2, "channels": [4, 8], "strides": [2]},
+    }
+    torch.save(catalogue.build(definition).state_dict(), tmp_path / "liver.pt")
+    ui, description = panel.ui, tmp_path / "liver.json"
+    assert not ui.weightsButton.visible
+    ui.bundlePathEdit.currentPath = str(tmp_path / "liver.pt")
+    assert ui.weightsButton.visible and ui.weightsButton.text == "Write a description"
+    assert "liver.json" in ui.weightsLabel.text and not ui.applyButton.enabled
+
+    ui.weightsButton.click()
+    pump(lambda: opened, 120)
+    assert opened == [str(description)] and ui.weightsButton.text == "Make a bundle"
+
+    ui.weightsButton.click()  # as the template is, it describes another network
+    pump(lambda: ui.weightsButton.enabled, 240)
+    assert "missing" in ui.messageLabel.text and "liver.pt" in ui.messageLabel.text
+    assert not (tmp_path / "liver-bundle").exists()
+
+    filled = {**json.loads(description.read_text()), "network": definition}
+    description.write_text(json.dumps(filled))
+    ui.weightsButton.click()
+    pump(lambda: not ui.weightsButton.visible, 240)
+    assert ui.bundlePathEdit.currentPath == str(tmp_path / "liver-bundle")
+    assert "Liver" in ui.bundleFactsLabel.text and not ui.messageFrame.visible
+
+
 def test_a_method_that_the_bundle_cannot_serve_is_greyed_with_the_reason(
     panel: Any, phantom: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -159,9 +159,7 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _monai_metadata(description: Description) -> dict[str, Any]:
-    """MONAI's own fields."""
-    from importlib.metadata import version
-
+    """MONAI's own fields, but for the versions of what writes them."""
     channels = description.grid.channels
     outputs = description.network["out_channels"]  # a binary model may have 1 or 2
     names = {label.value: label.name for label in description.labels}
@@ -196,10 +194,6 @@ def _monai_metadata(description: Description) -> dict[str, Any]:
     return {
         "version": "1.0.0",
         "changelog": {"1.0.0": "written by SFDALib"},
-        "monai_version": version("monai"),
-        "pytorch_version": version("torch").split("+")[0],
-        "numpy_version": version("numpy"),
-        "required_packages_version": {"einops": version("einops")},
         "name": description.name,
         "task": f"Segmentation of {', '.join(label.name for label in description.labels)}",
         "description": f"{description.name}. Source model for source-free domain adaptation.",
@@ -218,11 +212,6 @@ def from_json(metadata: object, inference: object) -> Description:
     """
     networks = Fields(inference, INFERENCE)
     top = Fields(metadata, METADATA)
-    if "sfda" not in top.values:
-        raise RequestError(
-            f'{METADATA}: found no field "sfda", expected what SFDALib wants to know of a model;'
-            " import a bundle from elsewhere first, with SFDALib import-model"
-        )
     sfda = Fields(top.get("sfda", dict), f"{METADATA}, sfda")
     definition = catalogue.check_definition(
         networks.values.get("network_def"), catalogue.SEGMENTATION, f"{INFERENCE}, network_def"

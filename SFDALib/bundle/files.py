@@ -6,8 +6,8 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -18,8 +18,11 @@ from SFDALib.errors import RequestError
 MODEL = "models/model.pt"
 EARLY_HEAD = "models/early_head.pt"
 DIFFUSION = "models/diffusion.pt"
+DECISIVE = (description.METADATA, description.INFERENCE, MODEL, EARLY_HEAD, DIFFUSION)
+DOCUMENTS = ("LICENSE", "docs/README.md")
 TEXT_LIMIT = json_file.LIMIT
 WEIGHTS_LIMIT = 8 << 30
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt")
 TOTAL_LIMIT = 16 << 30
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 RATIO_LIMIT = 50  # a .zip that grows more than this is a bomb: weights hardly compress
@@ -43,15 +46,24 @@ class BundleFiles:
         self._archive: dict[str, zipfile.ZipInfo] | None = None
         self._prefix = ""
         if self.path.is_file():
+            self._refuse_weights()
             self._archive = self._open_archive()
             inside = [name for name in self._archive if name.endswith(description.METADATA)]
             if inside:
                 self._prefix = min(inside, key=len).removesuffix(description.METADATA)
         if not self.has(description.METADATA):
             raise RequestError(
-                f"{self.path}: found no {description.METADATA}, expected a MONAI bundle folder or"
-                " .zip; choose the folder that holds configs and models, and bring a model from"
-                " elsewhere with SFDALib import-model"
+                f"{self.path}: found no {description.METADATA}, expected a MONAI bundle (folder or"
+                " .zip) or the folder of a model trained by nnU-Net v2 (with plans.json); choose"
+                " the folder that holds these, or import a state dict with SFDALib import-model"
+            )
+
+    def _refuse_weights(self) -> None:
+        if self.path.suffix.lower() in WEIGHTS_SUFFIXES:
+            raise RequestError(
+                f"{self.path}: found weights without a description of their model, expected a"
+                " bundle; SFDALib import-model --template writes a description to fill in, and"
+                " import-model --describe makes a bundle of both"
             )
 
     def _open_archive(self) -> dict[str, zipfile.ZipInfo]:
@@ -140,13 +152,40 @@ class BundleFiles:
             prefix = "" if str(error).startswith(str(self.path)) else f"{self.path}: "
             raise RequestError(f"{prefix}{error}") from error
 
-    def sha256(self) -> str:
-        """One digest over the names and contents of everything that decides the results."""
-        digest = hashlib.sha256()
-        for name in (description.METADATA, description.INFERENCE, MODEL, EARLY_HEAD, DIFFUSION):
+    def require_weights(self, about: description.Description) -> None:
+        """
+        Raises:
+            RequestError: weights that the description tells of are not there.
+        """
+        head, diffusion = about.early_head is not None, about.diffusion is not None
+        for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
+            if needed and not self.has(name):
+                raise RequestError(
+                    f"{self.path}: found no {name}, expected it as the metadata say; the copy is"
+                    " incomplete: copy it again"
+                )
+
+    def documents(self) -> dict[str, str]:
+        """The texts for people that are there, by their names."""
+        texts = {}
+        for name in DOCUMENTS:
             if self.has(name):
-                digest.update(name.encode())
-                with self.open(name, WEIGHTS_LIMIT) as stream:
-                    while block := stream.read(1 << 20):
-                        digest.update(block)
-        return digest.hexdigest()
+                with self.open(name, TEXT_LIMIT) as stream:
+                    texts[name] = stream.read(TEXT_LIMIT).decode("utf-8", "replace")
+        return texts
+
+    def sha256(self, names: Iterable[str] = DECISIVE) -> str:
+        """One digest over the names and contents of everything that decides the results."""
+        there = (name for name in names if self.has(name))
+        return digest((name, lambda name=name: self.open(name, WEIGHTS_LIMIT)) for name in there)
+
+
+def digest(files: Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]) -> str:
+    """SHA-256 over names and contents."""
+    sum_ = hashlib.sha256()
+    for name, opened in files:
+        sum_.update(name.encode())
+        with opened() as stream:
+            while block := stream.read(1 << 20):
+                sum_.update(block)
+    return sum_.hexdigest()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +14,11 @@ from torch import Tensor, nn
 from SFDALib.bundle import description as about
 from SFDALib.bundle import files
 from SFDALib.bundle.description import Description
-from SFDALib.errors import RequestError
+from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.networks import assembly, catalogue
 from SFDALib.networks.residual_unet import EarlyHead
-
-Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,24 @@ class Source:
 
 
 ENTRY_BYTES = 4096  # that a file of weights has for each tensor beside its numbers
-DOCUMENTS = ("LICENSE", "docs/README.md")
 
 
 def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
-    """Read a bundle with all its weights; ``diffusion`` False leaves that model on the disk.
+    """Read a source model with all its weights; ``diffusion`` False leaves that model on the disk.
 
     Raises:
         RequestError: anything that is not as the description says.
     """
-    bundle = files.BundleFiles(path)
-    description = bundle.describe()
+    model = open_model(path)
+    if isinstance(model, BundleFiles):
+        return _of_bundle(model, device, diffusion)
+    imported = model.read()
+    network = _frozen(imported.network, device)
+    return Source(imported.description, network, None, None, device, imported.documents)
+
+
+def _of_bundle(bundle: BundleFiles, device: torch.device, diffusion: bool) -> Source:
+    description, path = bundle.describe(), bundle.path
     network = assembly.assemble(
         lambda: catalogue.build(description.network, f"{path}: {about.INFERENCE}, network_def"),
         description.ensemble,
@@ -80,16 +85,11 @@ def load(path: Path, device: torch.device, diffusion: bool = True) -> Source:
             description.diffusion.network, f"{path}: {about.INFERENCE}, diffusion_def"
         )
         _load_into(denoiser, bundle, files.DIFFUSION)
-    documents = {}
-    for name in DOCUMENTS:
-        if bundle.has(name):
-            with bundle.open(name, files.TEXT_LIMIT) as stream:
-                documents[name] = stream.read(files.TEXT_LIMIT).decode("utf-8", "replace")
     return Source(
         description,
         *(_frozen(n, device) for n in (network, early_head, denoiser)),
         device,
-        documents,
+        bundle.documents(),
     )
 
 
@@ -97,7 +97,7 @@ def _frozen(network: nn.Module | None, device: torch.device) -> nn.Module | None
     return None if network is None else network.to(device).eval().requires_grad_(False)
 
 
-def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None:
+def _load_into(network: nn.Module, bundle: BundleFiles, name: str) -> None:
     expected = network.state_dict()
     # in double precision at most, with their names and what torch notes of each
     numbers = sum(value.numel() for value in expected.values())
@@ -105,114 +105,10 @@ def _load_into(network: nn.Module, bundle: files.BundleFiles, name: str) -> None
     load_weights(network, _read_weights(bundle, name, limit), f"{bundle.path}: {name}")
 
 
-def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
-    """Load weights into the network that they belong to.
-
-    Raises:
-        RequestError: others than the network's, or numbers that are none.
-    """
-    expected = network.state_dict()
-    missing = [key for key in expected if key not in weights]
-    surplus = [key for key in weights if key not in expected]
-    if missing or surplus:
-        raise RequestError(
-            f"{where}: found {len(surplus)} surplus weight(s) {_few(surplus)} and {len(missing)}"
-            f" missing {_few(missing)}, expected exactly those of the network in {about.INFERENCE};"
-            " use the weights that belong to it"
-        )
-    for key, value in expected.items():
-        found = weights[key]
-        if found.shape != value.shape or found.is_floating_point() != value.is_floating_point():
-            raise RequestError(
-                f"{where}: found {key} of shape {tuple(found.shape)} and type {found.dtype},"
-                f" expected {tuple(value.shape)} and {value.dtype}; use the weights that belong to"
-                f" {about.INFERENCE}"
-            )
-        if not torch.isfinite(found.float()).all():
-            raise RequestError(f"{where}: found NaN or infinite numbers in {key}; train it again")
-    network.load_state_dict(weights)
-
-
-def _few(names: list[str]) -> str:
-    return f"({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
-
-
-def _read_weights(bundle: files.BundleFiles, name: str, limit: int) -> dict[str, Tensor]:
+def _read_weights(bundle: BundleFiles, name: str, limit: int) -> dict[str, Tensor]:
     with bundle.open(name, min(limit, files.WEIGHTS_LIMIT)) as stream:
         content = unpickle(stream.read(), f"{bundle.path}: {name}")
     return state_dict(content, f"{bundle.path}: {name}")
-
-
-def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
-    """What ``torch.save`` wrote: tensors and plain data; nothing in it is executed.
-
-    Args:
-        allowed: what else may be in it, as for ``torch.serialization.safe_globals``.
-
-    Raises:
-        RequestError: it holds something else, or is damaged.
-    """
-    stream = io.BytesIO(data)
-    if zipfile.is_zipfile(stream):
-        _check_archive(stream, where)
-    stream.seek(0)
-    try:
-        with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in every way there is
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
-        raise RequestError(
-            f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
-            " a state dict of tensors; nothing in it was executed; export the weights again"
-        ) from error
-
-
-def state_dict(content: object, where: str) -> dict[str, Tensor]:
-    """The content, if it is a state dict of dense tensors.
-
-    Raises:
-        RequestError: it is not.
-    """
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and _is_plain(value) for key, value in content.items()
-    ):
-        raise RequestError(
-            f"{where}: found {type(content).__name__} with other things than dense tensors,"
-            " expected a state dict; save network.state_dict() alone"
-        )
-    return content
-
-
-def _check_archive(data: io.BytesIO, where: str) -> None:
-    """Refuse an archive with code, and one that unpacks to more than it is: torch never packs."""
-    try:
-        with zipfile.ZipFile(data) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile as error:
-        raise RequestError(
-            f"{where}: found a damaged archive ({error}), expected whole weights; copy them again"
-        ) from error
-    if any(entry.filename.endswith("constants.pkl") for entry in entries):
-        raise RequestError(
-            f"{where}: found a TorchScript archive, which holds code; expected a state dict saved"
-            " with torch.save(network.state_dict()); export it so"
-        )
-    total, packed = sum(entry.file_size for entry in entries), data.getbuffer().nbytes
-    if total > packed:
-        raise RequestError(
-            f"{where}: found {packed} bytes that unpack to {total}, expected weights as torch.save"
-            " writes them; do not trust this file"
-        )
-
-
-def _is_plain(value: object) -> bool:
-    """Whether it is a tensor with its numbers in memory, one beside the other."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not value.is_quantized
-    )
 
 
 def write(
@@ -231,6 +127,7 @@ def write(
     for folder in ("configs", "models", "docs"):
         (path / folder).mkdir(parents=True)
     metadata, inference = about.to_json(description)
+    metadata |= _versions()
     for name, content in ((about.METADATA, metadata), (about.INFERENCE, inference)):
         (path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, weights in (
@@ -243,6 +140,16 @@ def write(
                 torch.save({key: value.detach().cpu() for key, value in weights.items()}, stream)
     for name, text in {**_default_documents(description), **(documents or {})}.items():
         (path / name).write_text(text, encoding="utf-8")
+
+
+def _versions() -> dict[str, object]:
+    """What the bundle is written with, in MONAI's fields."""
+    return {
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").split("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {"einops": version("einops")},
+    }
 
 
 def _default_documents(description: Description) -> dict[str, str]:

@@ -30,7 +30,10 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
         files: what --input means.
         option: how one is typed.
     """
-    command.add_argument("--bundle", help="source model: bundle folder or .zip")
+    command.add_argument(
+        "--bundle",
+        help="source model: a bundle, ours or MONAI's (folder or .zip), or nnU-Net's model folder",
+    )
     command.add_argument("--input", nargs="+", metavar="FILE", help=files)
     command.add_argument("--output", help="result folder; must not exist")
     command.add_argument(

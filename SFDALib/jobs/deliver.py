@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import Engine, Target, checksums
@@ -79,6 +80,8 @@ def write_result(
         "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
         "bundle": {
             "name": description.name,
+            "folder": last_name(engine.bundle.path),
+            "imported": description.provenance.get("import"),
             "sha256": engine.bundle_sha256,
             "modality": description.modality,
         },

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from SFDALib import registry
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.importers.imported import ForeignModel
+from SFDALib.bundle.opening import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference import predict
@@ -92,13 +94,13 @@ class Engine:
     """A loaded bundle, a method with its options, and the device.
 
     Args:
-        bundle: the bundle's files.
-        bundle_sha256: theirs before they were read.
+        bundle: what the networks come from.
+        bundle_sha256: its checksum before it was read.
         model: its networks on the device.
         method, options, seed: what to do.
     """
 
-    bundle: BundleFiles
+    bundle: BundleFiles | ForeignModel
     bundle_sha256: str
     model: Source
     method: Method
@@ -262,9 +264,8 @@ def open_engines(
         RequestError: the bundle is unusable, or lacks what a method needs.
     """
     chosen = {name: registry.find(name) for name in methods}
-    files = BundleFiles(bundle)
-    description = files.describe()
-    lacking = registry.lacking(description.holds)
+    opened = open_model(bundle)
+    lacking = registry.lacking(opened.describe().holds)
     for name in methods:
         if lacking[name]:
             usable = [other for other, reason in lacking.items() if reason is None]
@@ -274,9 +275,9 @@ def open_engines(
             )
     torch.manual_seed(seed)
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
-    before = files.sha256()
+    before = opened.sha256()
     model = source.load(bundle, device, diffusion=wanted)
     return {
-        name: Engine(files, before, model, method, methods[name], seed)
+        name: Engine(opened, before, model, method, methods[name], seed)
         for name, method in chosen.items()
     }

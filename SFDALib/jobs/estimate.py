@@ -198,15 +198,17 @@ def _seconds(
 ) -> float:
     """Seconds of one patch ``(C, ...)`` through the network, by a trial on as much of it as is
     quick; the second of two, as the first also sets things up.
+
+    One side stays twice the divisor: instance normalisation wants more than one voxel.
     """
     trial, meta = patch, torch.device("meta")
-    while (
-        activation_bytes(network, trial, extra=more(trial, meta)) > TRIAL_BYTES
-        and max(trial[1:]) >= 2 * divisor
-    ):
+    while activation_bytes(network, trial, extra=more(trial, meta)) > TRIAL_BYTES:
         longest = max(range(1, len(trial)), key=lambda axis: trial[axis])
         half = max(divisor, trial[longest] // 2 // divisor * divisor)
-        trial = (*trial[:longest], half, *trial[longest + 1 :])
+        smaller = (*trial[:longest], half, *trial[longest + 1 :])
+        if max(smaller[1:]) < 2 * divisor:
+            break
+        trial = smaller
     data = torch.zeros((1, *trial), device=device)
     took = 0.0
     for _attempt in range(2):

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SFDALib.bundle import source
-from SFDALib.bundle.importers import monai_bundle, nnunet, plain
+from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.importers import plain
 from SFDALib.bundle.importers.imported import Imported
+from SFDALib.bundle.importers.monai_bundle import MonaiModel
+from SFDALib.bundle.importers.nnunet import NnUNetModel
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import ResultFolder
 
@@ -38,24 +41,22 @@ def import_model(model: Path, output: Path, choices: Choices | None = None) -> N
         raise RequestError(f"{output}: exists already; choose another name or remove it")
     imported = _read(model, choices or Choices())
     with ResultFolder(output) as folder:
-        source.write(folder, imported.description, imported.weights, documents=imported.documents)
+        source.write(
+            folder,
+            imported.description,
+            imported.network.state_dict(),
+            documents=imported.documents,
+        )
 
 
 def _read(model: Path, choices: Choices) -> Imported:
     if not model.exists():
         raise RequestError(f"{model}: no such model; check the path")
-    if model.is_file():
-        if choices.description is None:
-            raise RequestError(
-                f"{model}: found a file without a description of its model, expected --describe"
-                " with a JSON file; import-model --template writes one to fill in"
-            )
+    if choices.description is not None:
         return plain.read(model, choices.description)
-    if nnunet.is_model(model):
-        return nnunet.read(model, choices.configuration, choices.folds)
-    if monai_bundle.is_bundle(model):
-        return monai_bundle.read(model, choices.region_order)
-    raise RequestError(
-        f"{model}: found no model that can be imported, expected a folder of nnU-Net v2 (with"
-        " plans.json and fold_0) or of a MONAI bundle (with configs/metadata.json), or a state dict"
-    )
+    if NnUNetModel.is_at(model):
+        return NnUNetModel(model, choices.configuration, choices.folds).read()
+    files = BundleFiles(model)
+    if not MonaiModel.is_in(files):
+        raise RequestError(f"{model}: found a bundle that needs no import; use it as it is")
+    return MonaiModel(files, choices.region_order).read()

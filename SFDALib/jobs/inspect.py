@@ -6,26 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
-from SFDALib.bundle.files import DIFFUSION, EARLY_HEAD, MODEL, BundleFiles
 from SFDALib.bundle.grid_fields import normalisation_to_json
-from SFDALib.errors import RequestError
+from SFDALib.bundle.opening import open_model
+from SFDALib.errors import shown
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """The facts about a bundle; its weights are looked for but not loaded.
+    """The facts about a source model; its weights are looked for but not loaded.
 
     Raises:
         RequestError: it is unusable, and why.
     """
-    bundle = BundleFiles(path)
-    about = bundle.describe()
-    head, diffusion = about.early_head is not None, about.diffusion is not None
-    for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
-        if needed and not bundle.has(name):
-            raise RequestError(
-                f"{path}: found no {name}, expected it as the metadata say; the copy is incomplete:"
-                " copy it again"
-            )
+    model = open_model(path)
+    about = model.describe()
+    model.require_weights(about)
     reasons = registry.lacking(about.holds)
     return {
         "name": about.name,
@@ -48,11 +42,12 @@ def inspect(path: Path) -> dict[str, Any]:
         "ensemble": about.ensemble,
         "regions": bool(about.grid.regions),
         "temperature": about.temperature,
-        "early_head": head,
-        "diffusion": diffusion,
+        "early_head": about.early_head is not None,
+        "diffusion": about.diffusion is not None,
         "batch_norm": "batch-norm" in about.holds,
         "methods": [name for name, reason in reasons.items() if reason is None],
         "unavailable": {name: reason for name, reason in reasons.items() if reason},
+        "imported_from": _origin(about.provenance.get("import")),
         "provenance": dict(about.provenance),
     }
 
@@ -67,6 +62,7 @@ def in_words(facts: dict[str, Any]) -> str:
     spacing = " x ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
     lines = [
         facts["name"],
+        *((f"  from            {facts['imported_from']}",) if facts["imported_from"] else ()),
         f"  trained on      {facts['modality']}",
         f"  labels          {labels}",
         f"  network         {facts['network']}, {facts['spatial_dims']}D,"
@@ -81,6 +77,11 @@ def in_words(facts: dict[str, Any]) -> str:
     ]
     lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
     return "\n".join(lines)
+
+
+def _origin(imported: object) -> str | None:
+    """What kind of model it was, if it was none of ours."""
+    return shown(str(imported.get("from"))) if isinstance(imported, dict) else None
 
 
 def _normalisation(facts: dict[str, Any] | list[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ class Job:
     """One method on one image.
 
     Args:
-        bundle: folder or .zip of the source model.
+        bundle: the source model: whatever ``bundle.opening`` takes.
         input: the image's files; several are its channels.
         method: a name in the registry.
         output: the result folder; must not exist.

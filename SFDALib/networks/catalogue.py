@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.errors import RequestError
@@ -32,12 +33,16 @@ class Architecture:
         batch_norm: network arguments -> whether it normalises by batch statistics.
         encoder: submodules of the contracting path; the rest is the decoder. Empty where the two
             cannot be told apart.
+        one_output: the arguments with which it has one output while it trains, too.
+        training_heads: pattern of the weights that it has no use for then.
     """
 
     divisor: Callable[[Mapping[str, Any]], int | tuple[int, ...]]
     early_stages: tuple[tuple[str, ...], ...] = ()
     batch_norm: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
     encoder: tuple[str, ...] = ()
+    one_output: Mapping[str, Any] = field(default_factory=dict)
+    training_heads: str = "(?!)"
 
 
 def _product_of_strides(arguments: Mapping[str, Any]) -> tuple[int, ...]:
@@ -46,13 +51,18 @@ def _product_of_strides(arguments: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(math.prod(level) for level in zip(*levels, strict=True))
 
 
-def _names_batch(argument: str) -> Callable[[Mapping[str, Any]], bool]:
+def _levels(default: Sequence[int]) -> Callable[[Mapping[str, Any]], int]:
+    """The product of halvings between the levels, of which ``blocks_down`` has a number each."""
+    return lambda arguments: 2 ** (len(arguments.get("blocks_down", default)) - 1)
+
+
+def _names_batch(argument: str, default: str = "instance") -> Callable[[Mapping[str, Any]], bool]:
     """Whether the normalisation that this argument names, alone or with arguments of its own, is
-    by batch; no network of the list has it as its default.
+    by batch.
     """
 
     def names_batch(arguments: Mapping[str, Any]) -> bool:
-        name = arguments.get(argument, "instance")
+        name = arguments.get(argument, default)
         name = name[0] if isinstance(name, list | tuple) and name else name
         return "batch" in str(name).lower()
 
@@ -83,12 +93,31 @@ SEGMENTATION: dict[str, Architecture] = {
         early_stages=(("input_block",), ("downsamples.0",)),
         batch_norm=_names_batch("norm_name"),
         encoder=("input_block", "downsamples", "bottleneck"),
+        one_output={"deep_supervision": False},
+        training_heads=r"(.*\.)?(deep_supervision_heads|super_head)\.",
     ),
     "monai.networks.nets.SegResNet": Architecture(
-        divisor=lambda arguments: 2 ** (len(arguments.get("blocks_down", (1, 2, 2, 4))) - 1),
+        divisor=_levels((1, 2, 2, 4)),
         early_stages=(("convInit", "down_layers.0"), ("down_layers.1",)),
         batch_norm=_names_batch("norm"),
         encoder=("convInit", "down_layers"),
+    ),
+    "monai.networks.nets.SegResNetDS": Architecture(
+        divisor=_levels((1, 2, 2, 4)),  # at least what anisotropic kernels ask for
+        early_stages=(
+            ("encoder.conv_init", "encoder.layers.0.blocks"),
+            ("encoder.layers.0.downsample", "encoder.layers.1.blocks"),
+        ),
+        batch_norm=_names_batch("norm", default="batch"),
+        encoder=("encoder",),
+        one_output={"dsdepth": 1},
+        training_heads=r"up_layers\.\d+\.head\.",
+    ),
+    "monai.networks.nets.SwinUNETR": Architecture(
+        divisor=lambda arguments: arguments.get("patch_size", 2) ** 5,
+        early_stages=(("encoder1",),),  # the transformer halves the image at once
+        batch_norm=_names_batch("norm_name"),
+        encoder=("swinViT", "encoder1", "encoder2", "encoder3", "encoder4", "encoder10"),
     ),
     "monai.networks.nets.UNet": Architecture(
         divisor=_product_of_strides, batch_norm=_names_batch("norm")
@@ -180,7 +209,7 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
             " install it with pip"
         ) from error
     try:
-        with torch.device("meta"), _bounded(where):  # a rehearsal without memory
+        with torch.device("meta"), _real_numbers(), _bounded(where):  # a rehearsal without memory
             network(**arguments)
     except BUILD_ERRORS as error:
         raise RequestError(
@@ -188,6 +217,23 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
             " arguments that it was trained with; correct them in configs/inference.json"
         ) from error
     return network(**arguments)
+
+
+def _real_numbers() -> AbstractContextManager[object]:
+    """Let ``torch.linspace`` have its numbers on the meta device, too: MONAI's transformers take
+    their rates from it.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class OnCpu(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, arguments: Any = (), more: Any = None
+        ) -> Any:
+            on = {"device": "cpu"} if function is torch.linspace else {}
+            return function(*arguments, **{**(more or {}), **on})
+
+    return OnCpu()
 
 
 @contextmanager
@@ -229,12 +275,30 @@ def divisor(definition: Mapping[str, Any], where: str = "network_def") -> tuple[
             f"{where}: found strides that cannot be read ({error!r:.80}), expected one whole number"
             " or list for each level; correct them"
         ) from error
+    if any(type(n) is int and n > NUMBER_LIMIT for n in each):
+        raise RequestError(
+            f"{where}: found levels that together shrink an image more than {NUMBER_LIMIT} times,"
+            " expected fewer; correct them"
+        )
     if len(each) != definition["spatial_dims"] or not all(type(n) is int and n >= 1 for n in each):
         raise RequestError(
             f"{where}: found strides with the products {each!r:.80}, expected whole numbers from"
             " 1; correct them"
         )
     return each
+
+
+def with_one_output(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The same network without the outputs at lower resolution that helped its training."""
+    return {**definition, **SEGMENTATION[definition["_target_"]].one_output}
+
+
+def without_training_heads(
+    weights: Mapping[str, Tensor], network: nn.Module, definition: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The weights but for those of outputs that the network, being ``with_one_output``, has not."""
+    pattern, expected = SEGMENTATION[definition["_target_"]].training_heads, network.state_dict()
+    return {k: v for k, v in weights.items() if k in expected or not re.match(pattern, k)}
 
 
 def has_batch_norm(definition: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import DiffusionDescription
-from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.opening import open_model
 from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
@@ -108,7 +108,7 @@ def train(
             diffusion=asdict(diffusion),
             patch_size=patch_size,
             corruption=corruption,
-            bundle=BundleFiles(bundle).sha256(),
+            bundle=open_model(bundle).sha256(),
         ),
         request.work / "checkpoint.pt",
         workers,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import EarlyHeadDescription
-from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.opening import open_model
 from SFDALib.networks.residual_unet import EarlyHead, at_resolution
 from SFDALib.progress import Progress
 from SFDALib.training import loop
@@ -55,7 +55,7 @@ def train(
         head,
         step_loss,
         request.loop,
-        request.identity("early-head", level=level, bundle=BundleFiles(bundle).sha256()),
+        request.identity("early-head", level=level, bundle=open_model(bundle).sha256()),
         request.work / "checkpoint.pt",
         workers,
         progress,

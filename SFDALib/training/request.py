@@ -13,6 +13,7 @@ import torch
 
 from SFDALib import __version__
 from SFDALib.bundle import source
+from SFDALib.bundle.weights import Weights
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import ResultFolder
 from SFDALib.training.loop import LoopOptions, Workers
@@ -94,5 +95,5 @@ class TrainingRequest:
             shutil.rmtree(self.work)
 
 
-def weights_for_shipping(request: TrainingRequest, weights: source.Weights) -> source.Weights:
+def weights_for_shipping(request: TrainingRequest, weights: Weights) -> Weights:
     return source.half(weights) if request.half else weights

@@ -21,7 +21,7 @@ class Parameters:
         inputVolumes: the several volumes.
         channels: the volumes of the second and further channels of a single image.
         adaptOnce: adapt to all volumes together.
-        bundle: folder or .zip of the source model.
+        bundle: folder or .zip of the source model, whatever made it.
         method: a name in SFDALib's registry.
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.

@@ -37,7 +37,7 @@ class Request:
 
     Args:
         images: one, or several for a cohort.
-        bundle: folder or .zip of the source model.
+        bundle: folder or .zip of the source model, whatever made it.
         method, options, device, seed: as in ``SFDALib.jobs.request.Job``.
         adapt_once: adapt to all images of a cohort together instead of to each by itself.
         compared: where several methods are compared, their options; ``method`` is then one of them.

@@ -59,6 +59,7 @@ def bundle(facts: Mapping[str, Any]) -> str:
     spacing = " \u00d7 ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
     lines = [
         f"<b>{html.escape(facts['name'])}</b>",
+        *((f"From {html.escape(facts['imported_from'])}",) if facts["imported_from"] else ()),
         f"Trained on {html.escape(facts['modality'])}",
         f"Segments {labels}",
         f"{facts['spatial_dims']}D, {facts['channels']} channel(s), {spacing} mm",

@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     made = Parser(prog="adapt_and_segment.py", description=__doc__.split("\n\n", 1)[0])
-    made.add_argument("--bundle", required=True, help="source model: bundle folder or .zip")
+    made.add_argument("--bundle", required=True, help="source model, as of SFDALib run")
     made.add_argument(
         "--input", required=True, nargs="+", help="volumes, or a folder of volumes or DICOM"
     )

@@ -4,8 +4,8 @@
 
 Every reader has a process of its own, which may take 4 GiB of address space beyond what the
 libraries have: a header that promises a terabyte fails there. Input that ends the process itself is
-kept, too, and the reader goes on with the next. Prints a table and writes fuzz.json beside this
-file when all readers ran.
+kept, too, and the reader goes on with the next. Prints a table and keeps the row of each reader
+that ran in fuzz.json beside this file.
 """
 
 from __future__ import annotations
@@ -29,6 +29,14 @@ SPACE = 4 << 30
 CHUNK = 2000  # inputs a process
 
 
+def readers(place: Path) -> dict[str, Any]:
+    """Every reader, by name."""
+    import hostile
+    import hostile_models
+
+    return {**hostile.readers(place), **hostile_models.readers(place)}
+
+
 def fuzz(name: str, count: int, seed: int, folder: str, answers: Any) -> None:
     """Read ``count`` inputs of one reader and put their outcomes; in a process of its own."""
     import faulthandler
@@ -46,7 +54,7 @@ def fuzz(name: str, count: int, seed: int, folder: str, answers: Any) -> None:
     with open(os.devnull, "w") as nowhere:  # ITK's and libjpeg's own words
         os.dup2(nowhere.fileno(), 2)
     with tempfile.TemporaryDirectory(dir=place) as made:
-        reader = hostile.readers(Path(made))[name]
+        reader = readers(Path(made))[name]
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(
             resource.RLIMIT_AS, (pages * resource.getpagesize() + SPACE, resource.RLIM_INFINITY)
@@ -133,21 +141,28 @@ def keep(failures: Path | None, name: str, result: str, files: dict[str, bytes])
         path.write_bytes(content)
 
 
+def record(row: dict[str, Any], order: list[str]) -> None:
+    """Put the row into fuzz.json, in place of an earlier one of the same reader."""
+    path = Path(__file__).with_suffix(".json")
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    row = {**row, "machine": platform.platform(), "python": platform.python_version()}
+    kept = {one["reader"]: one for one in [*rows, row]}
+    ordered = [kept[name] for name in order if name in kept]
+    path.write_text(json.dumps({"rows": ordered}, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000, help="of each reader")
     parser.add_argument("--reader", action="append", help="this one alone")
     parser.add_argument("--failures", type=Path, help="where one input of each failure is kept")
     arguments = parser.parse_args()
-    import hostile
-
     with tempfile.TemporaryDirectory() as folder:
-        names = arguments.reader or list(hostile.readers(Path(folder)))
-    rows = []
+        every = list(readers(Path(folder)))
     print(f"{'reader':24} {'inputs':>7} {'accepted':>8} {'refused':>7} {'failures':>8} {'MB':>6} s")
-    for name in names:
+    for name in arguments.reader or every:
         row = run(name, arguments.inputs, arguments.failures)
-        rows.append(row)
+        record(row, every)
         failed = sum(row["failures"].values())
         print(
             f"{name:24} {row['inputs']:7} {row['accepted']:8} {row['refused']:7} {failed:8}"
@@ -156,9 +171,6 @@ def main() -> None:
         )
         for words, count in sorted(row["failures"].items(), key=lambda item: -item[1]):
             print(f"    {count:5} x {words}", flush=True)
-    if not arguments.reader:
-        result = {"machine": platform.platform(), "python": platform.python_version(), "rows": rows}
-        Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

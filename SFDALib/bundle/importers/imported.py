@@ -1,19 +1,24 @@
-"""What every importer returns, and what they share."""
+"""What every importer returns, and what they share. Torch is needed where weights are read."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from SFDALib import json_file
 from SFDALib.bundle.description import Description, Label, from_json, to_json
 from SFDALib.bundle.files import WEIGHTS_LIMIT
-from SFDALib.bundle.source import Weights, load_weights
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from SFDALib.bundle.weights import Weights
 
 COLOURS = (
     *((128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79)),
@@ -22,12 +27,33 @@ COLOURS = (
 )
 
 
+class ForeignModel(Protocol):
+    """A model from elsewhere on the disk that says all of itself, as a bundle does."""
+
+    path: Path
+
+    def describe(self) -> Description:
+        """What the model is, checked, without its weights."""
+
+    def require_weights(self, about: Description) -> None:
+        """
+        Raises:
+            RequestError: weights are not there.
+        """
+
+    def sha256(self) -> str:
+        """One digest over everything that decides the results."""
+
+    def read(self) -> Imported:
+        """The model with its weights."""
+
+
 @dataclass(frozen=True)
 class Imported:
-    """A model as a bundle has it; the arguments of ``bundle.source.write``."""
+    """A model as a bundle has it: its description, its network with weights, texts for people."""
 
     description: Description
-    weights: Weights
+    network: nn.Module
     documents: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -39,10 +65,31 @@ def labels(names: Iterable[str]) -> tuple[Label, ...]:
     )
 
 
-def assembled(
-    description: Description, sets: Sequence[Weights], where: Sequence[str], source: str
+def checked(description: Description, source: str) -> Description:
+    """The description, held against what that of any bundle must be.
+
+    Args:
+        source: what is imported, for errors.
+
+    Raises:
+        RequestError: it is not so.
+    """
+    try:
+        return from_json(*(json.loads(json.dumps(part)) for part in to_json(description)))
+    except RequestError as error:
+        raise RequestError(
+            f"{source}: gives no usable bundle, as {error}; is the model of another kind?"
+        ) from error
+
+
+def joined(
+    description: Description,
+    sets: Sequence[Weights],
+    where: Sequence[str],
+    source: str,
+    documents: Mapping[str, str] | None = None,
 ) -> Imported:
-    """Check the description as that of any bundle, and that each set of weights fits its network.
+    """The description, checked, and the network with its weights, which must fit.
 
     Args:
         sets: of weights; several are an ensemble.
@@ -50,25 +97,25 @@ def assembled(
         source: what is imported, for errors.
 
     Raises:
-        RequestError: either does not hold.
+        RequestError: the description is unusable, or weights belong to another network.
     """
-    try:
-        description = from_json(*_through_json(to_json(description)))
-    except RequestError as error:
-        raise RequestError(
-            f"{source}: gives no usable bundle, as {error}; is the model of another kind?"
-        ) from error
-    regions = "network." if description.grid.regions else ""
-    weights = {}
-    for index, (own, file) in enumerate(zip(sets, where, strict=True)):
-        load_weights(catalogue.build(description.network, source), own, file)
-        member = f"members.{index}." if len(sets) > 1 else ""
-        weights.update({f"{regions}{member}{key}": value for key, value in own.items()})
-    return Imported(description, weights)
+    from SFDALib.bundle.weights import load_weights
+    from SFDALib.networks.assembly import assemble
+
+    description = checked(description, source)
+    members = []
+    for weights, file in zip(sets, where, strict=True):
+        member = catalogue.build(description.network, source)
+        needed = catalogue.without_training_heads(weights, member, description.network)
+        load_weights(member, needed, file)
+        members.append(member)
+    network = assemble(iter(members).__next__, len(members), description.grid.regions)
+    return Imported(description, network, documents or {})
 
 
-def _through_json(documents: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(json.loads(json.dumps(document)) for document in documents)
+def last_name(path: Path) -> str:
+    """The name of a folder or file, also where the path ends with a dot."""
+    return os.path.basename(os.path.abspath(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:

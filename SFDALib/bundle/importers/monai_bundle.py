@@ -1,4 +1,4 @@
-"""Import a published MONAI bundle: its network and preprocessing, read as data.
+"""A published MONAI bundle: its network and preprocessing, read as data.
 
 ``@name`` is looked up in the configuration itself. Nothing is evaluated: an expression (``$``) that
 decides the network or the preprocessing is refused, with every transform that is not known.
@@ -7,76 +7,124 @@ decides the network or the preprocessing is refused, with every transform that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from SFDALib.bundle.description import Description
-from SFDALib.bundle.importers.imported import (
-    Imported,
-    assembled,
-    labels,
-    read_bytes,
-    read_json,
-)
+from SFDALib.bundle.description import METADATA, Description
+from SFDALib.bundle.files import MODEL, WEIGHTS_LIMIT, BundleFiles
+from SFDALib.bundle.importers.imported import Imported, checked, joined, labels, last_name
 from SFDALib.bundle.importers.monai_transforms import Configuration, Preprocessing, transform_name
-from SFDALib.bundle.source import state_dict, unpickle
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
 from SFDALib.volume.specification import Region
 
 CONFIGURATIONS = ("configs/inference.json", "configs/evaluate.json", "configs/train.json")
-METADATA, MODEL = "configs/metadata.json", "models/model.pt"
 # Classes of the allow-list under their other names
 ALIASES = {name.rsplit(".", 1)[-1]: name for name in catalogue.SEGMENTATION if "monai" in name}
 NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
 
 
-def is_bundle(path: Path) -> bool:
-    """Whether it is a folder of a MONAI bundle."""
-    return (path / METADATA).is_file()
-
-
-def read(folder: Path, region_order: Sequence[str] = ()) -> Imported:
-    """Read a bundle folder.
+@dataclass(frozen=True)
+class MonaiModel:
+    """A published bundle, a folder or a .zip.
 
     Args:
+        files: of the bundle.
         region_order: of a model with overlapping regions, their names as in its metadata in the
             order in which they are painted, the outermost first.
-
-    Raises:
-        RequestError: something is missing or damaged, or decides the result and is not known.
     """
-    folder = Path(folder)
-    metadata = read_json(folder / METADATA)
-    file = next((folder / name for name in CONFIGURATIONS if (folder / name).is_file()), None)
-    if file is None:
-        raise RequestError(f"{folder}: found none of {', '.join(CONFIGURATIONS)}, expected one")
-    config = Configuration(read_json(file), str(file))
-    definition = network(config)
-    names, modality = _outputs(metadata, definition, str(folder))
-    regions: tuple[Region, ...] = ()
-    if _activation(config) == "sigmoid" and definition["out_channels"] > 1:
-        regions, names = _regions(names, region_order, str(folder))
-    elif definition["out_channels"] > 1:
-        names = names[1:]
-    preprocessing = Preprocessing(config, int(definition["in_channels"]))
-    description = Description(
-        name=str(metadata.get("name", folder.name)),
-        modality=modality,
-        network=definition,
-        grid=preprocessing.grid(regions),
-        patch_size=_patch_size(config, metadata, definition),
-        labels=labels(names),
-        windows="even",  # a smaller image is padded with zeros, as by MONAI's inferers
-        provenance={
-            "import": {"from": "MONAI bundle", "version": str(metadata.get("version", "unknown"))}
-        },
-        licence=str(metadata.get("copyright", "see LICENSE")).splitlines()[0],
-    )
-    where = f"{folder}: {MODEL}"
-    weights = state_dict(unpickle(read_bytes(folder / MODEL), where), where)
-    imported = assembled(description, [weights], [where], str(folder))
-    return Imported(imported.description, imported.weights, _documents(folder))
+
+    files: BundleFiles
+    region_order: Sequence[str] = ()
+
+    @staticmethod
+    def is_in(files: BundleFiles) -> bool:
+        """Whether these are a bundle that says nothing to SFDALib itself."""
+        metadata = files.json(METADATA)
+        return isinstance(metadata, dict) and "sfda" not in metadata
+
+    @property
+    def path(self) -> Path:
+        return self.files.path
+
+    def describe(self) -> Description:
+        """What the model is, checked.
+
+        Raises:
+            RequestError: something is missing, or decides the result and is not known.
+        """
+        return checked(self._described(), str(self.path))
+
+    def require_weights(self, about: Description) -> None:
+        """
+        Raises:
+            RequestError: they are not there.
+        """
+        self.files.require_weights(about)
+
+    def sha256(self) -> str:
+        """One digest over everything that decides the results."""
+        return self.files.sha256((METADATA, self._file, MODEL))
+
+    def read(self) -> Imported:
+        """Read the model with its weights.
+
+        Raises:
+            RequestError: something is missing or damaged, or decides the result and is not known.
+        """
+        from SFDALib.bundle.weights import state_dict, unpickle
+
+        described, where = self._described(), f"{self.path}: {MODEL}"
+        with self.files.open(MODEL, WEIGHTS_LIMIT) as stream:
+            weights = state_dict(unpickle(stream.read(), where), where)
+        return joined(described, [weights], [where], str(self.path), self.files.documents())
+
+    @cached_property
+    def _file(self) -> str:
+        """The configuration that says how the network is used."""
+        file = next((name for name in CONFIGURATIONS if self.files.has(name)), None)
+        if file is None:
+            raise RequestError(
+                f"{self.path}: found none of {', '.join(CONFIGURATIONS)}, expected one"
+            )
+        return file
+
+    def _described(self) -> Description:
+        try:
+            return self._read_description()
+        except (KeyError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+            raise RequestError(
+                f"{self.path}: found a configuration that cannot be read ({error!r:.100}), expected"
+                " that of a MONAI bundle for segmentation; copy it again"
+            ) from error
+
+    def _read_description(self) -> Description:
+        metadata = _object(self.files.json(METADATA), f"{self.path}: {METADATA}")
+        where = f"{self.path}: {self._file}"
+        config = Configuration(_object(self.files.json(self._file), where), where)
+        definition = network(config)
+        names, modality = _outputs(metadata, definition, str(self.path))
+        regions: tuple[Region, ...] = ()
+        if _activation(config) == "sigmoid" and definition["out_channels"] > 1:
+            regions, names = _regions(names, self.region_order, str(self.path))
+        elif definition["out_channels"] > 1:
+            names = names[1:]
+        slices = _sliced_axis(config) if definition["spatial_dims"] == 2 else None
+        preprocessing = Preprocessing(config, definition["in_channels"], slices)
+        model, version = last_name(self.path), str(metadata.get("version", "unknown"))
+        return Description(
+            name=str(metadata.get("name", model)),
+            modality=modality,
+            network=definition,
+            grid=preprocessing.grid(regions),
+            patch_size=_patch_size(config, metadata, definition),
+            labels=labels(names),
+            windows="even",  # a smaller image is padded with zeros, as by MONAI's inferers
+            provenance={"import": {"from": "MONAI bundle", "model": model, "version": version}},
+            licence=_first_line(str(metadata.get("copyright", "")), "see LICENSE"),
+        )
 
 
 def network(config: Configuration) -> dict[str, Any]:
@@ -91,16 +139,18 @@ def network(config: Configuration) -> dict[str, Any]:
     definition["_target_"] = ALIASES.get(name, definition["_target_"])
     for key in ("_mode_", "_desc_", "_disabled_"):
         definition.pop(key, None)
+    if name == "SwinUNETR":
+        definition.pop("img_size", None)  # which MONAI had asked for until 1.5, to check it
     definition.setdefault("spatial_dims", 3)
     catalogue.check_definition(definition, ALIASES.values(), f"{config.where}, network_def")
-    if definition["spatial_dims"] != 3 or not all(
+    if definition["spatial_dims"] not in (2, 3) or not all(
         type(definition.get(key)) is int for key in ("in_channels", "out_channels")
     ):
         raise RequestError(
-            f"{config.where}, network_def: found {definition!r:.120}, expected a 3D network with"
-            " in_channels and out_channels; 2D bundles cannot be imported"
+            f"{config.where}, network_def: found {definition!r:.120}, expected a 2D or 3D network"
+            " with in_channels and out_channels"
         )
-    return definition
+    return catalogue.with_one_output(definition)
 
 
 def _activation(config: Configuration) -> str:
@@ -149,8 +199,9 @@ def _regions(
     wanted = [name.strip().lower() for name in order or NESTED]
     if sorted(wanted) != sorted(known):
         raise RequestError(
-            f"{where}: found overlapping regions {', '.join(names)}, expected to know the order in"
-            " which they are painted; give --region-order with these names, the outermost first"
+            f"{where}: found overlapping regions {', '.join(names)[:200]}, expected to know the"
+            " order in which they are painted; give import-model --region-order with these names,"
+            " the outermost first"
         )
     regions = tuple(Region(known[name], label) for label, name in enumerate(wanted, start=1))
     inner = [*wanted[1:], None]
@@ -160,27 +211,53 @@ def _regions(
     ]
 
 
+def _inferer(config: Configuration, key: str) -> Any:
+    """A setting of the inferer; None where it has none."""
+    inferer = config.values.get("inferer")
+    return config.plain(inferer.get(key), "inferer") if isinstance(inferer, dict) else None
+
+
+def _sliced_axis(config: Configuration) -> int:
+    """Across which axis of the image a 2D network sees its slices: the last, as of a 2D image, or
+    that of MONAI's SliceInferer, whose default is the first.
+    """
+    if str(_inferer(config, "_target_")).rsplit(".", 1)[-1] != "SliceInferer":
+        return 2
+    axis = _inferer(config, "spatial_dim") or 0
+    if axis not in (0, 1, 2):
+        raise RequestError(
+            f"{config.where}: found spatial_dim {axis!r:.40} of the inferer, expected 0, 1 or 2;"
+            " correct it"
+        )
+    return axis
+
+
 def _patch_size(
     config: Configuration, metadata: Mapping[str, Any], definition: Mapping[str, Any]
 ) -> tuple[int, ...]:
     """The window of the inferer, or what the metadata say; a multiple of what the network needs."""
-    inferer = config.values.get("inferer")
-    size = config.plain(inferer.get("roi_size"), "inferer") if isinstance(inferer, dict) else None
+    size = _inferer(config, "roi_size")
     if size is None:
         image = next(iter(metadata["network_data_format"]["inputs"].values()))
         size = image.get("spatial_shape")
-    if not isinstance(size, list) or not all(type(n) is int and n > 0 for n in size):
-        raise RequestError(
-            f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size, three"
-            " whole numbers; add it"
-        )
     divisor = catalogue.divisor(definition, config.where)
+    if not isinstance(size, list) or not (
+        len(size) == len(divisor) and all(type(n) is int and n > 0 for n in size)
+    ):
+        raise RequestError(
+            f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size,"
+            f" {len(divisor)} whole numbers; add it"
+        )
     return tuple(-(-n // d) * d for n, d in zip(size, divisor, strict=True))
 
 
-def _documents(folder: Path) -> dict[str, str]:
-    texts = {}
-    for name in ("LICENSE", "docs/README.md"):
-        if (folder / name).is_file():
-            texts[name] = read_bytes(folder / name, 4 << 20).decode("utf-8", "replace")
-    return texts
+def _object(values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise RequestError(
+            f"{where}: found {type(values).__name__}, expected an object; correct it"
+        )
+    return values
+
+
+def _first_line(text: str, otherwise: str) -> str:
+    return next(iter(text.splitlines()), otherwise)

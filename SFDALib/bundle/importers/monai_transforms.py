@@ -69,13 +69,17 @@ class Configuration:
 class Preprocessing:
     """The transforms before the network, as fields of a grid.
 
+    Args:
+        slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
+
     Raises:
         RequestError: a transform, or a setting of one, that has no field; it is named.
     """
 
-    def __init__(self, config: Configuration, channels: int) -> None:
+    def __init__(self, config: Configuration, channels: int, slices: int | None = None) -> None:
         self._where = config.where
         self._channels = channels
+        self._slices = slices
         self._orientation: str | None = None
         self._spacing: list[float | None] = [None, None, None]
         self._steps: list[Normalisation] = []
@@ -95,15 +99,20 @@ class Preprocessing:
                 self._refuse(name, f"its {', '.join(transform)} has no counterpart")
 
     def grid(self, regions: tuple[Region, ...]) -> Grid:
-        """MONAI's arrays have the axes I, J, K, ours K, J, I: an orientation is read backwards."""
-        spacing = self._spacing[::-1]  # MONAI's first axis is our last
+        """MONAI's arrays have the axes I, J, K, ours K, J, I: an orientation is read backwards.
+
+        A 2D network has its slices' axis first.
+        """
+        order = sorted(range(3), key=lambda axis: axis != self._slices)
+        axes = (0, 1, 2) if self._orientation else (2, 1, 0)
+        steps = self._steps or [Normalisation("none")]
         return Grid(
             channels=self._channels,
             orientation=self._orientation and self._orientation[::-1],
-            spacing=tuple(spacing),
-            normalisation=tuple(self._steps) if len(self._steps) != 1 else self._steps[0],
-            slices=False,
-            axes=(0, 1, 2) if self._orientation else (2, 1, 0),
+            spacing=tuple(self._spacing[axis] for axis in reversed(order)),
+            normalisation=tuple(steps) if len(steps) > 1 else steps[0],
+            slices=self._slices is not None,
+            axes=tuple(axes[axis] for axis in order),
             crop=self._crop,
             resampling=Resampling(
                 smooth=False, normalised=any(self._spacing) and self._first_step_before_spacing
@@ -129,9 +138,11 @@ class Preprocessing:
         given.pop("padding_mode", None)
         given.pop("align_corners", None)
         bilinear = mode in ("bilinear", ["bilinear"])
-        if not isinstance(pixdim, list) or len(pixdim) != 3 or not bilinear:
+        plane = 2 if self._slices == 2 else 3  # an image of one slice has two axes
+        if not isinstance(pixdim, list) or len(pixdim) not in (plane, 3) or not bilinear:
             self._refuse(name, "pixdim and mode are not three numbers and bilinear")
         self._spacing = [float(mm) if mm and mm > 0 else None for mm in pixdim]
+        self._spacing += [None] * (3 - len(pixdim))
         self._first_step_before_spacing = bool(self._steps)
 
     def _read_ScaleIntensityRanged(self, name: str, given: dict[str, Any]) -> None:

@@ -110,7 +110,7 @@ def resolved(
     seen: list[str] = []
     while name is not None:
         if name not in configurations or name in seen:
-            _refuse(where, "configuration", name, " or ".join(configurations))
+            _refuse(where, "configuration", name, " or ".join(configurations)[:300])
         seen.append(name)
         merged = {**configurations[name], **merged}
         name = configurations[name].get("inherits_from")

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from SFDALib.bundle.configuration import describe, read_config
-from SFDALib.bundle.importers.imported import Imported, assembled, read_bytes
-from SFDALib.bundle.source import state_dict, unpickle
+from SFDALib.bundle.importers.imported import Imported, joined, read_bytes
+from SFDALib.bundle.weights import state_dict, unpickle
 from SFDALib.errors import RequestError
+from SFDALib.networks import catalogue
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which trainings keep it
 PREFIXES = ("module.", "_orig_mod.", "network.")  # of parallel and compiled networks
@@ -35,5 +36,6 @@ def read(weights: Path, description: Path) -> Imported:
         if tensors and all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     provenance = {"import": {"from": "state dict", "file": weights.name}}
-    described = replace(described, provenance=provenance)
-    return assembled(described, [tensors], [str(weights)], str(description))
+    network = catalogue.with_one_output(described.network)
+    described = replace(described, network=network, provenance=provenance)
+    return joined(described, [tensors], [str(weights)], str(description))

@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from SFDALib.bundle.files import WEIGHTS_SUFFIXES
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDASegmenterLib import library, staging, words
@@ -48,7 +49,7 @@ class InputSection:
         self._menu = qt.QMenu(ui.bundleButton)
         for text, slot in (
             (_("Folder..."), self._browse_folder),
-            (_("Zip file..."), self._browse_zip),
+            (_("File (.zip, or weights)..."), self._browse_file),
             (_("The example that comes with this module"), self._choose_example),
         ):
             self._menu.addAction(text).connect("triggered()", slot)
@@ -114,8 +115,9 @@ class InputSection:
     def _browse_folder(self) -> None:
         self._take(qt.QFileDialog.getExistingDirectory(None, _("Source model"), self._bundle or ""))
 
-    def _browse_zip(self) -> None:
-        title, kinds = _("Source model"), _("Bundles (*.zip)")
+    def _browse_file(self) -> None:
+        endings = " ".join(f"*{suffix}" for suffix in (".zip", *WEIGHTS_SUFFIXES))
+        title, kinds = _("Source model"), _("Models ({endings})").format(endings=endings)
         self._take(qt.QFileDialog.getOpenFileName(None, title, self._bundle or "", kinds))
 
     def _choose_example(self) -> None:

@@ -19,6 +19,7 @@ from SFDASegmenterLib.panel.device import DeviceSection
 from SFDASegmenterLib.panel.input import InputSection
 from SFDASegmenterLib.panel.method import MethodSection
 from SFDASegmenterLib.panel.results import ResultsSection
+from SFDASegmenterLib.panel.weights import WeightsSection
 from SFDASegmenterLib.parameters import Parameters, options_of
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
@@ -47,6 +48,7 @@ class Panel(VTKObservationMixin):
         self._asking = False  # a question to the user is open, which lets events through
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self.input = InputSection(ui, lambda: self._parameters)
+        self.weights = WeightsSection(ui, lambda: self._parameters, self.tell)
         self.method = MethodSection(ui, lambda: self._parameters)
         self.device = DeviceSection(ui, lambda: self._parameters, self.tell)
         self.results = ResultsSection(ui, lambda: self._parameters, self.tell)
@@ -83,6 +85,7 @@ class Panel(VTKObservationMixin):
         self._timer.stop()
         self._logic.abandon()
         self.device.close()
+        self.weights.close()
         self.results.forget()
         slicer.app.disconnect("aboutToQuit()", self._logic.abandon)
         self._drop_parameters()
@@ -130,6 +133,7 @@ class Panel(VTKObservationMixin):
         self._refreshing = True
         try:
             self.input.show()
+            self.weights.show()
             self.method.show(self.input.facts)
             self.results.show()
             reason = self._refusal()

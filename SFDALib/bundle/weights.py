@@ -1,0 +1,120 @@
+"""Weights from a file: read as tensors and nothing else, and held against the network of theirs."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from SFDALib.bundle.description import INFERENCE
+from SFDALib.errors import RequestError
+
+Weights = Mapping[str, Tensor]
+
+
+def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
+    """What ``torch.save`` wrote: tensors and plain data; nothing in it is executed.
+
+    Args:
+        allowed: what else may be in it, as for ``torch.serialization.safe_globals``.
+
+    Raises:
+        RequestError: it holds something else, or is damaged.
+    """
+    stream = io.BytesIO(data)
+    if zipfile.is_zipfile(stream):
+        _check_archive(stream, where)
+    stream.seek(0)
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle fails in every way there is
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
+        raise RequestError(
+            f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
+            " a state dict of tensors; nothing in it was executed; export the weights again"
+        ) from error
+
+
+def state_dict(content: object, where: str) -> dict[str, Tensor]:
+    """The content, if it is a state dict of dense tensors.
+
+    Raises:
+        RequestError: it is not.
+    """
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and _is_plain(value) for key, value in content.items()
+    ):
+        raise RequestError(
+            f"{where}: found {type(content).__name__} with other things than dense tensors,"
+            " expected a state dict; save network.state_dict() alone"
+        )
+    return content
+
+
+def _check_archive(data: io.BytesIO, where: str) -> None:
+    """Refuse an archive with code, and one that unpacks to more than it is: torch never packs."""
+    try:
+        with zipfile.ZipFile(data) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise RequestError(
+            f"{where}: found a damaged archive ({error}), expected whole weights; copy them again"
+        ) from error
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise RequestError(
+            f"{where}: found a TorchScript archive, which holds code; expected a state dict saved"
+            " with torch.save(network.state_dict()); export it so"
+        )
+    total, packed = sum(entry.file_size for entry in entries), data.getbuffer().nbytes
+    if total > packed:
+        raise RequestError(
+            f"{where}: found {packed} bytes that unpack to {total}, expected weights as torch.save"
+            " writes them; do not trust this file"
+        )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor with its numbers in memory, one beside the other."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
+def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
+    """Load weights into the network that they belong to.
+
+    Raises:
+        RequestError: others than the network's, or numbers that are none.
+    """
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in weights]
+    surplus = [key for key in weights if key not in expected]
+    if missing or surplus:
+        raise RequestError(
+            f"{where}: found {len(surplus)} surplus weight(s) {_few(surplus)} and {len(missing)}"
+            f" missing {_few(missing)}, expected exactly those of the network in {INFERENCE};"
+            " use the weights that belong to it"
+        )
+    for key, value in expected.items():
+        found = weights[key]
+        if found.shape != value.shape or found.is_floating_point() != value.is_floating_point():
+            raise RequestError(
+                f"{where}: found {key} of shape {tuple(found.shape)} and type {found.dtype},"
+                f" expected {tuple(value.shape)} and {value.dtype}; use the weights that belong to"
+                f" {INFERENCE}"
+            )
+        if not torch.isfinite(found.float()).all():
+            raise RequestError(f"{where}: found NaN or infinite numbers in {key}; train it again")
+    network.load_state_dict(weights)
+
+
+def _few(names: list[str]) -> str:
+    return f"({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})" if names else ""
