@@ -22,6 +22,7 @@ import struct
 import sys
 import tempfile
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -119,10 +120,9 @@ def outcome(reader: Reader, files: Files, place: Path) -> str:
         if isinstance(error, KeyboardInterrupt):
             raise
         found = None
-        at = error.__traceback__
-        while at.tb_next and "SFDALib" in at.tb_next.tb_frame.f_code.co_filename:
-            at = at.tb_next
-        where = f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}"
+        frames = traceback.extract_tb(error.__traceback__)
+        at = next((f for f in reversed(frames) if "SFDALib" in f.filename), frames[-1])
+        where = f"{Path(at.filename).name}:{at.lineno}"
         result = f"{type(error).__name__} at {where}: {str(error)[:120]}"
     finally:
         _folder = None

@@ -587,6 +587,15 @@ def test_a_torchscript_archive_is_refused(bundle: Path) -> None:
     assert "TorchScript archive, which holds code" in refusal(bundle, load)
 
 
+def test_weights_whose_files_have_names_of_no_letters_are_refused(bundle: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("m\u00f6del/data.pkl", b"")
+    broken = stream.getvalue().replace("\u00f6".encode(), b"\xf3d")
+    (bundle / MODEL).write_bytes(broken)
+    assert "damaged archive" in refusal(bundle, load)
+
+
 def test_weights_that_unpack_to_more_than_they_are_are_refused(bundle: Path) -> None:
     """Torch stores weights as they are; it would open an archive that somebody compressed."""
     torch.save(OrderedDict({FIRST: torch.zeros(25 << 20)}), bundle / MODEL)

@@ -220,7 +220,7 @@ def from_json(metadata: object, inference: object) -> Description:
     if len(patch_size) not in (2, 3) or len(patch_size) != definition.get("spatial_dims"):
         raise RequestError(
             f'{sfda.where}, field "patch_size": found {patch_size!r:.80}, expected one number for'
-            f" each of the network's {definition.get('spatial_dims')} dimensions; correct it"
+            f" each of the network's {definition.get('spatial_dims')!r:.80} dimensions; correct it"
         )
     patch_size = sfda.numbers("patch_size", len(patch_size))
     divisor = catalogue.divisor(definition, f"{INFERENCE}, network_def")

@@ -61,7 +61,7 @@ def _check_archive(data: io.BytesIO, where: str) -> None:
     try:
         with zipfile.ZipFile(data) as archive:
             entries = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:  # names are no UTF-8
         raise RequestError(
             f"{where}: found a damaged archive ({error}), expected whole weights; copy them again"
         ) from error
