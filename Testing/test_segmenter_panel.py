@@ -739,6 +739,25 @@ def test_packages_are_asked_for_at_the_click_and_a_refusal_is_respected(
     assert "--no-index" in panel.ui.wheelsButton.toolTip
 
 
+def test_installing_packages_keeps_the_pytorch_that_is_there(
+    slicer_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import version
+
+    import slicer
+    from SFDASegmenterLib import dependencies
+    from SFDASegmenterLib.dependencies import Missing
+    from slicer_standin import application
+
+    lacking = [Missing(False, ("monai>=1.5",)), Missing(False, ())]
+    monkeypatch.setattr(dependencies, "missing", lambda: lacking.pop(0))
+    installed: list[list[str]] = []
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append)
+    application.answers.append(True)
+    dependencies.ensure()
+    assert installed == [["monai>=1.5", f"torch=={version('torch')}"]]
+
+
 def test_leaving_the_module_does_not_stop_a_run(
     panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
 ) -> None:
@@ -789,6 +808,7 @@ def test_a_closed_panel_leaves_nothing_behind_on_the_parameter_node(
         node.Modified()
 
 
+@pytest.mark.timeout(900)
 def test_the_self_test_of_the_module_passes_here_too(slicer_app: Any, scene: Any) -> None:
     import unittest
 

@@ -145,7 +145,12 @@ def _install_torch() -> None:
 
 
 def _install(words: list[str]) -> None:
-    """pip on the main thread, with Slicer's own window for its progress where there is one."""
+    """pip on the main thread, with Slicer's own window for its progress where there is one.
+
+    PyTorch stays the build that is there, which a package that needs torchvision would replace.
+    """
+    if _installed(TORCH):
+        words = [*words, f"torch=={importlib.metadata.version('torch')}"]
     try:
         slicer.util.pip_install(words)
     except Exception as error:  # of subprocess, or RuntimeError of a newer Slicer
