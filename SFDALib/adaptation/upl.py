@@ -2,6 +2,10 @@
 
 The original averages its decoders to predict; here the unrotated one is delivered, so that the
 adapted model is a model like the source's.
+
+On the demo's T2W head (Testing/Benchmarks/methods.json) it delivers batch statistics, Dice 0.839
+from 0.231: four epochs at 1e-5 reach 0.868 and one at 1e-4 even 0.925, but the entropy, and at 1e-4
+the volume, then speak against them, so that the watch, which sees no reference, lets them go.
 """
 
 from __future__ import annotations
