@@ -118,6 +118,23 @@ def test_a_checkpoint_of_nnunet_with_other_things_in_it_is_refused(
     assert str(file) in refusal(lambda: open_model(model).read())
 
 
+def test_models_without_a_label_are_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "a__b__2d", SETTINGS["2d plain, thick slices"])
+    described = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**described, "labels": {"background": 0}}))
+    assert "found no label" in refusal(lambda: inspect(model))
+    bundle = write_published(tmp_path / "spleen", "spleen")
+    for name, change in (
+        ("metadata", lambda told: told["network_data_format"]["outputs"].update(pred={})),
+        ("inference", lambda told: told["network_def"].update(out_channels=0)),
+    ):
+        file = bundle / f"configs/{name}.json"
+        told = json.loads(file.read_text())
+        change(told)
+        file.write_text(json.dumps(told))
+    assert "found no label" in refusal(lambda: inspect(bundle))
+
+
 def test_names_without_end_are_told_in_a_line_that_ends(tmp_path: Path) -> None:
     described = plans(SETTINGS["2d plain, thick slices"])
     described["configurations"]["2d"]["inherits_from"] = "gone"

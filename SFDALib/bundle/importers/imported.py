@@ -74,6 +74,8 @@ def checked(description: Description, source: str) -> Description:
     Raises:
         RequestError: it is not so.
     """
+    if not description.labels:
+        raise RequestError(f"{source}: found no label, expected at least one beside background")
     try:
         return from_json(*(json.loads(json.dumps(part)) for part in to_json(description)))
     except RequestError as error:
