@@ -484,13 +484,8 @@ def test_language_time_zone_and_names_do_not_matter(
     deep.mkdir(parents=True)
     image = deep / "kopf $1 – İı.nrrd"
     image.write_bytes(head_file.read_bytes())
-    # as a program that embeds Python may do, though SFDALib does not
-    script = (
-        "import locale, sys; assert locale.setlocale(locale.LC_ALL, '') == sys.argv[1]\n"
-        "from SFDALib.__main__ import main; sys.exit(main(sys.argv[2:]))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", script, locale, *words("none", image=image, output=deep / "out ü")],
+        [sys.executable, "-m", "SFDALib", *words("none", image=image, output=deep / "out ü")],
         cwd=ROOT,
         capture_output=True,
         check=False,

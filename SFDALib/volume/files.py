@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def _refusing(path: Path, read: Callable[[Path], T]) -> T:
     """What ``read`` makes of a file or folder; the system's and ITK's words become a refusal."""
     check_name(path)
     try:
-        if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe or a device has no end
+        if not _is_file_or_folder(path):  # a pipe or a device has no end
             raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             raise PermissionError  # ITK calls such a file unknown
@@ -113,6 +114,20 @@ def _refusing(path: Path, read: Callable[[Path], T]) -> T:
             f"{path}: found a file that cannot be read ({_reason(error)}), expected {FORMATS};"
             " it may be damaged or not what its name says: export it again"
         ) from error
+
+
+def _is_file_or_folder(path: Path) -> bool:
+    """
+    Raises:
+        PermissionError: a folder above may not be entered, so that nobody can tell.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 @dataclass(frozen=True)
