@@ -234,5 +234,22 @@ FEATURES: dict[str, Feature] = {
             else "the adaptation did not collapse"
         ),
     ),
+    "draws differ": (
+        lambda s: _excess(1, s.draw_agreement),
+        lambda s: (
+            "the segmentations of the drawn samples agree with one another to"
+            f" {PERCENT * (s.draw_agreement or 0):.3g} % Dice"
+        ),
+    ),
+    "draws' scores differ": (
+        lambda s: s.draw_spread,
+        lambda s: f"the drawn samples' scores differ by {s.draw_spread or 0:.2g}",
+    ),
+    "others differ": (
+        lambda s: _excess(1, s.others),
+        lambda s: (
+            f"the other methods' results agree with it to {PERCENT * (s.others or 0):.3g} % Dice"
+        ),
+    ),
 }
 """name -> (the number, the sentence)."""
