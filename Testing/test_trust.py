@@ -215,6 +215,12 @@ def test_the_probability_of_harm_decides(
     assert f"{harm:.0%}" in verdict.reasons[0]
 
 
+def test_beyond_what_was_seen_a_feature_speaks_no_louder() -> None:
+    # two scales from the centre are 1 + 2 * 0.5: logistic of 2 * 2
+    assert judge(replace(GOOD, growth=3.0), BY_HAND).harm == pytest.approx(0.9820, abs=1e-4)
+    assert BY_HAND.harm(replace(GOOD, growth=30.0)) == BY_HAND.harm(replace(GOOD, growth=2.0))
+
+
 def test_reasons_name_the_number_behind_them() -> None:
     (_, reason) = judge(replace(GOOD, growth=math.log(5)), BY_HAND).reasons
     assert "5-fold" in reason
