@@ -185,8 +185,8 @@ class Method:
         draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
         passes = 1  # of the source model
         if self.adapts or draws:
-            # the result, and the judge's two further looks through each model
-            passes += 1 + JUDGED * (2 if self.adapts else 1)
+            # the result, the judge's two further looks through each model, and one at each sample
+            passes += 1 + JUDGED * (2 if self.adapts else 1) + int(values.get("samples", 0))
         # and a look at the state after each epoch
         return Work(passes=passes + epochs, epochs=epochs, draws=draws)
 

@@ -254,6 +254,28 @@ def test_the_figures_are_those_of_the_segmentations_written(
         assert image.GetOrigin() == pytest.approx(wanted.GetOrigin(), abs=1e-6)
 
 
+def test_the_judge_sees_how_far_the_others_agree_and_chooses_the_least_harm(
+    compared: Path,
+) -> None:
+    summary = summary_of(compared)
+    names = summary["dice"]["methods"]
+    trusts = {row["method"]: row["trust"] for row in summary["methods"]}
+    assert trusts.pop("none") is None
+    for name, trust in trusts.items():
+        dice = dict(zip(names, summary["dice"]["mean"][names.index(name)], strict=True))
+        others = [dice[other] for other in METHODS if other != name]
+        assert trust["signals"]["others"] == pytest.approx(sum(others) / 2)
+        report = json.loads((compared / name / "report.json").read_text())
+        assert report["trust"]["signals"]["others"] is None  # a run knows of no other
+        assert trust["delivered"] == "result"  # which is what lies in its folder
+    adopted = {
+        name: trust["harm"]
+        for name, trust in trusts.items()
+        if trust["decision"] == "adopt" and trust["signals"]["agreement"] < 1
+    }
+    assert summary["chosen"] == min(adopted, key=adopted.get, default="none")
+
+
 def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
     phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,7 +531,8 @@ def test_the_table_has_a_line_for_each_structure_and_names_a_method_once() -> No
     matrices = ([[1, 0.8765], [0.8765, 1]], [[math.nan, 0], [0, 1]])
     dice = {"methods": ["none", "adami"], "classes": [{"matrix": matrix} for matrix in matrices]}
     console = Console(width=100, file=io.StringIO())
-    console.print(table({"methods": rows, "dice": dice}))
+    console.print(table({"methods": rows, "dice": dice, "chosen": "adami"}))
+    assert "The judge chooses adami." in console.file.getvalue()
     lines = [
         [cell.strip() for cell in line.strip("│").split("│")]
         for line in console.file.getvalue().splitlines()

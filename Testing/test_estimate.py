@@ -45,7 +45,7 @@ def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture
     ("method", "given", "work"),
     [
         ("none", {}, Work(passes=1, epochs=0, draws=0)),
-        ("heal", {"samples": 3, "steps": 7}, Work(passes=4, epochs=0, draws=21)),
+        ("heal", {"samples": 3, "steps": 7}, Work(passes=7, epochs=0, draws=21)),
         ("adami", {"epochs": 5}, Work(passes=11, epochs=5, draws=0)),
     ],
 )
@@ -66,7 +66,7 @@ def test_each_pass_draw_and_volume_adds_its_time(
     assert ask("none")["seconds"] == pytest.approx(start + once)
     assert ask("none", "--volumes", "3")["seconds"] == pytest.approx(start + 3 * once)
     draws = ask("heal", "--option", "samples=2", "--option", "steps=5")["seconds"]
-    assert draws == pytest.approx(start + 4 * once + 10 * once)
+    assert draws == pytest.approx(start + 6 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
     assert epochs == pytest.approx(start + 8 * once + 2 * estimate.BACKWARD * once)
 

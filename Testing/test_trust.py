@@ -46,6 +46,9 @@ GOOD = Signals(
     growth=0.3,
     weight_distance=0.001,
     collapsed=False,
+    draw_agreement=0.9,
+    draw_spread=0.1,
+    others=0.9,
 )
 WORSE = {
     "entropy_result": 1.0,
@@ -59,6 +62,9 @@ WORSE = {
     "growth": 3.0,
     "weight_distance": 0.5,
     "collapsed": True,
+    "draw_agreement": 0.2,
+    "draw_spread": 0.4,
+    "others": 0.2,
 }
 
 
@@ -168,6 +174,22 @@ def test_two_empty_segmentations_agree() -> None:
     assert (found.growth, found.shrinkage, found.edge_source) == (0, 0, None)
 
 
+def test_draws_are_held_against_one_another() -> None:
+    masks = [box(slice(0, n)).astype(np.uint8) for n in (2, 4, 8)]
+    given = evidence(masks[0], masks[0], draws=masks, draw_scores=(0.5, 0.2, 0.3))
+    found = measure(given)
+    dice = (2 * 2 / (2 + 4), 2 * 2 / (2 + 8), 2 * 4 / (4 + 8))
+    assert found.draw_agreement == pytest.approx(sum(dice) / 3)
+    assert found.draw_spread == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("draws", [0, 1])
+def test_less_than_two_draws_tell_nothing(draws: int) -> None:
+    mask = box(slice(0, 2))
+    given = evidence(mask, mask, draws=[mask] * draws, draw_scores=[0.5] * draws)
+    assert (measure(given).draw_agreement, measure(given).draw_spread) == (None, None)
+
+
 # --- The verdict -------------------------------------------------------------------------------
 
 BY_HAND = Coefficients(
@@ -191,6 +213,12 @@ def test_the_probability_of_harm_decides(
     assert verdict.harm == pytest.approx(harm, abs=1e-4)
     assert (verdict.decision, verdict.delivered) == (decision, delivered)
     assert f"{harm:.0%}" in verdict.reasons[0]
+
+
+def test_beyond_what_was_seen_a_feature_speaks_no_louder() -> None:
+    # two scales from the centre are 1 + 2 * 0.5: logistic of 2 * 2
+    assert judge(replace(GOOD, growth=3.0), BY_HAND).harm == pytest.approx(0.9820, abs=1e-4)
+    assert BY_HAND.harm(replace(GOOD, growth=30.0)) == BY_HAND.harm(replace(GOOD, growth=2.0))
 
 
 def test_reasons_name_the_number_behind_them() -> None:
@@ -234,7 +262,8 @@ def test_a_result_that_changed_nothing_is_adopted() -> None:
 def test_what_was_not_measured_counts_for_nothing() -> None:
     pairs = ("entropy", "stability", "size_error", "outside", "largest", "edge")
     missing = {f"{name}_{of}": None for name in pairs for of in ("source", "result")}
-    bare = replace(GOOD, **missing, weight_distance=None)
+    alone = {"draw_agreement": None, "draw_spread": None, "others": None}
+    bare = replace(GOOD, **missing, **alone, weight_distance=None)
     left = {"change", "shrinkage", "growth", "collapse"}
     assert set(shipped().parts(bare)) == left
     assert {name for name, value in features(bare).items() if value is not None} == left
@@ -313,6 +342,35 @@ def test_the_gate_changes_only_what_is_delivered(
         signals.agreement(source, result), abs=0.1
     )
     assert any("as the test wants it" in note for note in report_of(out)["notes"])
+
+
+def test_samples_of_heal_are_among_the_signals(
+    phantom: Callable[..., Phantom], tmp_path: Path
+) -> None:
+    words = ("--option", "samples=3", "--option", "steps=2", "--option", "tau2=10")
+    out = run(phantom(), tmp_path / "out", *words, method="heal")
+    report = report_of(out)
+    scores = [sample["score"] for sample in report["details"]["samples"]]
+    found = report["trust"]["signals"]
+    assert found["draw_spread"] == pytest.approx(max(scores) - min(scores))
+    assert 0 <= found["draw_agreement"] <= 1
+    assert report_of(run(phantom(), tmp_path / "adami"))["trust"]["signals"]["draw_spread"] is None
+
+
+def trust(decision: str, harm: float, agreement: float = 0.5) -> dict[str, Any]:
+    return {"decision": decision, "harm": harm, "signals": {"agreement": agreement}}
+
+
+def test_the_choice_is_the_adopted_result_that_harms_least() -> None:
+    trusts = {
+        "none": None,
+        "heal": trust("adopt", 0.2),
+        "tent": trust("adopt", 0.1),
+        "adami": trust("look", 0.05),
+        "adaent": trust("adopt", 0.0, agreement=1.0),  # the source's own
+    }
+    assert judgement.choice(trusts) == "tent"
+    assert judgement.choice({name: trusts[name] for name in ("none", "adami", "adaent")}) is None
 
 
 def test_doing_nothing_is_not_judged(phantom: Callable[..., Phantom], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     """A line for each structure of each method that worked; what failed is on standard error."""
     from rich.table import Table
 
-    result = Table()
+    result = Table(caption=f"The judge chooses {summary['chosen']}.", caption_justify="left")
     result.add_column("method", no_wrap=True)
     result.add_column("structure", overflow="fold")
     for heading in ("ml", "change", f"Dice with {REFERENCE}", "trust", "s", "MB"):

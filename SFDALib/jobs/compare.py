@@ -8,7 +8,7 @@ they agree on, as its failure is why one adapts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from SFDALib.jobs.attempts import Attempts
 from SFDALib.jobs.deliver import DISPLAY, ml
 from SFDALib.jobs.engine import Engine, Stopwatch, Target, open_engines
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
@@ -72,19 +73,22 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         if not reports.keys() - {REFERENCE}:
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"compare: no method worked beside {REFERENCE}; {first}")
+        agreed = _agreement(folder, target, engines, reports)
+        trusts = _judge_again(reports, agreed["dice"], agreed["voters"])
         summary = {
             "input": [path.name for path in target.paths],
             "bundle": next(iter(reports.values()))["bundle"],
             "seed": request.seed,
             "device": devices.describe(device),
             "methods": [
-                _row(engine, reports.get(name), attempt.errors.get(name))
+                _row(engine, reports.get(name), attempt.errors.get(name), trusts.get(name))
                 for name, engine in engines.items()
             ],
+            "chosen": choice(trusts) or REFERENCE,
             "done": len(reports),
             "failed": len(attempt.errors),
             "shared_seconds": shared,
-            **_agreement(folder, target, engines, reports),
+            **agreed,
         }
         write_report(folder / SUMMARY, summary)
     for name, report in reports.items():
@@ -95,7 +99,29 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
     return summary
 
 
-def _row(engine: Engine, report: dict[str, Any] | None, error: str | None) -> dict[str, Any]:
+def _judge_again(
+    reports: Mapping[str, dict[str, Any]], dice: Mapping[str, Any], voters: Sequence[str]
+) -> dict[str, dict[str, Any] | None]:
+    """Each method's "trust", its agreement with the other methods' results among the signals."""
+    mean = dict(zip(dice["methods"], dice["mean"], strict=True))
+    trusts: dict[str, dict[str, Any] | None] = {}
+    for name, report in reports.items():
+        scores = [
+            score
+            for other, score in zip(dice["methods"], mean[name], strict=True)
+            if other in voters and other != name and np.isfinite(score)
+        ]
+        others = float(np.mean(scores)) if scores else None
+        trusts[name] = report["trust"] and judge_among(report["trust"], others)
+    return trusts
+
+
+def _row(
+    engine: Engine,
+    report: dict[str, Any] | None,
+    error: str | None,
+    trust: dict[str, Any] | None,
+) -> dict[str, Any]:
     """What comparison.json says of one method."""
     row = {
         "method": engine.method.name,
@@ -111,7 +137,7 @@ def _row(engine: Engine, report: dict[str, Any] | None, error: str | None) -> di
                 for volume in report["volumes"]
             ],
             "notes": report["notes"],
-            "trust": report["trust"],
+            "trust": trust,
             "seconds": report["seconds"],
             "seconds_total": round(sum(report["seconds"].values()), 3),
             "peak_memory_mb": report["peak_memory_mb"],

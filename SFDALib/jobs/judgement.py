@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from SFDALib.jobs.engine import Engine, Target
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
+from SFDALib.volume.intensity import normalise_unit
 
 COLLAPSE = "collapse"  # how ``Adapted.stopped`` begins where the watch stopped it for that
 
@@ -65,8 +67,11 @@ def judge_result(
 def signals_of(
     engine: Engine, target: Target, segmented: Segmented, adapted: Adapted | None
 ) -> Signals:
-    """The signals of a result; the second look costs two passes of each network."""
+    """The signals of a result; the second look costs two passes of each network, and each diffusion
+    sample one.
+    """
     model = engine.model
+    source_again = _segment(engine, model.network)
     geometry = target.conformed.geometry
     again = distance = None
     if adapted is not None:
@@ -80,12 +85,38 @@ def signals_of(
             labels=model.description.labels,
             voxel_ml=geometry.voxel_ml,
             area_mm2=math.prod(geometry.spacing[:2]),
-            source_again=_segment(engine, model.network),
+            source_again=source_again,
             result_again=again,
             weight_distance=distance,
             collapsed=adapted is not None and adapted.stopped.startswith(COLLAPSE),
+            draws=[
+                source_again(normalise_unit(sample.numpy(), model.description.grid.normalisation))
+                .argmax(0)
+                .cpu()
+                .numpy()
+                for sample in segmented.samples
+            ],
+            draw_scores=[sample["score"] for sample in segmented.report.get("samples", ())],
         )
     )
+
+
+def judge_among(trust: Mapping[str, Any], others: float | None) -> dict[str, Any]:
+    """A report's "trust" judged again, knowing the mean Dice with other methods' results."""
+    signals = replace(Signals(**trust["signals"]), others=others)
+    return {**judge(signals).to_dict(signals), "delivered": trust["delivered"]}
+
+
+def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
+    """Of methods with their "trust" the one whose adopted result is least likely to harm; None if
+    none is adopted that differs from the source's.
+    """
+    adopted = {
+        name: trust["harm"]
+        for name, trust in trusts.items()
+        if trust and trust["decision"] == "adopt" and trust["signals"]["agreement"] < 1
+    }
+    return min(adopted, key=adopted.__getitem__, default=None)
 
 
 def _segment(engine: Engine, network: nn.Module) -> Segment:

@@ -1,12 +1,13 @@
 """Weigh the signals: a logistic regression whose every coefficient has the sign that it should.
 
-``score = bias + sum_f weight_f * feature_f / scale_f`` and ``P(harm) = 1 / (1 + exp(-score))``,
-harm being a result whose Dice is more than 2 points below the source's. Every feature is written so
-that more of it is worse and no weight is negative: a sign that worsens never makes a result look
-better. Below ``adopt`` the result is adopted, from ``keep`` on the source's is kept; between them
-somebody has to look, and the source's is delivered meanwhile. Where no volume can be compared with
-a plausible one, as in a single slice, the judge never adopts: in the benchmark it could not tell
-harm from help there. Standard library alone.
+``score = bias + sum_f weight_f * z_f``, ``z_f = (feature_f - centre_f) / scale_f`` held within
+FARTHEST of 0, and ``P(harm) = 1 / (1 + exp(-score))``, harm being a result whose Dice is lower than
+the source's rather than higher, either equally likely beforehand. Every feature is written so that
+more of it is worse and no weight is negative: a sign that worsens never makes a result look better.
+Below ``adopt`` the result is adopted, from ``keep`` on the source's is kept; between them somebody
+has to look, and the source's is delivered meanwhile. Where no volume can be compared with a
+plausible one, as in a single slice, the judge never adopts: in the benchmark it could not tell harm
+from help there. Standard library alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
+FARTHEST = 2.0  # scales from the centre: what was seen in no fit speaks no louder than the unusual
 VANISHED = math.log(4)  # a class that shrank by more than this factor, whatever else speaks for it
 LEAST_REASON = 0.1  # of the score; what weighs less is not worth a sentence
 REASONS = 3
@@ -54,13 +56,18 @@ class Coefficients:
         """What each feature adds to the score, beside the bias; nothing if it was not measured."""
         found = features(signals)
         return {
-            name: weight * (found[name] - self.centres[name]) / self.scales[name]
+            name: weight * self.standardised(name, found[name])
             for name, weight in self.weights.items()
             if found[name] is not None
         }
 
+    def standardised(self, name: str, value: float) -> float:
+        """How many scales a feature lies from its centre, held within FARTHEST."""
+        z = (value - self.centres[name]) / self.scales[name]
+        return min(max(z, -FARTHEST), FARTHEST)
+
     def harm(self, signals: Signals) -> float:
-        """The probability that the result's Dice is more than 2 points below the source's."""
+        """The probability that the result's Dice is lower than the source's."""
         score = self.bias + sum(self.parts(signals).values())
         return 1 / (1 + math.exp(-min(max(score, -50.0), 50.0)))
 
@@ -232,6 +239,23 @@ FEATURES: dict[str, Feature] = {
             "the adaptation was stopped because it collapsed"
             if s.collapsed
             else "the adaptation did not collapse"
+        ),
+    ),
+    "draws differ": (
+        lambda s: _excess(1, s.draw_agreement),
+        lambda s: (
+            "the segmentations of the drawn samples agree with one another to"
+            f" {PERCENT * (s.draw_agreement or 0):.3g} % Dice"
+        ),
+    ),
+    "draws' scores differ": (
+        lambda s: s.draw_spread,
+        lambda s: f"the drawn samples' scores differ by {s.draw_spread or 0:.2g}",
+    ),
+    "others differ": (
+        lambda s: _excess(1, s.others),
+        lambda s: (
+            f"the other methods' results agree with it to {PERCENT * (s.others or 0):.3g} % Dice"
         ),
     ),
 }

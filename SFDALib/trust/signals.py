@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ class Evidence:
         result_again: what made the result, likewise; None where it is no single network.
         weight_distance: ``||w - w_source|| / ||w_source||``; None where no weight changed.
         collapsed: whether the adaptation was stopped for collapse.
+        draws: where chance made the result, label maps (k, j, i) of it and of what else was drawn.
+        draw_scores: what one of them was chosen by.
     """
 
     image: np.ndarray
@@ -52,6 +55,8 @@ class Evidence:
     result_again: Segment | None = None
     weight_distance: float | None = None
     collapsed: bool = False
+    draws: Sequence[np.ndarray] = ()
+    draw_scores: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ class Signals:
         agreement: Dice between the result and the source's segmentation.
         shrinkage, growth: log of the factor by which the worst class shrank or grew; 0 if none did.
         weight_distance, collapsed: as in ``Evidence``.
+        draw_agreement: mean Dice between every two of the draws.
+        draw_spread: the best score of a draw less the worst.
+        others: mean Dice with the results of other methods, where several ran on the image.
     """
 
     entropy_source: float | None
@@ -92,6 +100,9 @@ class Signals:
     growth: float
     weight_distance: float | None
     collapsed: bool
+    draw_agreement: float | None = None
+    draw_spread: float | None = None
+    others: float | None = None
 
 
 def measure(evidence: Evidence) -> Signals:
@@ -105,6 +116,7 @@ def measure(evidence: Evidence) -> Signals:
         for label in evidence.labels
     ]
     changes = [math.log(_ratio(now, was)) for was, now in sizes if was or now]
+    scores = evidence.draw_scores
     values: dict[str, float | int | None] = {}
     for name, labels, probabilities, again in (
         ("source", source, evidence.source, evidence.source_again),
@@ -127,6 +139,8 @@ def measure(evidence: Evidence) -> Signals:
         growth=max(0.0, *changes, 0.0),
         weight_distance=evidence.weight_distance,
         collapsed=evidence.collapsed,
+        draw_agreement=_pairwise(evidence.draws),
+        draw_spread=max(scores) - min(scores) if len(scores) > 1 else None,
     )
 
 
@@ -155,6 +169,12 @@ def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor])
             moved += float((now - value).double().square().sum())
             total += float(value.double().square().sum())
     return math.sqrt(moved / total) if total else 0.0
+
+
+def _pairwise(draws: Sequence[np.ndarray]) -> float | None:
+    """Mean agreement of every two of them."""
+    scores = [agreement(one, other) for one, other in combinations(draws, 2)]
+    return float(np.mean(scores)) if scores else None
 
 
 def _ratio(now: float, was: float) -> float:

@@ -1,13 +1,12 @@
-"""Measure every result of every method on every case: Dice against the reference, and the signals.
+"""Measure results of every method on every case: Dice against the reference, and the signals.
 
-    python Testing/Benchmarks/trust/measure.py WORK ROWS.jsonl [--only kvasir-to-cvc ...]
+    python Testing/Benchmarks/trust/measure.py WORK ROWS.jsonl [--only brain] [--methods tent ...]
 
-WORK is what sources.py made. A line a case: data set, case, patient, method, setting, Dice of the
-source's and of the result, signals. Learning rates reach from the papers' to a thousand times as
-much, so that there is harm to detect. A line that is there already is not made again.
-
-rows.jsonl beside this file was cut short by the time at hand: cvc-to-kvasir is absent, of brain
-there is the first setting alone, and some settings are of earlier lists (their names say which).
+WORK is what sources.py made. Of an adaptation two states are judged: the one that is delivered, and
+the last, which the papers deliver; of those that are driven into harm, the state after each epoch.
+A line a result: data set, case, patient, method, setting, Dice of the source's and of the result,
+signals. A line that is there already is not made again. When a data set is through, every line is
+told how far it agrees with what the other methods delivered on its case.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,24 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from SFDALib import registry
 from SFDALib.adaptation.watch import State, Watch
 from SFDALib.errors import SFDAError
+from SFDALib.jobs import judgement
 from SFDALib.jobs.engine import Engine, Target, open_engine
 from SFDALib.jobs.judgement import signals_of
 from SFDALib.metrics import dice
 from SFDALib.outcome import Adapted
 from SFDALib.progress import silent
+from SFDALib.trust.signals import agreement
 from SFDALib.volume.files import read_labels
 
 log = logging.getLogger("measure")
+DELIVERED = "delivered"
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,14 @@ class Setting:
     """A method with options.
 
     Args:
-        last: the last state is judged, not the best by ``watch``.
-        each: adapted to every case by itself, of which every ``every``-th is taken; else once to
-            all of them.
+        all_epochs: the state after each epoch is judged, not only the delivered and the last.
+        each: adapted to every case by itself; else once to all of them.
+        every: of the cases, every how many-th is taken.
     """
 
     method: str
     options: dict[str, Any]
-    last: bool = True
+    all_epochs: bool = False
     each: bool = False
     every: int = 1
 
@@ -63,65 +69,47 @@ class Setting:
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.options.items()
         )
-        return (
-            f"{self.method} {options}{' last' if self.last else ''}{' each' if self.each else ''}"
-        )
+        return f"{self.method} {options}{' each' if self.each else ''}".strip()
 
 
-def _once(method: str, rate: float, epochs: int, last: bool = True, **more: Any) -> Setting:
-    return Setting(method, {"learning_rate": rate, "epochs": epochs, **more}, last)
-
-
-def _each(
-    method: str, rate: float, epochs: int, every: int, last: bool = True, **more: Any
-) -> Setting:
-    return replace(_once(method, rate, epochs, last, **more), each=True, every=every)
+def _with(method: str, rate: float, epochs: int, **more: Any) -> Setting:
+    return Setting(method, {"learning_rate": rate, "epochs": epochs, **more})
 
 
 UNSETTLED = {"settle_bn": False, "bn": "eval"}
-# Where watch has nothing but entropy to go by, as on single frames, it undoes most of what happens:
-# the last states, which the papers deliver, show what a judge has to see.
-HARMFUL = (
-    _once("adami", 1e-3, 3, **UNSETTLED),
-    _once("early-features", 1e-3, 3),
-    _once("adaent", 1e-3, 2),
-    _once("early-features", 1e-2, 3, **UNSETTLED),
-    _once("adami", 1e-4, 3),
-    _once("adaent", 1e-3, 3, prior="0.3", **UNSETTLED),
-    _once("adami", 1e-4, 3, **UNSETTLED),
-    _once("adami", 1e-6, 1),
+# Rates of the papers' order where that moves anything in so few steps.
+USUAL = (
+    Setting("bn-statistics", {}),
+    _with("tent", 1e-3, 2),
+    _with("adami", 1e-4, 2),
+    _with("early-features", 1e-3, 2),
+    _with("adaent", 1e-4, 2),
+    _with("self-training", 1e-3, 1, rounds=2, batch=8),
+    _with("dpl", 1e-4, 2),
+    _with("iapc", 1e-3, 2),
+    _with("dg-tta", 1e-4, 2),
+    _with("protocontra", 1e-4, 2),
+    _with("cbst", 1e-3, 1, rounds=2, batch=8),
+    _with("upl", 1e-4, 2),
 )
-# Each method once as a user gets it, the best state by ``watch``; rates of the papers' order where
-# that moves anything in so few steps.
-AS_DELIVERED = (
-    Setting("bn-statistics", {}, last=False),
-    _once("tent", 1e-3, 2, last=False),
-    _once("self-training", 1e-3, 1, last=False, rounds=2, batch=8),
-    _once("cbst", 1e-3, 1, last=False, rounds=2, batch=8),
-    _once("dpl", 1e-4, 2, last=False),
-    _once("upl", 1e-4, 2, last=False),
-    _once("protocontra", 1e-4, 2, last=False),
-    _once("iapc", 1e-3, 2, last=False),
-    _once("dg-tta", 1e-4, 2, last=False),
-    _once("adami", 1e-4, 3, last=False),
-    _once("adaent", 1e-4, 3, last=False),
-    _once("early-features", 1e-3, 3, last=False),
+# Up to ten thousand times the papers' rates, so that there is harm to detect.
+HARMFUL = tuple(
+    replace(setting, all_epochs=True)
+    for setting in (
+        _with("adami", 1e-3, 2, **UNSETTLED),
+        _with("early-features", 1e-2, 2, **UNSETTLED),
+        _with("adaent", 1e-3, 2),
+    )
 )
-TOGETHER = AS_DELIVERED + HARMFUL
-PRIOR = {"prior": "0.1,0.1,0.1"}  # adaent's of a heart, where a frame's has one number
+HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=4)
+BRAIN = tuple(replace(setting, each=True) for setting in USUAL)
 SETTINGS = {
-    "kvasir-to-cvc": TOGETHER,
-    "cvc-to-kvasir": TOGETHER,
-    "cardiac": tuple(
-        replace(one, options={**one.options, **(PRIOR if "prior" in one.options else {})})
-        for one in TOGETHER
-    ),
-    "brain": (
-        *AS_DELIVERED,
-        _each("adami", 1e-4, 1, 1, last=False),
-        _each("adami", 1e-3, 1, 1, **UNSETTLED),
-        _each("early-features", 1e-2, 1, 1, **UNSETTLED),
-    ),
+    "brain": (*BRAIN, HEAL),
+    "brain-t1w": BRAIN,
+    "cardiac": (*USUAL, *HARMFUL),
+    "cardiac-cine": USUAL,
+    "cvc-to-kvasir": (*USUAL, *HARMFUL),
+    "kvasir-to-cvc": (*USUAL, *HARMFUL),
 }
 
 
@@ -130,18 +118,16 @@ def main() -> int:
     arguments.add_argument("work", type=Path)
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("--only", nargs="*", default=list(SETTINGS))
+    arguments.add_argument("--methods", nargs="*", default=list(registry.METHODS))
     chosen = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    done = set()
-    if chosen.rows.exists():
-        rows = [json.loads(line) for line in chosen.rows.read_text().splitlines()]
-        done = {(row["dataset"], row["setting"]) for row in rows}
     for name in chosen.only:
-        _measure(name, chosen.work / name, chosen.rows, done)
+        settings = [one for one in SETTINGS[name] if one.method in chosen.methods]
+        _measure(name, settings, chosen.work / name, chosen.rows)
     return 0
 
 
-def _measure(name: str, folder: Path, rows: Path, done: set[tuple[str, str]]) -> None:
+def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -> None:
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
     engine = open_engine(folder / "bundle", "none", _values("none", {}), torch.device("cpu"), 0)
@@ -152,8 +138,11 @@ def _measure(name: str, folder: Path, rows: Path, done: set[tuple[str, str]]) ->
         for target, truth in zip(targets, references, strict=True)
     ]
     log.info("%s: %d cases, source Dice %.3f", name, len(cases), np.nanmean(before))
-    for setting in SETTINGS[name]:
-        if (name, setting.tag) in done:
+    maps = folder / "maps"
+    maps.mkdir(exist_ok=True)
+    done = {row["setting"].partition(" @")[0] for row in _read(path) if row["dataset"] == name}
+    for setting in settings:
+        if setting.tag in done:
             continue
         start = time.monotonic()
         one = replace(
@@ -162,27 +151,29 @@ def _measure(name: str, folder: Path, rows: Path, done: set[tuple[str, str]]) ->
             options=_values(setting.method, setting.options),
         )
         lines = []
-        for index, adapted in _adaptations(one, targets, setting):
-            target = targets[index]
-            segmented = one.segment(target, adapted, silent)
-            after = _dice(
-                target.conformed.restore_labels(segmented.probabilities), references[index]
-            )
-            if np.isnan(before[index]) or np.isnan(after):
-                continue
-            lines.append(
-                {
+        with _remembering(engine):
+            for index, state, adapted in _results(one, targets, setting):
+                target = targets[index]
+                segmented = one.segment(target, adapted, silent)
+                labels = segmented.probabilities.argmax(0).to(torch.uint8).numpy()
+                after = _dice(
+                    target.conformed.restore_labels(segmented.probabilities), references[index]
+                )
+                if np.isnan(before[index]) or np.isnan(after):
+                    continue
+                row = {
                     "dataset": name,
                     "case": cases[index]["id"],
                     "patient": cases[index]["patient"],
                     "method": setting.method,
-                    "setting": setting.tag,
+                    "setting": f"{setting.tag} @{state}",
                     "dice_source": round(before[index], 4),
                     "dice_result": round(after, 4),
                     "signals": asdict(signals_of(one, target, segmented, adapted)),
                 }
-            )
-        with open(rows, "a", encoding="utf-8") as stream:  # a setting whole or not at all
+                np.savez_compressed(_map(maps, row), labels=labels)
+                lines.append(row)
+        with open(path, "a", encoding="utf-8") as stream:  # a setting whole or not at all
             stream.write("".join(json.dumps(line) + "\n" for line in lines))
         change = np.array([line["dice_result"] - line["dice_source"] for line in lines])
         log.info(
@@ -195,29 +186,120 @@ def _measure(name: str, folder: Path, rows: Path, done: set[tuple[str, str]]) ->
             (change > 0.02).sum(),
             time.monotonic() - start,
         )
+    _compare(name, path, maps)
 
 
-def _adaptations(engine: Engine, targets: Sequence[Target], setting: Setting) -> Any:
-    """(index of the case, its adaptation), for every case that the setting takes."""
-    with mock.patch.object(Watch, "look", _keep_last if setting.last else Watch.look):
-        shared: Adapted | None = (
-            None if setting.each else engine.adapt([target.conformed for target in targets], silent)
-        )
-        for index in range(0, len(targets), setting.every):
-            try:
-                yield index, shared or engine.adapt([targets[index].conformed], silent)
-            except SFDAError as error:
-                log.warning("%s: %s", setting.tag, error)
+def usual_settings(name: str) -> set[str]:
+    """How a data set's lines are marked that hold what a method delivers by its usual setting."""
+    return {f"{setting.tag} @{DELIVERED}" for setting in SETTINGS[name] if not setting.all_epochs}
 
 
-LOOK = Watch.look
+def _compare(name: str, path: Path, maps: Path) -> None:
+    """Tell every line of a data set how far it agrees with the other methods on its case."""
+    rows = _read(path)
+    own = [row for row in rows if row["dataset"] == name]
+    usual = usual_settings(name)
+    delivered: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for row in own:
+        if row["setting"] in usual:
+            delivered[row["case"]][row["method"]] = np.load(_map(maps, row))["labels"]
+    for row in own:
+        labels = np.load(_map(maps, row))["labels"]
+        others = [
+            agreement(labels, other)
+            for method, other in delivered[row["case"]].items()
+            if method != row["method"]
+        ]
+        row["signals"]["others"] = float(np.mean(others)) if others else None
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _keep_last(watch: Watch, network: nn.Module, state: State, **more: float) -> bool:
-    """``Watch.look``, but the weights that it returns in the end are those of the last state."""
-    go_on = LOOK(watch, network, state, **more)
-    watch._weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    return go_on
+def _results(
+    engine: Engine, targets: Sequence[Target], setting: Setting
+) -> Iterator[tuple[int, str, Adapted | None]]:
+    """(index of the case, name of the state, the weights) of all that is to be judged."""
+    shared = None if setting.each else _states(engine, targets, setting)
+    for index in range(0, len(targets), setting.every):
+        try:
+            states = shared or _states(engine, [targets[index]], setting)
+        except SFDAError as error:
+            log.warning("%s: %s", setting.tag, error)
+            continue
+        for name, adapted in states.items():
+            yield index, name, adapted
+
+
+def _states(
+    engine: Engine, targets: Sequence[Target], setting: Setting
+) -> dict[str, Adapted | None]:
+    """One adaptation's states by name, without the source's and none twice."""
+    seen: list[dict[str, Tensor]] = []
+    look = Watch.look
+
+    def keep(watch: Watch, network: nn.Module, state: State, **more: float) -> bool:
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return look(watch, network, state, **more)
+
+    with mock.patch.object(Watch, "look", keep):
+        adapted = engine.adapt([target.conformed for target in targets], silent)
+    if adapted is None:
+        return {DELIVERED: None}
+    last = len(seen) - 1
+    settled = 1 + engine.options.get("settle_bn", True)
+    epochs = range(settled, last + 1) if setting.all_epochs else [last]
+    states: dict[str, Adapted | None] = {DELIVERED: adapted}
+    for epoch in epochs:
+        if epoch not in (0, adapted.best_epoch):
+            stopped = adapted.stopped if epoch == last else ""
+            states[str(epoch)] = Adapted(seen[epoch], adapted.curves, epoch, stopped)
+    return states
+
+
+@contextmanager
+def _remembering(engine: Engine) -> Iterator[None]:
+    """Inside, what a network was asked before is not computed again."""
+    source, second_look, copy_of = engine.model.network, judgement._segment, Engine.adapted_network
+    seen: dict[int, Tensor] = REMEMBERED.setdefault(id(source), {})
+    networks: list[tuple[Adapted, nn.Module]] = []
+
+    def segment(asked: Engine, network: nn.Module) -> Callable[[np.ndarray], Tensor]:
+        look = second_look(asked, network)
+
+        def remembered(image: np.ndarray) -> Tensor:
+            key = hash(image.tobytes())
+            if key not in seen:
+                seen[key] = look(image)
+            return seen[key]
+
+        return remembered if network is source else look
+
+    def adapted_network(asked: Engine, adapted: Adapted) -> nn.Module:
+        for known, network in networks:
+            if known is adapted:
+                return network
+        networks[:] = [*networks[-3:], (adapted, copy_of(asked, adapted))]
+        return networks[-1][1]
+
+    with (
+        mock.patch.object(judgement, "_segment", segment),
+        mock.patch.object(Engine, "adapted_network", adapted_network),
+    ):
+        yield
+
+
+REMEMBERED: dict[int, dict[int, Tensor]] = {}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _map(maps: Path, row: dict[str, Any]) -> Path:
+    """Where the labels of a line are kept, on the model's grid."""
+    name = f"{row['case']} {row['setting']}"
+    return maps / ("".join(c if c.isalnum() or c in ".-=@" else "_" for c in name) + ".npz")
 
 
 def _values(method: str, options: dict[str, Any]) -> dict[str, Any]:
