@@ -52,11 +52,14 @@ FAMILIES = {
     "cvc-to-kvasir": "polyp",
 }
 MARGIN = 0.02  # of Dice: more is harm, or help
-# Below this probability of harm a result is adopted. The aim weighs 5 % of harm as 20 % of help
-# refused: harm four times as much, which makes adopting worth while where p < (1 - p) / 4.
-ADOPT = 0.2
+# Below this probability of harm a result is adopted: of LINES the highest under which at most 5 %
+# of what is adopted harms, of the heart and of the brain, each judged by what was fitted without it.
+ADOPT = 0.3
 KEEP = 0.5  # from this on the source's is kept without a second thought
-RIDGE = 0.02  # penalty of a squared weight, per unit of mean log loss
+LINES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)  # to choose ADOPT from
+# Penalty of a squared weight, per unit of mean log loss: of 0.001 to 0.1 the best for the heart and
+# for the brain, each by leaving its patients out one by one.
+RIDGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ def main() -> int:
         "held_out": {
             name: report([row for row in rows if row.dataset == name], fitted) for name in datasets
         },
+        "held_out_by_line": {
+            name: by_line([row.alone for row in rows if row.family == name], fitted[name])
+            for name in families
+        },
         "fitted_on_the_same": {
             name: report(
                 [row for row in rows if row.dataset == name], dict.fromkeys(families, shipped)
@@ -129,7 +136,6 @@ def main() -> int:
         counts = {f: sum(row.family == f and _open(row) for row in rows) for f in families}
         _write(
             COEFFICIENTS,
-            FARTHEST,
             {
                 "fitted_by": "Testing/Benchmarks/trust/fit.py",
                 "rows": {name: count for name, count in counts.items() if count},
@@ -224,6 +230,18 @@ def gate(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, A
         "harmful_let_through": _share(adopted[harmful]),
         "helpful_rejected": _share(~adopted[helpful]),
     }
+
+
+def by_line(rows: Sequence[Row], fitted: Coefficients) -> dict[str, dict[str, Any]]:
+    """What another line than ADOPT would have made of the results."""
+    changed = [row for row in rows if row.signals.agreement < 1]
+    told = ("decisions", "harmful_among_adopted", "helpful_rejected")
+    found = {}
+    for line in LINES:
+        moved = replace(fitted, adopt=line, keep=max(KEEP, line))
+        values = gate(changed, defaultdict(lambda moved=moved: moved))
+        found[str(line)] = {name: values[name] for name in told}
+    return found
 
 
 def _dice(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, Any]:

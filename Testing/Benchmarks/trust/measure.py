@@ -35,7 +35,7 @@ from SFDALib import registry
 from SFDALib.adaptation.watch import State, Watch
 from SFDALib.errors import SFDAError
 from SFDALib.jobs import judgement
-from SFDALib.jobs.engine import Engine, Target, open_engine
+from SFDALib.jobs.engine import Engine, Target, open_engines
 from SFDALib.jobs.judgement import signals_of
 from SFDALib.metrics import dice
 from SFDALib.outcome import Adapted
@@ -104,7 +104,7 @@ HARMFUL = tuple(
 HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=4)
 BRAIN = tuple(replace(setting, each=True) for setting in USUAL)
 SETTINGS = {
-    "brain": (*BRAIN, HEAL),
+    "brain": (*BRAIN, replace(_with("adami", 1e-4, 1), each=True), HEAL),
     "brain-t1w": BRAIN,
     "cardiac": (*USUAL, *HARMFUL),
     "cardiac-cine": USUAL,
@@ -130,7 +130,8 @@ def main() -> int:
 def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -> None:
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
-    engine = open_engine(folder / "bundle", "none", _values("none", {}), torch.device("cpu"), 0)
+    wanted = {method: _values(method, {}) for method in ("none", *(one.method for one in settings))}
+    engine = open_engines(folder / "bundle", wanted, torch.device("cpu"), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
     targets = [engine.read([Path(case["image"])], silent) for case in cases]
     before = [
