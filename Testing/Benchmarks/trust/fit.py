@@ -52,8 +52,8 @@ FAMILIES = {
     "cvc-to-kvasir": "polyp",
 }
 MARGIN = 0.02  # of Dice: more is harm, or help
-# Below this probability of harm a result is adopted: of LINES the highest under which at most 5 % of
-# what is adopted harms, of the heart and of the brain, each judged by a fit without it.
+# Below this probability of harm a result is adopted: of LINES the highest under which at most 5 %
+# of what is adopted harms, of the heart and of the brain, each judged by a fit without it.
 ADOPT = 0.3
 KEEP = 0.5  # from this on the source's is kept without a second thought
 LINES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)  # to choose ADOPT from
