@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from SFDALib.bundle import source
 from SFDALib.bundle.files import MODEL
 from SFDALib.inference import predict
 from SFDALib.jobs.inspect import inspect
+from SFDALib.training import loop
 from SFDALib.training.manifest import Case, load_cases, read_manifest
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import calibrate, segmentation_loss
@@ -488,6 +490,28 @@ def test_patches_are_a_function_of_seed_step_and_rank(size: tuple[int, ...], aug
     assert torch.equal(labels, again[1])
     for other in ((4, 5, 0), (3, 6, 0), (3, 5, 1)):
         assert not torch.equal(images, patches.draw(*other)[0])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_come_in_the_order_of_their_steps_also_when_threads_draw_them(device: str) -> None:
+    drawn: list[int] = []
+
+    def draw(step: int) -> loop.Batch:
+        time.sleep(0.02 if step % 5 == 0 else 0)
+        drawn.append(step)
+        return (torch.tensor(step),)
+
+    batches = loop._drawn(draw, range(3, 40), torch.device(device))
+    assert next(batches)[0] == 3 and len(drawn) <= 1 + loop.AHEAD
+    assert [int(batch[0]) for batch in batches] == list(range(4, 40))
+
+
+def test_what_fails_in_a_drawing_thread_reaches_the_training() -> None:
+    def draw(step: int) -> loop.Batch:
+        raise ValueError(f"step {step}")
+
+    with pytest.raises(ValueError, match="step 0"):
+        next(loop._drawn(draw, range(40), torch.device("cuda")))
 
 
 def test_patches_without_augmentation_keep_labels_on_their_voxels() -> None:

@@ -78,7 +78,7 @@ def train(
     torch.manual_seed(request.loop.seed)
     network = catalogue.build(diffusion.network)
 
-    def step_loss(trained: nn.Module, step: int) -> Tensor:
+    def draw(step: int) -> loop.Batch:
         images, labels = patches.draw(request.loop.seed, step, workers.rank)
         rng = np.random.default_rng([request.loop.seed + 1, step, workers.rank])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -95,13 +95,17 @@ def train(
         clean = images * 2 - 1
         t = torch.randint(schedule.timesteps, (len(clean),), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
-        noisy = schedule.q_sample(clean, t, noise)
-        on = workers.device
-        return F.l1_loss(trained(noisy.to(on), t.to(on), condition.to(on)), noise.to(on))
+        return schedule.q_sample(clean, t, noise), t, condition, noise
+
+    def batch_loss(
+        trained: nn.Module, noisy: Tensor, t: Tensor, condition: Tensor, noise: Tensor
+    ) -> Tensor:
+        return F.l1_loss(trained(noisy, t, condition), noise)
 
     weights, curve = loop.fit(
         network,
-        step_loss,
+        draw,
+        batch_loss,
         request.loop,
         request.identity(
             "diffusion",

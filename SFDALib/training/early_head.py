@@ -40,20 +40,20 @@ def train(
 
     def features(images: Tensor) -> Tensor:
         with torch.no_grad():
-            return reduce(lambda x, stage: stage(x), stages, images.to(workers.device))
+            return reduce(lambda x, stage: stage(x), stages, images)
 
-    channels = features(patches.draw(0, 0, workers.rank)[0][:1]).shape[1]
+    channels = features(patches.draw(0, 0, workers.rank)[0][:1].to(workers.device)).shape[1]
     torch.manual_seed(request.loop.seed)
     head = EarlyHead(description.spatial_dims, channels, description.out_channels)
 
-    def step_loss(trained: nn.Module, step: int) -> Tensor:
-        images, labels = patches.draw(request.loop.seed, step, workers.rank)
+    def batch_loss(trained: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         logits = at_resolution(trained(features(images)), labels.shape[1:])
-        return segmentation_loss(logits, labels.to(workers.device))
+        return segmentation_loss(logits, labels)
 
     weights, curve = loop.fit(
         head,
-        step_loss,
+        lambda step: patches.draw(request.loop.seed, step, workers.rank),
+        batch_loss,
         request.loop,
         request.identity("early-head", level=level, bundle=open_model(bundle).sha256()),
         request.work / "checkpoint.pt",

@@ -1,11 +1,15 @@
-"""The one training loop: mixed precision, EMA, checkpoints, resume, several processes."""
+"""The one training loop: batches drawn ahead, mixed precision, EMA, checkpoints, resume, several
+processes.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ from SFDALib.progress import Progress
 from SFDALib.results.folder import writing
 
 LOSS_POINTS = 200  # a curve keeps about so many points, each a mean
+DRAWING = 4  # threads that draw the next batches while a GPU works on this one
+AHEAD = 8  # batches drawn at most before they are needed
+Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -95,17 +102,19 @@ def start_workers(device: torch.device) -> Workers:
 
 def fit(
     network: nn.Module,
-    loss: Callable[[nn.Module, int], Tensor],
+    draw: Callable[[int], Batch],
+    loss: Callable[..., Tensor],
     options: LoopOptions,
     identity: dict[str, Any],
     checkpoint: Path,
     workers: Workers,
     progress: Progress,
 ) -> tuple[dict[str, Tensor], list[tuple[int, float]]]:
-    """Minimise ``loss(network, step)`` and return the weights and the loss curve.
+    """Minimise ``loss(network, *draw(step))`` and return the weights and the loss curve.
 
-    ``identity`` says what is being trained; a checkpoint of the same training is gone on with, one
-    of another is refused.
+    ``draw`` must be a function of the step alone and safe in several threads; the loss gets its
+    tensors on the device. ``identity`` says what is being trained: a checkpoint of the same
+    training is gone on with, one of another is refused.
     """
     network = network.to(workers.device).train()
     if not any(p.ndim == 5 for p in network.parameters()):  # torch refuses it for 3D convolutions
@@ -128,13 +137,14 @@ def fit(
     first, curve = _resume(checkpoint, network, optimiser, average, identity, workers)
     saved = time.monotonic()
     losses: list[float] = []
-    for step in range(first, options.steps):
+    steps = range(first, options.steps)
+    for step, batch in zip(steps, _drawn(draw, steps, workers.device), strict=True):
         for group in optimiser.param_groups:
             group["lr"] = options.learning_rate * _factor(options, step)
         with torch.autocast(
             workers.device.type, dtype=torch.bfloat16, enabled=options.mixed_precision
         ):
-            value = loss(trained, step)
+            value = loss(trained, *(tensor.to(workers.device) for tensor in batch))
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         optimiser.step()
@@ -159,6 +169,26 @@ def fit(
     workers.wait()
     kept = average.module if average is not None else network
     return {k: v.detach().cpu().contiguous() for k, v in kept.state_dict().items()}, curve
+
+
+def _drawn(
+    draw: Callable[[int], Batch], steps: Iterable[int], device: torch.device
+) -> Iterator[Batch]:
+    """The batches of the steps in their order; beside a GPU, drawn by threads before they are due.
+
+    On the CPU they would only take what the network computes with.
+    """
+    if device.type == "cpu":
+        yield from map(draw, steps)
+        return
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(DRAWING) as pool:
+        for step in steps:
+            waiting.append(pool.submit(draw, step))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _factor(options: LoopOptions, step: int) -> float:

@@ -46,14 +46,10 @@ def train(
     network = assembly.assemble(lambda: catalogue.build(description.network), 1, regions)
     patches = Patches(cases, description.patch_size, request.batch, request.augment)
 
-    def step_loss(trained: nn.Module, step: int) -> Tensor:
-        images, labels = patches.draw(request.loop.seed, step, workers.rank)
-        logits = trained(images.to(workers.device))
-        return segmentation_loss(logits, labels.to(workers.device), loss)
-
     weights, curve = loop.fit(
         network,
-        step_loss,
+        lambda step: patches.draw(request.loop.seed, step, workers.rank),
+        lambda trained, images, labels: segmentation_loss(trained(images), labels, loss),
         request.loop,
         request.identity(
             "segmentation",
