@@ -1,12 +1,14 @@
 """Measure results of every method on every case: Dice against the reference, and the signals.
 
     python Testing/Benchmarks/trust/measure.py WORK ROWS.jsonl [--only brain] [--methods tent ...]
+        [--device auto] [--processes 1] [--minutes 60]
 
 WORK is what sources.py made. Of an adaptation two states are judged: the one that is delivered, and
 the last, which the papers deliver; of those that are driven into harm, the state after each epoch.
 A line a result: data set, case, patient, method, setting, Dice of the source's and of the result,
-signals. A line that is there already is not made again. When a data set is through, every line is
-told how far it agrees with what the other methods delivered on its case.
+signals. A line that is there already is not made again, and after --minutes no new setting is
+begun. At the end every line is told how far it agrees with what the other methods delivered on its
+case.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ import argparse
 import csv
 import json
 import logging
+import math
+import multiprocessing
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from SFDALib import registry
 from SFDALib.adaptation.watch import State, Watch
 from SFDALib.errors import SFDAError
-from SFDALib.jobs import judgement
+from SFDALib.jobs import devices, judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
 from SFDALib.jobs.judgement import signals_of
 from SFDALib.metrics import dice
@@ -44,6 +49,7 @@ from SFDALib.trust.signals import agreement
 from SFDALib.volume.files import read_labels
 
 log = logging.getLogger("measure")
+writing: Any  # the lock on the file of lines
 DELIVERED = "delivered"
 
 
@@ -119,19 +125,50 @@ def main() -> int:
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("--only", nargs="*", default=list(SETTINGS))
     arguments.add_argument("--methods", nargs="*", default=list(registry.METHODS))
+    arguments.add_argument("--device", default="auto")
+    arguments.add_argument("--processes", type=int, default=1, help="that share the device")
+    arguments.add_argument("--minutes", type=float, default=math.inf)
     chosen = arguments.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    end = time.time() + 60 * chosen.minutes
+    parts = -(-chosen.processes // len(chosen.only))
+    work = []
     for name in chosen.only:
-        settings = [one for one in SETTINGS[name] if one.method in chosen.methods]
-        _measure(name, settings, chosen.work / name, chosen.rows)
+        done = {row["setting"].partition(" @")[0] for row in _read(chosen.rows, name)}
+        settings = [
+            one for one in SETTINGS[name] if one.method in chosen.methods and one.tag not in done
+        ]
+        work += [
+            (name, settings[part::parts], chosen.work / name, chosen.rows, chosen.device, end)
+            for part in range(parts)
+            if settings[part::parts]
+        ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        chosen.processes, context, initializer=_start, initargs=(context.Lock(),)
+    ) as pool:
+        shares = [pool.submit(_measure, *one) for one in work]
+    for name in chosen.only:
+        _compare(name, chosen.rows, chosen.work / name / "maps")
+    for share in shares:
+        share.result()  # what failed, after the others' lines are complete
     return 0
 
 
-def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -> None:
+def _start(lock: Any) -> None:
+    """What every process begins with."""
+    global writing
+    writing = lock
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+def _measure(
+    name: str, settings: Sequence[Setting], folder: Path, path: Path, device: str, end: float
+) -> None:
+    """Settings of one data set, each appended to the file whole or not at all."""
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
     wanted = {method: _values(method, {}) for method in ("none", *(one.method for one in settings))}
-    engine = open_engines(folder / "bundle", wanted, torch.device("cpu"), 0)["none"]
+    engine = open_engines(folder / "bundle", wanted, devices.resolve(device), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
     targets = [engine.read([Path(case["image"])], silent) for case in cases]
     before = [
@@ -141,9 +178,9 @@ def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -
     log.info("%s: %d cases, source Dice %.3f", name, len(cases), np.nanmean(before))
     maps = folder / "maps"
     maps.mkdir(exist_ok=True)
-    done = {row["setting"].partition(" @")[0] for row in _read(path) if row["dataset"] == name}
     for setting in settings:
-        if setting.tag in done:
+        if time.time() > end:
+            log.info("%s: %s: no time left", name, setting.tag)
             continue
         start = time.monotonic()
         one = replace(
@@ -156,7 +193,7 @@ def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -
             for index, state, adapted in _results(one, targets, setting):
                 target = targets[index]
                 segmented = one.segment(target, adapted, silent)
-                labels = segmented.probabilities.argmax(0).to(torch.uint8).numpy()
+                labels = segmented.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
                 after = _dice(
                     target.conformed.restore_labels(segmented.probabilities), references[index]
                 )
@@ -174,7 +211,7 @@ def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -
                 }
                 np.savez_compressed(_map(maps, row), labels=labels)
                 lines.append(row)
-        with open(path, "a", encoding="utf-8") as stream:  # a setting whole or not at all
+        with writing, open(path, "a", encoding="utf-8") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in lines))
         change = np.array([line["dice_result"] - line["dice_source"] for line in lines])
         log.info(
@@ -187,7 +224,6 @@ def _measure(name: str, settings: Sequence[Setting], folder: Path, path: Path) -
             (change > 0.02).sum(),
             time.monotonic() - start,
         )
-    _compare(name, path, maps)
 
 
 def usual_settings(name: str) -> set[str]:
@@ -291,10 +327,12 @@ def _remembering(engine: Engine) -> Iterator[None]:
 REMEMBERED: dict[int, dict[int, Tensor]] = {}
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path, name: str | None = None) -> list[dict[str, Any]]:
+    """The lines of all data sets, or of one."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if name in (None, row["dataset"])]
 
 
 def _map(maps: Path, row: dict[str, Any]) -> Path:

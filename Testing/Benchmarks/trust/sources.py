@@ -1,13 +1,13 @@
 """Make what the judge is measured on: images with references, and a source model for each data set.
 
-    python Testing/Benchmarks/trust/sources.py DATA WORK
+    python Testing/Benchmarks/trust/sources.py DATA WORK [--only polyp ...] [--device auto]
 
 DATA holds the folders polyp, cardiac and open_ms_skullstrip with their manifest.csv. WORK is to lie
 outside the repository: neither these images nor the weights trained on them may be passed on. For
 each data set WORK gets ``<name>/bundle`` and ``<name>/cases.csv`` (id, patient, image, label), the
 target cases; brain-t1w and cardiac-cine are of the source's own kind, where nothing is to be
-gained. Networks are small and trained for minutes on a CPU: sources that fail on their target in
-earnest, which is what a judge has to see.
+gained. Networks are small and trained for a minute or two on a GPU, an hour on a CPU: sources that
+do well at home and fail on their target in earnest, which is what a judge has to see.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ BRAIN = ROOT / "SFDASegmenter" / "Resources" / "Samples" / "brain-t1w"
 FRAMES = 24  # target frames of a polyp data set, evenly over its list
 UNSHIFTED = 5  # cine volumes
 CINE_MM = (1.5, 1.5, 10.0)  # of ACDC, whose own was lost: the usual one, for volumes in ml alone
-STEPS = {"polyp": 350, "cardiac": 900}
+STEPS = 2500
+BATCH = 16
 
 Row = dict[str, str]
 
@@ -39,13 +40,14 @@ def main() -> int:
     arguments.add_argument("data", type=Path)
     arguments.add_argument("work", type=Path)
     arguments.add_argument("--only", nargs="*", help="names of data sets")
+    arguments.add_argument("--device", default="auto")
     chosen = arguments.parse_args()
-    data, work = chosen.data.resolve(), chosen.work.resolve()
+    data, work, device = chosen.data.resolve(), chosen.work.resolve(), chosen.device
     makers = {
         "brain": lambda: brain(data, work),
-        "kvasir-to-cvc": lambda: polyp(data, work, "kvasir-seg", "cvc-clinicdb", "kvasir-to-cvc"),
-        "cardiac": lambda: cardiac(data, work),
-        "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", "cvc-to-kvasir"),
+        "kvasir-to-cvc": lambda: polyp(data, work, "kvasir-seg", "cvc-clinicdb", device),
+        "cardiac": lambda: cardiac(data, work, device),
+        "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", device),
         "brain-t1w": lambda: brain_unshifted(data, work),
         "cardiac-cine": lambda: cardiac_unshifted(work),
     }
@@ -83,8 +85,9 @@ def brain_unshifted(data: Path, work: Path) -> None:
     shutil.copytree(BRAIN, folder / "bundle")
 
 
-def polyp(data: Path, work: Path, source: str, target: str, name: str) -> None:
+def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None:
     """Frames of one hospital to those of another: cases are frames."""
+    name = "-to-".join(domain.partition("-")[0] for domain in (source, target))
     folder, origin = work / name, data / "polyp"
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     rows = _manifest(origin)
@@ -110,10 +113,10 @@ def polyp(data: Path, work: Path, source: str, target: str, name: str) -> None:
         for row in tested
     ]
     _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, "polyp", manifest)
+    _train(folder, "polyp", manifest, device)
 
 
-def cardiac(data: Path, work: Path) -> None:
+def cardiac(data: Path, work: Path, device: str) -> None:
     """Cine to late enhancement: cases are volumes; those without full labels adapt alone."""
     folder, origin = work / "cardiac", data / "cardiac"
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +150,7 @@ def cardiac(data: Path, work: Path) -> None:
         if row["domain"] == "mscmr_lge"
     ]
     _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, "cardiac", manifest)
+    _train(folder, "cardiac", manifest, device)
 
 
 def cardiac_unshifted(work: Path) -> None:
@@ -162,15 +165,15 @@ def cardiac_unshifted(work: Path) -> None:
     shutil.copytree(made / "bundle", folder / "bundle")
 
 
-def _train(folder: Path, kind: str, manifest: Sequence[tuple[object, ...]]) -> None:
+def _train(folder: Path, kind: str, manifest: Sequence[tuple[object, ...]], device: str) -> None:
     """A segmentation network and an early head, through the command line."""
     _write(folder / "manifest.csv", ("image", "label", "split"), manifest)
-    common = ("--manifest", folder / "manifest.csv", "--device", "cpu", "--batch", 12)
+    common = ("--manifest", folder / "manifest.csv", "--device", device, "--batch", BATCH)
     common = (*common, "--augment", "intensity", "--learning-rate", 2e-3, "--progress", "none")
     base = folder / "base"
-    steps = ("--steps", STEPS[kind], "--config", HERE / f"{kind}.json", "--loss", "dice-ce")
+    steps = ("--steps", STEPS, "--config", HERE / f"{kind}.json", "--loss", "dice-ce")
     _command("segmentation", *common, *steps, "--output", base)
-    head = ("--steps", 80, "--bundle", base, "--output", folder / "bundle")
+    head = ("--steps", 200, "--bundle", base, "--output", folder / "bundle")
     _command("early-head", *common, *head)
 
 
