@@ -256,7 +256,9 @@ def silenced(phantom: Phantom, folder: Path, label: int) -> Phantom:
 def test_heal_keeps_the_denoised_label_where_it_has_no_edges(
     phantom: Phantoms, tmp_path: Path
 ) -> None:
-    folder = run(phantom(), "heal", tmp_path / "out", canny_low=10, canny_high=10, gate="off")
+    folder = tmp_path / "out"
+    request = words(phantom(), "heal", folder, canny_low=10, canny_high=10)
+    assert main(["run", *request, "--gate", "off"]) == 0
     report = report_of(folder)
     assert any("has no edges" in note and "pseudo-label itself" in note for note in report["notes"])
     assert (labels_of(folder) == labels_of(folder, "denoised")).all() and labels_of(folder).any()
