@@ -6,7 +6,8 @@ DATA is the folder open_ms_skullstrip with its manifest.csv; the model is the de
 Every setting adapts to each case by itself. Its curves begin with the source (epoch 0) and the
 settled batch statistics (epoch 1), so that one row tells all: Dice before, of bn-statistics, after
 each epoch, and of what is delivered, which no reference chose. One table on the screen, the same
-with the curves as methods.json beside this file; a row that is there already is not made again.
+with the curves as --output (methods.json beside this file); a row that is there already is not made
+again.
 
 Settings were tried on patient 12 alone; patient 04 is left to the acceptance. In the table that is
 here FLAIR lacks bn-statistics, tent, upl and dg-tta, for want of time.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SFDALib import registry
 from SFDALib.adaptation.watch import State, Watch
@@ -41,7 +45,6 @@ from SFDALib.volume.grid import Conformed
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent.parent / "SFDASegmenter/Resources/Samples/brain-t1w"
-OUTPUT = HERE / "methods.json"
 CASES = ("patient12_study1_t2w", "patient12_study1_flair")
 SETTINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("bn-statistics", {}),
@@ -55,6 +58,15 @@ SETTINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("upl", {"learning_rate": 1e-4, "epochs": 4}),
     ("upl", {"learning_rate": 1e-5, "epochs": 4}),
     ("dpl", {"learning_rate": 1e-4, "epochs": 4}),
+    ("adami", {"learning_rate": 1e-4, "epochs": 6}),
+    ("adaent", {"learning_rate": 1e-4, "epochs": 6}),
+    ("early-features", {"learning_rate": 2e-5, "epochs": 6, "bn": "eval"}),
+    ("self-training", {}),
+    ("cbst", {}),
+    ("dpl", {}),
+    ("iapc", {}),
+    ("upl", {}),
+    ("dg-tta", {}),
 )
 
 
@@ -64,14 +76,15 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=CASES)
     parser.add_argument("--methods", nargs="+", default=[name for name, _ in SETTINGS])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, default=HERE / "methods.json")
     arguments = parser.parse_args()
     device = devices.resolve(arguments.device)
     engine = open_engine(BUNDLE, "none", {}, device, seed=0)
     with open(arguments.data / "manifest.csv", newline="", encoding="utf-8") as stream:
         cases = {row["id"]: row for row in csv.DictReader(stream)}
     document = {"device": devices.describe(device), "software": software_versions(), "rows": []}
-    if OUTPUT.exists():
-        document = json.loads(OUTPUT.read_text(encoding="utf-8"))
+    if arguments.output.exists():
+        document = json.loads(arguments.output.read_text(encoding="utf-8"))
     rows = document["rows"]
     for name in arguments.cases:
         _, image = engine.conform([arguments.data / cases[name]["image"]])
@@ -81,7 +94,8 @@ def main() -> None:
             if method not in arguments.methods or any(key.items() <= row.items() for row in rows):
                 continue
             rows.append({**key, **measure(engine, method, options, image, reference)})
-            OUTPUT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            text = json.dumps(document, indent=1) + "\n"
+            arguments.output.write_text(text, encoding="utf-8")
     Console().print(table(document))
 
 

@@ -107,7 +107,7 @@ HARMFUL = tuple(
         _with("adaent", 1e-3, 2),
     )
 )
-HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=4)
+HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=2)
 BRAIN = tuple(replace(setting, each=True) for setting in USUAL)
 SETTINGS = {
     "brain": (*BRAIN, replace(_with("adami", 1e-4, 1), each=True), HEAL),
