@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from SFDALib import ram
 
 SHARE = 0.6  # of the free memory that a batch may take
+LARGEST = 6 << 30  # bytes that it may take, however much is free: more gains nothing
 CPU_BATCH = 8  # larger batches gain nothing on a CPU
 GPU_BATCH = 64
 UNKNOWN = 4 << 30
@@ -88,5 +89,6 @@ def batch_that_fits(
     if _sparing.get():
         return 1
     most = GPU_BATCH if device.type == "cuda" else CPU_BATCH
-    fits = int(SHARE * free_bytes(device) / max(activation_bytes(network, patch, extra), 1))
+    room = min(SHARE * free_bytes(device), LARGEST)
+    fits = int(room / max(activation_bytes(network, patch, extra), 1))
     return max(1, min(most, fits))

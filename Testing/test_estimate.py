@@ -136,6 +136,17 @@ def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
     network = catalogue.build(definition)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    monkeypatch.setattr(estimate, "TRIAL_BYTES", 1)
+    monkeypatch.setattr(estimate, "CPU_TRIAL", (1, 1))
     assert estimate._seconds(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
     assert sorted(seen[-1][2:]) == [4, 4, 8]
+
+
+def test_a_gpu_is_tried_with_as_many_patches_as_it_takes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = torch.nn.Conv2d(1, 4, 3, padding=1)
+    seen = []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    monkeypatch.setattr(estimate, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
+    assert estimate._seconds(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    assert seen[-1] == (10, 1, 32, 32)

@@ -23,7 +23,7 @@ from SFDALib.inference import window
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
-from SFDALib.memory import activation_bytes, batch_that_fits
+from SFDALib.memory import GPU_BATCH, activation_bytes, batch_that_fits
 from SFDALib.method import Work
 from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
@@ -34,7 +34,9 @@ BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in b
 KEPT = 2.0  # times the layers' output: what training holds, gradients included
 PROGRAM_MB = 570.0  # torch, monai and the interpreter themselves
 STORED_BYTES = 2  # of a voxel, as scanners write them
-TRIAL_BYTES = 64 << 20  # of the layers' output in a trial
+# Bytes of the layers' output and patches in a trial; a GPU takes as long for little as for much.
+CPU_TRIAL = (64 << 20, 1)
+GPU_TRIAL = (1 << 30, GPU_BATCH)
 
 
 @dataclass(frozen=True)
@@ -197,27 +199,30 @@ def _seconds(
     more: Callable[[tuple[int, ...], torch.device], tuple[Tensor, ...]] = lambda *_: (),
 ) -> float:
     """Seconds of one patch ``(C, ...)`` through the network, by a trial on as much of it as is
-    quick; the second of two, as the first also sets things up.
+    quick, or on several at once; the second of two, as the first also sets things up.
 
     One side stays twice the divisor: instance normalisation wants more than one voxel.
     """
     trial, meta = patch, torch.device("meta")
-    while activation_bytes(network, trial, extra=more(trial, meta)) > TRIAL_BYTES:
+    room, most = CPU_TRIAL if device.type == "cpu" else GPU_TRIAL
+    while (held := activation_bytes(network, trial, extra=more(trial, meta))) > room:
         longest = max(range(1, len(trial)), key=lambda axis: trial[axis])
         half = max(divisor, trial[longest] // 2 // divisor * divisor)
         smaller = (*trial[:longest], half, *trial[longest + 1 :])
         if max(smaller[1:]) < 2 * divisor:
             break
         trial = smaller
-    data = torch.zeros((1, *trial), device=device)
+    count = max(1, min(most, room // held))
+    data = torch.zeros((count, *trial), device=device)
+    others = [one.expand(count, *one.shape[1:]) for one in more(trial, device)]
     took = 0.0
     for _attempt in range(2):
         _wait_for(device)
         start = time.perf_counter()
-        network(data, *more(trial, device))
+        network(data, *others)
         _wait_for(device)
         took = time.perf_counter() - start
-    return took * math.prod(patch) / math.prod(trial)
+    return took * math.prod(patch) / math.prod(trial) / count
 
 
 def _wait_for(device: torch.device) -> None:

@@ -133,6 +133,7 @@ def runs(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
         estimated = estimate(image, name, device)
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out"
+            devices.start_afresh(device)
             taken = seconds_of(partial(job, image, name, device, output))
             report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         keep(
