@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if failure is None:
             reporter.event("error", message=f"a defect of SFDALib: {error!r}", status=1)
             raise
-        log.error("SFDALib: %s", failure)
+        log.error("SFDALib: %s", str(failure))  # the error holds the tensors of its frames
         reporter.event("error", message=str(failure), status=failure.exit_status)
         return failure.exit_status
 

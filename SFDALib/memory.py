@@ -26,8 +26,14 @@ _known: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], ...], int]] = W
 
 
 def known_free_bytes(device: torch.device) -> int | None:
-    """Free memory of a device; None where the system does not say."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else ram.available()
+    """Free memory of a device; None where the system does not say.
+
+    Of a GPU also what torch keeps for later, which counts as taken there.
+    """
+    if device.type != "cuda":
+        return ram.available()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def free_bytes(device: torch.device) -> int:

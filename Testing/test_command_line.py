@@ -23,7 +23,7 @@ from SFDALib import registry
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adami, none
 from SFDALib.errors import Cancelled
-from SFDALib.jobs import deliver, events, exhaustion
+from SFDALib.jobs import deliver, devices, events, exhaustion
 from SFDALib.jobs.request import Job, read_job
 from SFDALib.outcome import Segmented
 
@@ -150,6 +150,22 @@ def test_a_graphics_card_that_is_not_there_is_no_silent_cpu(
     assert "found 0 CUDA device(s)" in line and "--device cpu" in line
 
 
+def test_the_first_graphics_card_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = [str(devices.resolve(name)) for name in ("cuda", "cuda:0", "cuda:1")]
+    assert found == ["cuda:0", "cuda:0", "cuda:1"]
+
+
+def test_memory_that_torch_keeps_for_later_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("mem_get_info", (500 << 20, 8 << 30)),
+        ("memory_reserved", 300 << 20),
+        ("memory_allocated", 100 << 20),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert devices.free_mb(torch.device("cuda:0")) == 700
+
+
 def test_auto_says_that_it_computes_on_the_cpu(
     request_words: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,6 +283,8 @@ def test_a_job_survives_the_way_through_its_file(tmp_path: Path) -> None:
         MemoryError("Unable to allocate 64. GiB for an array"),
         RuntimeError(CPU_ALLOCATOR),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         MemoryError(),
     ],
 )

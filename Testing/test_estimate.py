@@ -150,3 +150,6 @@ def test_a_gpu_is_tried_with_as_many_patches_as_it_takes_at_once(
     monkeypatch.setattr(estimate, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
     assert estimate._seconds(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (10, 1, 32, 32)
+    monkeypatch.setattr(estimate, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
+    assert estimate._seconds(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    assert seen[-1] == (3, 1, 32, 32)

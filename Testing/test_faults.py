@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import gc
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,11 +112,13 @@ def test_memory_that_runs_out_within_the_network_is_met_by_smaller_batches(
     enough: int,
 ) -> None:
     seen: list[int] = []
+    given: list[weakref.ref[torch.Tensor]] = []
     real = ResidualUNet.forward
 
     def forward(network: ResidualUNet, x: torch.Tensor) -> torch.Tensor:
         if x.device.type != "meta":
             seen.append(len(x))
+            given.append(weakref.ref(x))
             if len(x) > enough:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return real(network, x)
@@ -129,6 +133,8 @@ def test_memory_that_runs_out_within_the_network_is_met_by_smaller_batches(
         assert any("Memory ran out during source segmentation" in note for note in notes)
     else:
         assert len(others) == 1 and "2.00 GiB" in caplog.messages[-1]
+        gc.collect()
+        assert not any(reference() is not None for reference in given)
         assert list(tmp_path.iterdir()) == []
         assert main(words("none")) == 0
 

@@ -5,7 +5,6 @@ Skipped where torch finds no CUDA device, as on a machine of continuous integrat
 
 from __future__ import annotations
 
-import gc
 import json
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from test_jobs import labels_of, report_of, words
 
 from SFDALib import registry
 from SFDALib.__main__ import main
+from SFDALib.jobs import devices
 from SFDALib.metrics import dice
 
 pytestmark = pytest.mark.skipif(
@@ -105,6 +105,7 @@ def test_time_and_memory_are_estimated_for_the_gpu(
 
 
 def test_what_does_not_fit_is_done_again_in_smaller_batches(tmp_path: Path) -> None:
+    devices.start_afresh(torch.device("cuda:0"))
     with no_more_than(700):
         assert main([*head(tmp_path / "out"), "--option", "epochs=1"]) == 0
     notes = report_of(tmp_path / "out")["notes"]
@@ -116,14 +117,15 @@ def test_what_does_not_fit_is_done_again_in_smaller_batches(tmp_path: Path) -> N
 def test_what_cannot_fit_is_refused_and_the_memory_given_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, megabytes: float
 ) -> None:
+    gpu = torch.device("cuda:0")
+    devices.release(gpu)
     before = torch.cuda.memory_allocated()
     with no_more_than(megabytes):
         assert main(head(tmp_path / "out")) == 3
     line = caplog.messages[-1]
-    assert "out of memory" in line and "--device" in line
-    caplog.clear()
-    gc.collect()
+    assert "out of memory" in line and "--device" in line and "\n" not in line
     assert not list(tmp_path.iterdir())
+    devices.release(gpu)
     assert torch.cuda.memory_allocated() - before < 2 * MB
     assert main([*head(tmp_path / "out"), "--option", "epochs=1"]) == 0
 

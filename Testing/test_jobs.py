@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import slicerio
 import torch
 from conftest import geometry_around_head, head
 from phantoms import Phantom, write
@@ -105,6 +104,7 @@ def test_every_image_lies_on_the_grid_of_the_input(
 def test_segments_have_the_names_and_colours_of_the_bundle(
     results: dict[str, Path], phantom: Phantoms, method: str
 ) -> None:
+    slicerio = pytest.importorskip("slicerio")
     (brain,) = BundleFiles(phantom().bundle).describe().labels
     for file in results[method].rglob("*.seg.nrrd"):
         (segment,) = slicerio.read_segmentation(str(file))["segments"]

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def resolve(name: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda", "cuda:1" or "mps".
+    """The torch device of "auto", "cpu", "cuda" (the first), "cuda:1" or "mps".
 
     Raises:
         RequestError: a device was asked for that this machine, or its torch, does not have.
@@ -32,8 +32,8 @@ def resolve(name: str) -> torch.device:
             "no GPU that torch %s can use was found: computing on the CPU", torch.__version__
         )
         return torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    device = torch.device("cuda:0" if name == "cuda" else name)
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise RequestError(
             f"device: found {torch.cuda.device_count()} CUDA device(s) that torch"
             f" {torch.__version__} can use, expected {name}; choose another or --device cpu"

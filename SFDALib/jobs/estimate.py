@@ -23,7 +23,7 @@ from SFDALib.inference import window
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
-from SFDALib.memory import GPU_BATCH, activation_bytes, batch_that_fits
+from SFDALib.memory import GPU_BATCH, SHARE, activation_bytes, batch_that_fits, free_bytes
 from SFDALib.method import Work
 from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
@@ -205,6 +205,7 @@ def _seconds(
     """
     trial, meta = patch, torch.device("meta")
     room, most = CPU_TRIAL if device.type == "cpu" else GPU_TRIAL
+    room = min(room, int(SHARE * free_bytes(device)))  # a trial must fit, too
     while (held := activation_bytes(network, trial, extra=more(trial, meta))) > room:
         longest = max(range(1, len(trial)), key=lambda axis: trial[axis])
         half = max(divisor, trial[longest] // 2 // divisor * divisor)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from SFDALib.errors import OutOfMemoryError
 
 # torch has an exception of its own for GPUs alone; on a CPU its allocator raises a RuntimeError.
-# cuBLAS and cuDNN say ..._STATUS_ALLOC_FAILED.
-SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+# cuBLAS and cuDNN 8 say ..._STATUS_ALLOC_FAILED, cuDNN 9 ..._DEVICE_ALLOCATION_FAILED.
+SIGNS = (
+    *("out of memory", "can't allocate memory", "not enough memory"),
+    *("STATUS_ALLOC_FAILED", "ALLOCATION_FAILED"),
+)
 
 
 def as_out_of_memory(error: BaseException, remedy: str = "") -> OutOfMemoryError | None:

@@ -233,7 +233,8 @@ def _resume(
 ) -> tuple[int, list[tuple[int, float]]]:
     if not path.exists():
         return 0, []
-    state = torch.load(path, map_location=workers.device, weights_only=True)
+    # not to the GPU, where Adam would have to fetch its count of steps for every weight
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if state["identity"] != identity:
         differing = [key for key in identity if state["identity"].get(key) != identity[key]]
         raise RequestError(
