@@ -10,7 +10,8 @@ with the curves as --output (methods.json beside this file); a row that is there
 again.
 
 Settings were tried on patient 12 alone; patient 04 is left to the acceptance. In the table that is
-here FLAIR lacks bn-statistics, tent, upl and dg-tta, for want of time.
+here FLAIR lacks bn-statistics, tent, upl and dg-tta, and both lack the settings from AdaMI on, for
+want of time: trust/results.json has those methods on ten volumes.
 """
 
 from __future__ import annotations
