@@ -290,7 +290,7 @@ def test_a_job_survives_the_way_through_its_file(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     ("method", "remedy"),
-    [("adami", "lower --option batch, now 24"), ("heal", "lower --option samples, now 6")],
+    [("adami", "not even --option batch=1 fits"), ("heal", "lower --option samples, now 6")],
 )
 def test_running_out_of_memory_names_the_option_that_lowers_the_need(
     request_words: list[str],

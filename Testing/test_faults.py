@@ -90,6 +90,53 @@ def test_where_memory_runs_out_once_smaller_batches_are_tried_and_reported(
     assert ("batch=6" in note) == (method == "adami")
 
 
+@pytest.mark.parametrize("enough", [1, 0], ids=["one by one", "not at all"])
+def test_adaptation_is_tried_down_to_batches_of_one_patch(
+    words: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    enough: int,
+) -> None:
+    seen: list[int] = []
+    module = sys.modules["SFDALib.adaptation.adami"]
+    real = module.adapt
+
+    def greedy(*arguments: Any) -> Any:
+        seen.append(arguments[2]["batch"])
+        if seen[-1] > enough:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "adapt", greedy)
+    assert main(words("adami", "epochs=1", "prior=60 ml")) == (0 if enough else 3)
+    assert seen == [24, 6, 1]
+    if enough:
+        notes = report_of(tmp_path / "out")["notes"]
+        assert [note for note in notes if "ran out" in note and "batch=1." in note]
+    else:
+        assert "64.00 GiB" in caplog.messages[-1] and "--device" in caplog.messages[-1]
+        assert "not even --option batch=1 fits" in caplog.messages[-1]
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inference_that_is_done_again_tells_of_no_batch(
+    words: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = engine_module.predict, []
+
+    def greedy(*arguments: Any, **more: Any) -> Any:
+        calls.append(more)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(engine_module, "predict", greedy)
+    assert main(words("adami", "epochs=1", "prior=60 ml")) == 0
+    (note,) = [note for note in report_of(tmp_path / "out")["notes"] if "Memory ran out" in note]
+    assert "source segmentation" in note and "batch" not in note
+
+
 def test_where_memory_runs_out_twice_the_status_is_3_and_nothing_is_left(
     words: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

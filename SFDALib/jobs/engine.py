@@ -109,27 +109,38 @@ class Engine:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; where it runs out of memory, say which options lower the need."""
+    def stage(self, name: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Time a stage; where it runs out of memory, say which options lower the need.
+
+        Args:
+            options: those that it is done with, if not all are as asked for.
+        """
+        options = self.options if options is None else options
         try:
             with self.stopwatch.stage(name):
                 yield
         except (MemoryError, RuntimeError) as error:
             remedies = [
-                f"lower --option {option}, now {self.options[option]}"
+                f"lower --option {option}, now {options[option]}"
+                if options[option] > 1
+                else f"not even --option {option}=1 fits"
                 for option in LOWER_MEMORY
-                if option in self.options
+                if option in options
             ]
             failure = as_out_of_memory(error, "; ".join(remedies))
             if failure is None:
                 raise
             raise failure from error
 
-    def attempt(self, name: str, work: Callable[[dict[str, Any]], T]) -> T:
-        """Do a stage with the options; where memory runs out, once more with smaller batches.
+    def attempt(self, name: str, work: Callable[[dict[str, Any]], T], trains: bool = False) -> T:
+        """Do a stage with the options; where memory runs out, again with patches one by one.
+
+        Args:
+            trains: whether it works in batches of the option's size, which then become smaller and
+                smaller: patches of which one fits may not fit by the six.
 
         Raises:
-            OutOfMemoryError: it ran out again.
+            OutOfMemoryError: it ran out with the smallest, too.
         """
         options = dict(self.options)
         try:
@@ -137,14 +148,22 @@ class Engine:
                 return work(options)
         except OutOfMemoryError as error:
             log.warning("%s", str(error))  # the error itself holds the tensors of its frames
-        # not above, where the exception still holds what the attempt had in memory
-        devices.release(self.model.device)
         note = f"Memory ran out during {name}; it was done again with patches one by one"
-        if "batch" in options:
-            options["batch"] = max(1, options["batch"] // SMALLER)
+        while True:
+            # not where it is caught: the exception still holds what the attempt had in memory
+            devices.release(self.model.device)
+            if trains:
+                options["batch"] = max(1, options["batch"] // SMALLER)
+            try:
+                with self.stage(name, options), sparing():
+                    done = work(options)
+                break
+            except OutOfMemoryError as error:
+                if not trains or options["batch"] == 1:
+                    raise
+                log.warning("%s", str(error))
+        if trains:
             note += f" and --option batch={options['batch']}"
-        with self.stage(name), sparing():
-            done = work(options)
         self.stopwatch.notes.append(f"{note}.")
         return done
 
@@ -177,6 +196,7 @@ class Engine:
             lambda options: registry.entry(self.method)(
                 self.model, list(images), options, self.seed, progress
             ),
+            trains=True,
         )
 
     def segment(self, target: Target, adapted: Adapted | None, progress: Progress) -> Segmented:
