@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,29 +142,28 @@ class Engine:
         Raises:
             OutOfMemoryError: it ran out with the smallest, too.
         """
-        options = dict(self.options)
-        try:
-            with self.stage(name):
-                return work(options)
-        except OutOfMemoryError as error:
-            log.warning("%s", str(error))  # the error itself holds the tensors of its frames
-        note = f"Memory ran out during {name}; it was done again with patches one by one"
-        while True:
-            # not where it is caught: the exception still holds what the attempt had in memory
-            devices.release(self.model.device)
-            if trains:
-                options["batch"] = max(1, options["batch"] // SMALLER)
+        shrinks = trains and "batch" in self.options
+        tries = [dict(self.options)]
+        while shrinks and tries[-1]["batch"] > 1:
+            tries.append({**self.options, "batch": max(1, tries[-1]["batch"] // SMALLER)})
+        if len(tries) == 1:
+            tries.append(dict(self.options))
+        for number, options in enumerate(tries):
             try:
-                with self.stage(name, options), sparing():
+                with self.stage(name, options), sparing() if number else nullcontext():
                     done = work(options)
                 break
             except OutOfMemoryError as error:
-                if not trains or options["batch"] == 1:
+                if options is tries[-1]:
                     raise
-                log.warning("%s", str(error))
-        if trains:
-            note += f" and --option batch={options['batch']}"
-        self.stopwatch.notes.append(f"{note}.")
+                log.warning("%s", str(error))  # the error itself holds the tensors of its frames
+            # not where it is caught: the exception still holds what the attempt had in memory
+            devices.release(self.model.device)
+        if number:
+            note = f"Memory ran out during {name}; it was done again with patches one by one"
+            if shrinks:
+                note += f" and --option batch={options['batch']}"
+            self.stopwatch.notes.append(f"{note}.")
         return done
 
     def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:

@@ -150,10 +150,17 @@ def runs(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
         )
 
 
-def words(image: Path, name: str, device: torch.device, output: Path) -> list[str]:
-    request = ["run", "--bundle", BUNDLE, "--input", image, "--method", name, "--output", output]
+def common(name: str, device: torch.device) -> list[str]:
+    """What a run and its estimate are both told."""
     options = [word for each in SHORTER.get(name, ()) for word in ("--option", each)]
-    return [str(word) for word in [*request, "--device", device, "--progress", "none", *options]]
+    return ["--bundle", str(BUNDLE), "--method", name, "--device", str(device), *options]
+
+
+def words(
+    image: Path, name: str, device: torch.device, output: Path, progress: str = "none"
+) -> list[str]:
+    files = ["--input", str(image), "--output", str(output)]
+    return ["run", *common(name, device), *files, "--progress", progress]
 
 
 def job(image: Path, name: str, device: torch.device, output: Path | None = None) -> None:
@@ -163,11 +170,12 @@ def job(image: Path, name: str, device: torch.device, output: Path | None = None
 
 
 def estimate(image: Path, name: str, device: torch.device) -> dict[str, Any]:
-    header = sitk.ReadImage(str(image))
-    request = ["estimate", "--bundle", str(BUNDLE), "--method", name, "--device", str(device)]
+    header = sitk.ImageFileReader()
+    header.SetFileName(str(image))
+    header.ReadImageInformation()
+    request = ["estimate", *common(name, device)]
     request += ["--size", ",".join(map(str, header.GetSize())), "--json"]
     request += ["--spacing", ",".join(f"{mm:.4f}" for mm in header.GetSpacing())]
-    request += [word for each in SHORTER.get(name, ()) for word in ("--option", each)]
     with contextlib.redirect_stdout(io.StringIO()) as told:
         sfdalib(request)
     return json.loads(told.getvalue())
@@ -179,8 +187,7 @@ def cancel(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     free = free_mb(device)
     for method in ("adami", "heal"):
         with tempfile.TemporaryDirectory() as folder:
-            request = words(image, method, device, Path(folder) / "out")
-            request[request.index("none")] = "json"
+            request = words(image, method, device, Path(folder) / "out", progress="json")
             command = [sys.executable, "-m", "SFDALib", *request]
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
                 stage = {"adami": '"adapting"', "heal": '"sampling"'}[method]
@@ -244,12 +251,11 @@ def residual(size: tuple[int, int, int], device: torch.device) -> source.Source:
     return source.Source(description, network, None, None, device, {})
 
 
-def diffusion(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
-    del image
+def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     torch.manual_seed(0)
-    preset = dict(med_ddpm_presets["med-ddpm-128"])
     side, steps, samples = (32, 2, 1) if small else (128, 15, 6)
-    network = ConditionalDiffusionUNet(**preset).to(device).eval().requires_grad_(False)
+    network = ConditionalDiffusionUNet(**med_ddpm_presets["med-ddpm-128"])
+    network = network.to(device).eval().requires_grad_(False)
     condition = torch.zeros((2, side, side, side))
     condition[:, 8:-8, 8:-8, 8:-8] = 1
     x, c = torch.randn((1, 1, side, side, side), device=device), condition[None].to(device)
@@ -278,7 +284,7 @@ def diffusion(image: Path, device: torch.device, small: bool, keep: Keep) -> Non
                 batch_size=samples,
                 shared_noise=True,
                 device=device,
-                progress=silent_steps,
+                progress=lambda done, total: None,
             ):
                 pass
 
@@ -286,10 +292,6 @@ def diffusion(image: Path, device: torch.device, small: bool, keep: Keep) -> Non
     keep({"what": f"{samples} samples in {steps} steps, float32", **seconds, "peak MB": peak})
     whole = {"seconds": round(seconds["seconds"] * 250 / steps, 1), "spread": "reckoned"}
     keep({"what": f"{samples} samples in 250 steps, float32", **whole, "peak MB": peak})
-
-
-def silent_steps(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def measured(
