@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from SFDALib.bundle import terminology
 from SFDALib.bundle.fields import Fields
 from SFDALib.bundle.grid_fields import grid_from_json, grid_to_json
 from SFDALib.errors import RequestError
@@ -27,7 +28,9 @@ class Label:
 
     Args:
         value: its value in label maps, 1..K-1 without gaps.
-        name, color, terminology: as shown in Slicer; colour is RGB 0..255.
+        name, color: as shown in Slicer; colour is RGB 0..255.
+        terminology: what it is in codes, as ``bundle.terminology`` describes; found by the name
+            where none is given, so that every label has one.
         size_ml: smallest and largest volume that is plausible, in ml.
         mean_ml: mean volume over the source's training cases, in ml.
         slice_area_mm2: mean area over the source's slices that show it (2D models).
@@ -36,10 +39,14 @@ class Label:
     value: int
     name: str
     color: tuple[int, int, int]
-    terminology: str | None = None
+    terminology: str = ""
     size_ml: tuple[float, float] | None = None
     mean_ml: float | None = None
     slice_area_mm2: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.terminology:
+            object.__setattr__(self, "terminology", terminology.of_name(self.name))
 
 
 @dataclass(frozen=True)
@@ -306,7 +313,7 @@ def _labels(sfda: Fields) -> tuple[Label, ...]:
                 value=one.get("value", int),
                 name=one.get("name", str),
                 color=tuple(color),
-                terminology=one.get("terminology", str, None),
+                terminology=_terminology(one),
                 size_ml=one.numbers("size_ml", 2, None),
                 mean_ml=one.number("mean_ml", None),
                 slice_area_mm2=one.number("slice_area_mm2", None),
@@ -324,6 +331,18 @@ def _labels(sfda: Fields) -> tuple[Label, ...]:
             " without gaps; correct it"
         )
     return tuple(labels)
+
+
+def _terminology(label: Fields) -> str:
+    """What a label says of itself in codes; "" where it leaves that to its name."""
+    entry = label.get("terminology", str, None) or ""
+    lack = entry and terminology.fault(entry)
+    if lack:
+        raise RequestError(
+            f'{label.where}, field "terminology": found {entry!r:.80}, expected {lack}, as Slicer'
+            " stores it; correct it, or leave the field out to have it found by the label's name"
+        )
+    return entry
 
 
 def _check_conditions(description: Description) -> None:

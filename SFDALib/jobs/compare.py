@@ -190,7 +190,8 @@ def _consensus(
     for name, agree in CONSENSUS.items():
         consensus = agree(list(voters.values()))
         path = folder / f"consensus_{name}.seg.nrrd"
-        write_segmentation(path, consensus.labels, geometry, labels)
+        method = f"Consensus ({name}) of {len(voters)} methods"
+        write_segmentation(path, consensus.labels, geometry, labels, method)
         counts = np.bincount(consensus.labels.ravel(), minlength=256)
         found[name] = {
             "undecided_voxels": consensus.undecided,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from SFDALib.adaptation import none
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import devices
@@ -48,18 +49,19 @@ def write_result(
         after = target.conformed.restore_labels(segmented.probabilities)
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
-        segmentations = {SEGMENTATION: after, "source_segmentation.seg.nrrd": before}
+        own, source = (after, engine.method.title), (before, none.METHOD.title)
+        segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
         if judgement is not None:
-            segmentations["adapted_segmentation.seg.nrrd"] = after
+            segmentations["adapted_segmentation.seg.nrrd"] = own
             if judgement.delivered == "source":
-                segmentations[SEGMENTATION] = before
-        for name, labels in segmentations.items():
-            write_segmentation(folder / name, labels, geometry, description.labels)
+                segmentations[SEGMENTATION] = source
+        if segmented.denoised is not None:
+            denoised = _restored_denoised(target, segmented.denoised, description.classes)
+            segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
+        for name, (labels, method) in segmentations.items():
+            write_segmentation(folder / name, labels, geometry, description.labels, method)
         for name, map_ in maps.items():
             write_map(folder / f"{name}.nrrd", map_, geometry)
-        if segmented.denoised is not None:
-            labels = _restored_denoised(target, segmented.denoised, description.classes)
-            write_segmentation(folder / "denoised.seg.nrrd", labels, geometry, description.labels)
         chosen = _write_samples(folder / "samples", target, segmented)
         volumes = _volumes(before, after, engine, target)
         shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"

@@ -1,7 +1,8 @@
 """Segmentations and maps as NRRD, in the input's geometry, as 3D Slicer reads them.
 
-Segment metadata follow vtkMRMLSegmentationStorageNode of Slicer 5: names, colours and terminology
-travel in the header of a ``.seg.nrrd``.
+Segment metadata follow vtkMRMLSegmentationStorageNode of Slicer 5: names, colours, terminology and
+what made a segment travel in the header of a ``.seg.nrrd``. They hold all that Slicer's export to
+DICOM SEG demands of a segment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from SFDALib import __version__
+
 if TYPE_CHECKING:
     from SFDALib.bundle import Label
     from SFDALib.volume import Geometry
@@ -28,6 +31,7 @@ def write_segmentation(
     segmentation: np.ndarray,
     geometry: Geometry,
     labels: Sequence[Label],
+    method: str,
 ) -> None:
     """Write a label map as a Slicer segmentation.
 
@@ -39,6 +43,8 @@ def write_segmentation(
         segmentation: ``(K, J, I)``, integers; 0 is background.
         geometry: where the voxels lie; ``geometry.shape`` is ``(K, J, I)``.
         labels: what the values mean.
+        method: what made it, at most 40 characters; with the version of this software it is what
+            DICOM calls the algorithm's name.
 
     Raises:
         ValueError: shape, type or a value that no label explains: a defect of the caller.
@@ -51,7 +57,7 @@ def write_segmentation(
         raise ValueError(f"no label explains the values {sorted(unexplained)}")
     largest = max((label.value for label in labels), default=0)
     image = _image(segmentation.astype(np.uint8 if largest < 256 else np.uint16), geometry)
-    for key, value in _segment_metadata(geometry, labels):
+    for key, value in _segment_metadata(geometry, labels, method):
         image.SetMetaData(key, value)
     _write(image, path)
 
@@ -89,7 +95,9 @@ def write_map(path: str | os.PathLike[str], array: np.ndarray, geometry: Geometr
     _write(_image(values, geometry), path)
 
 
-def _segment_metadata(geometry: Geometry, labels: Sequence[Label]) -> Iterator[tuple[str, str]]:
+def _segment_metadata(
+    geometry: Geometry, labels: Sequence[Label], method: str
+) -> Iterator[tuple[str, str]]:
     yield "Segmentation_MasterRepresentation", "Binary labelmap"  # read by Slicer before 5.4
     yield "Segmentation_SourceRepresentation", "Binary labelmap"
     yield "Segmentation_ContainedRepresentationNames", "Binary labelmap|"
@@ -106,8 +114,12 @@ def _segment_metadata(geometry: Geometry, labels: Sequence[Label]) -> Iterator[t
         yield segment + "LabelValue", str(label.value)
         yield segment + "Layer", "0"
         yield segment + "Extent", extent
-        if label.terminology:
-            yield segment + "Tags", f"TerminologyEntry:{label.terminology}|"
+        tags = {
+            "TerminologyEntry": label.terminology,
+            "DICOM.SegmentAlgorithmType": "AUTOMATIC",
+            "DICOM.SegmentAlgorithmName": f"{method} (SFDA {__version__})",
+        }
+        yield segment + "Tags", "".join(f"{name}:{value}|" for name, value in tags.items())
 
 
 def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
