@@ -28,6 +28,7 @@ from SFDASegmenterLib.parameters import Parameters  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
 from SFDASegmenterLib.self_test import SelfTest  # noqa: E402
+from SFDASegmenterLib.self_test_dicom import DicomSelfTest  # noqa: E402
 
 
 class SFDASegmenter(ScriptedLoadableModule):
@@ -121,5 +122,5 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         self._ended, self.run = [], None
 
 
-class SFDASegmenterTest(SelfTest, ScriptedLoadableModuleTest):
+class SFDASegmenterTest(SelfTest, DicomSelfTest, ScriptedLoadableModuleTest):
     """The self-test that Slicer finds under the module's name."""

@@ -273,6 +273,11 @@ class Skipping(Passing):
         self.skipTest("no GPU")
 
 
+class Older(Passing):
+    def test_two(self) -> None:
+        self.skipTest("this version of Slicer has no export to DICOM SEG")
+
+
 class Empty(unittest.TestCase):
     __test__ = False
 
@@ -284,6 +289,15 @@ def test_the_self_test_passes_when_all_tests_have_run(capsys: pytest.CaptureFixt
     run_in_slicer.run(Passing)
 
     assert "1 tests passed" in capsys.readouterr().out
+
+
+def test_the_self_test_may_skip_what_the_application_is_too_old_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_in_slicer.run(Older)
+
+    assert "skipped: this version of Slicer has no export" in (said := capsys.readouterr().out)
+    assert "1 tests passed" in said
 
 
 @pytest.mark.parametrize(

@@ -823,4 +823,6 @@ def test_the_self_test_of_the_module_passes_here_too(slicer_app: Any, scene: Any
     suite.run(result)
     assert len(names) >= 6
     assert [text for _, text in (*result.errors, *result.failures)] == []
-    assert result.skipped == []
+    assert [reason for _, reason in result.skipped] == [
+        "this version of Slicer has no export to DICOM SEG"
+    ]

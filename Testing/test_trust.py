@@ -337,6 +337,9 @@ def test_the_gate_changes_only_what_is_delivered(
     assert (labels_of(out, "segmentation") == {"source": source, "result": result}[delivered]).all()
     trust = report_of(out)["trust"]
     assert (trust["decision"], trust["delivered"]) == (decision, delivered)
+    tags = sitk.ReadImage(str(out / "segmentation.seg.nrrd")).GetMetaData("Segment0_Tags")
+    made_by = {"source": "No adaptation", "result": report_of(out)["title"]}[delivered]
+    assert f"DICOM.SegmentAlgorithmName:{made_by} (" in tags
     assert trust["reasons"] == ["as the test wants it"]
     assert trust["signals"]["agreement"] == pytest.approx(
         signals.agreement(source, result), abs=0.1
