@@ -108,12 +108,22 @@ def with_head_rate(
     return [{"params": body}, {"params": head, "lr": rate * factor}]
 
 
+def _own_dropout(network: nn.Module) -> list[nn.Module]:
+    kind = nn.modules.dropout._DropoutNd
+    return [module for module in network.modules() if isinstance(module, kind) and module.p]
+
+
+def has_dropout(network: nn.Module) -> bool:
+    """Whether it has layers of dropout with a rate above 0."""
+    return bool(_own_dropout(network))
+
+
 @contextmanager
 def dropout(network: nn.Module, name: str, rate: float) -> Iterator[None]:
     """Dropout in a network for the time being: its own, or of the features before the classifier
     where it has none.
     """
-    own = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p]
+    own = _own_dropout(network)
     was = [module.training for module in own]
     hook = None
     if own:
