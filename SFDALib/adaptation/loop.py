@@ -8,6 +8,7 @@ pull towards the source's weights, the moving average, and the rules that end it
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,10 @@ class Recipe:
         optimiser: of the weights to be trained; all others stay.
         mode: puts the network into the mode of an epoch's steps.
         epochs: how many, if not the option of that name.
+        patches: what the steps go over, if not the setting's patches.
         shuffle, drop_last: the order of the patches, and whether an incomplete batch is left out.
+        accumulate: one step an epoch, by the mean gradient over its batches, not one a batch.
+        clip: largest norm of a step's gradient; a larger one is scaled down to it.
         rate: epochs done -> factor of the learning rate.
         begin: called with an epoch's number before it, the first time for the source and, where
             they are settled, once more for the settled statistics; renews pseudo-labels.
@@ -69,8 +73,11 @@ class Recipe:
     optimiser: torch.optim.Optimizer
     mode: Callable[[], object]
     epochs: int | None = None
+    patches: TargetPatches | None = None
     shuffle: bool = True
     drop_last: bool = False
+    accumulate: bool = False
+    clip: float = math.inf
     rate: Callable[[int], float] = lambda epoch: 1.0
     begin: Callable[[int], None] = lambda epoch: None
     after_step: Callable[[], None] = lambda: None
@@ -101,6 +108,7 @@ def run(
     schedule = torch.optim.lr_scheduler.LambdaLR(recipe.optimiser, recipe.rate)
     watch = Watch(expected_shares(model.description, patches, images), options["patience"])
     epochs = recipe.epochs or options["epochs"]
+    trained_on = recipe.patches or patches
 
     def look(delivered: nn.Module, training_loss: float) -> bool:
         state = measure(delivered, patches, model.description.temperature)
@@ -109,7 +117,7 @@ def run(
 
     def first_look() -> bool:
         recipe.begin(0)
-        return look(network, _untrained_loss(recipe, patches, options["batch"]))
+        return look(network, _untrained_loss(recipe, trained_on, options["batch"]))
 
     go_on = first_look()
     if options["settle_bn"]:
@@ -122,18 +130,23 @@ def run(
         recipe.mode()
         total = 0.0
         batches = (
-            patches.shuffled(options["batch"], rng, recipe.drop_last)
+            trained_on.shuffled(options["batch"], rng, recipe.drop_last)
             if recipe.shuffle
-            else list(patches.ordered(options["batch"]))
+            else list(trained_on.ordered(options["batch"]))
         )
         used = sum(len(indices) for indices in batches)
-        for indices in batches:
-            value = recipe.loss(indices)
-            total += value.item() * len(indices) / used
-            if anchors:
-                value = value + options["anchor"] * _half_squared_distance(trained, anchors)
+        for step in [batches] if recipe.accumulate else [[indices] for indices in batches]:
             recipe.optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            in_step = sum(len(indices) for indices in step)
+            for number, indices in enumerate(step):
+                value = recipe.loss(indices)
+                total += value.item() * len(indices) / used
+                value = value * (len(indices) / in_step)
+                if anchors and not number:
+                    value = value + options["anchor"] * _half_squared_distance(trained, anchors)
+                value.backward()
+            if recipe.clip < math.inf:
+                nn.utils.clip_grad_norm_(trained, recipe.clip)
             recipe.optimiser.step()
             recipe.after_step()
             if average:

@@ -21,9 +21,10 @@ class TargetPatches:
     Args:
         model: its grid, patch size and device.
         images: each ``(C, k, j, i)`` on the model's grid.
+        overlap: share by which neighbouring windows overlap instead.
     """
 
-    def __init__(self, model: Source, images: Sequence[np.ndarray]) -> None:
+    def __init__(self, model: Source, images: Sequence[np.ndarray], overlap: float = 0.0) -> None:
         description = model.description
         self._device = model.device
         stacks = [torch.from_numpy(image) for image in images]
@@ -34,10 +35,12 @@ class TargetPatches:
         ]
         largest = tuple(max(sizes) for sizes in zip(*(i.shape[1:] for i in items), strict=True))
         self.size = window(largest, description.patch_size, model.divisor)
+        self._items = [_padded(item, self.size) for item in items]
+        step = tuple(max(1, int(n * (1 - overlap))) for n in self.size)
         self._patches = [
             item[(slice(None), *where)]
-            for item in (_padded(item, self.size) for item in items)
-            for where in dense_patch_slices(item.shape[1:], self.size, self.size)
+            for item in self._items
+            for where in dense_patch_slices(item.shape[1:], self.size, step)
         ]
 
     def __len__(self) -> int:
@@ -62,6 +65,35 @@ class TargetPatches:
     def shuffled(self, size: int, rng: np.random.Generator, drop_last: bool) -> list[list[int]]:
         """Every index once, shuffled; with ``drop_last`` without the incomplete last batch."""
         return _split(rng.permutation(len(self)).tolist(), min(size, len(self)), drop_last)
+
+
+class RandomPatches(TargetPatches):
+    """Windows of the target images at random places, drawn anew whenever ``draw`` is called.
+
+    Args:
+        model, images: as of ``TargetPatches``.
+        count: how many.
+        rng: of the places; uniform over slices (2D) or images, and over the places in each.
+    """
+
+    def __init__(
+        self, model: Source, images: Sequence[np.ndarray], count: int, rng: np.random.Generator
+    ) -> None:
+        super().__init__(model, images)
+        self._count, self._rng = count, rng
+        self.draw()
+
+    def draw(self) -> None:
+        self._patches = [self._random() for _ in range(self._count)]
+
+    def _random(self) -> Tensor:
+        item = self._items[self._rng.integers(len(self._items))]
+        starts = (
+            int(self._rng.integers(n - size + 1))
+            for n, size in zip(item.shape[1:], self.size, strict=True)
+        )
+        where = (slice(start, start + n) for start, n in zip(starts, self.size, strict=True))
+        return item[(slice(None), *where)]
 
 
 def _split(indices: list[int], size: int, drop_last: bool) -> list[list[int]]:

@@ -28,6 +28,7 @@ from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.jobs.need import refuse_too_large
 from SFDALib.memory import sparing
 from SFDALib.method import Method
+from SFDALib.networks import assembly
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
@@ -227,14 +228,19 @@ class Engine:
         return Segmented(probabilities)
 
     def adapted_network(self, adapted: Adapted) -> nn.Module:
-        """A copy of the source network with the adapted weights."""
-        network = copy.deepcopy(self.model.network)
+        """A copy of the source network, or several together, with the adapted weights."""
+        copies = [copy.deepcopy(self.model.network) for _ in range(adapted.members)]
+        network = assembly.ensemble_of(copies)
         network.load_state_dict(adapted.weights)
         return network
 
     def write_adapted_bundle(self, folder: Path, adapted: Adapted) -> None:
-        """A complete bundle of the adapted weights, to be used without adapting again."""
+        """A complete bundle of the adapted weights, to be used without adapting again.
+
+        Several sets of weights make an ensemble, which has no early features of its own.
+        """
         description = self.model.description
+        alone = adapted.members == 1
         provenance = {
             "method": self.method.name,
             "options": dict(self.options),
@@ -246,13 +252,15 @@ class Engine:
         described = replace(
             description,
             name=f"{description.name}, adapted by {self.method.title}",
+            ensemble=description.ensemble * adapted.members,
+            early_head=description.early_head if alone else None,
             provenance={**description.provenance, "adaptation": provenance},
         )
         source.write(
             folder,
             described,
             adapted.weights,
-            early_head=source.state(self.model.early_head),
+            early_head=source.state(self.model.early_head) if alone else None,
             diffusion=source.state(self.model.diffusion),
             documents=self.model.documents,
         )
