@@ -15,6 +15,7 @@ from SFDALib.adaptation import (
     dpl,
     early_features,
     iapc,
+    intent,
     none,
     protocontra,
     self_training,
@@ -42,6 +43,7 @@ METHODS: dict[str, Method] = {
         protocontra,
         iapc,
         dg_tta,
+        intent,
     )
 }
 
