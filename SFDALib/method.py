@@ -257,6 +257,14 @@ INFERENCE_OPTIONS = (
 # Of every method that trains weights; adaptation/loop.py reads them.
 LOOP_OPTIONS = (
     Option(
+        "calibrated",
+        True,
+        "Divide the logits by the bundle's temperature wherever the method computes with them, as"
+        " prediction does, so that thresholds and ratios mean what their paper says; false: the"
+        " logits as they are, as in the originals, whose networks have no temperature.",
+        kind="bool",
+    ),
+    Option(
         "anchor",
         0.0,
         "Weight of a pull towards the source's weights, half the squared distance (L2-SP); 0: off.",

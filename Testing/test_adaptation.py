@@ -581,7 +581,7 @@ def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
     description = source().description.with_changes(temperature=2.5)
     model = replace(source(), description=description)
     method = registry.find("early-features")
-    values = method.values({"epochs": 1, "batch": 4, "calibrate_teacher": calibrate})
+    values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate})
     registry.entry(method)(model, targets(2, 2, 1), values, 0, silent)
     assert set(taught_with) == {expected}
 

@@ -1,7 +1,7 @@
 """DG-TTA: consistency of the predictions for two random deformations of the same patch.
 
-1. Draw random windows of the target. 2. Deform each by two affine maps, close to the identity; where
-asked for, change the contrast of each copy by random convolutions (GIN), too. 3. Segment both
+1. Draw random windows of the target. 2. Deform each by two affine maps, close to the identity;
+where asked for, change the contrast of each copy by random convolutions (GIN), too. 3. Segment both
 copies and bring the predictions back by the inverse maps. 4. Raise the overlap of the two, over all
 windows of an epoch in one step. 5. Do all of it several times from the source's weights, and
 average the logits of the results.
@@ -146,7 +146,7 @@ def recipe(setting: Setting) -> Recipe:
             images = random_convolutions(images, options["layers"])
         maps = affine.random_maps(images, strength)
         seen = affine.warped(images, maps, "border") if strength else images
-        logits = class_logits(network(seen).float())
+        logits = class_logits(setting.logits(seen))
         valid = torch.ones_like(logits[:, :1])
         if strength:
             back = affine.inverse(maps)
@@ -174,8 +174,8 @@ def recipe(setting: Setting) -> Recipe:
 
 
 def consistency(first: Tensor, second: Tensor) -> Tensor:
-    """``mean_x(2 a b) / mean_x((a + b)^2 / 2)`` of each class of each image, (B, K); 1 where neither
-    shows the class.
+    """``mean_x(2 a b) / mean_x((a + b)^2 / 2)`` of each class of each image, (B, K); 1 where
+    neither shows the class.
 
     Args:
         first, second: (B, K, ...) probabilities a and b, 0 where they are not to count.

@@ -2,6 +2,8 @@
 
 Only the layers before the first down-sampling (level 0), or before the second (level 1), are
 trained, so that a head on their features agrees with the final prediction on the target images.
+The option ``calibrated`` divides the teacher's logits alone, so that the early prediction is not
+taught to be less sure than the source was.
 """
 
 from __future__ import annotations
@@ -57,13 +59,6 @@ METHOD = Method(
             "Gradients stop at the teacher, as in the paper; the original code lets them through.",
             kind="bool",
         ),
-        Option(
-            "calibrate_teacher",
-            True,
-            "Divide the teacher's logits by the bundle's temperature, so that the early prediction"
-            " is not taught to be less sure than the source was; the original does not.",
-            kind="bool",
-        ),
         choice(
             "bn",
             ("train_all", "train_updated", "eval"),
@@ -112,12 +107,12 @@ def recipe(setting: Setting) -> Recipe:
     model, network, options = setting.model, setting.network, setting.options
     level = model.description.early_head.level
     stages = model.early_stages(network, level)
-    temperature = model.description.temperature if options["calibrate_teacher"] else 1.0
 
     def loss(indices: list[int]) -> Tensor:
         batch = setting.patches.batch(indices)
         return refinement_loss(
-            network, stages, model.early_head, batch, options["detach_teacher"], temperature
+            *(network, stages, model.early_head, batch, options["detach_teacher"]),
+            setting.temperature,
         )
 
     def measures(delivered: nn.Module) -> dict[str, float]:

@@ -1,49 +1,109 @@
-"""What the classifier of any network sees: the input of the convolution that it applies last."""
+"""What the classifier of any network sees: the input of the module that makes logits of features.
+
+Its name is that within ``assembly.split(network)[0]``: the part whose outputs are region logits
+where a network's outputs are regions, else the network itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+from SFDALib.errors import RequestError
+from SFDALib.networks import assembly
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # transposed convolutions, too
 
 
 def classifier(network: nn.Module, images: Tensor) -> str:
-    """The name of the convolution that is applied last in a forward pass of images."""
+    """The name of the module that makes logits of features.
+
+    Of the layer applied last and the modules around it, the innermost of which the logits are made:
+    it has as many outputs, no other layer in it, and with its output as it was the network gives
+    the same logits for other images. What follows may be a normalisation, an upsampling or an
+    activation. Around the layer it is a residual unit (MONAI's UNet).
+
+    Args:
+        images: any batch (B, C, ...) that the network accepts.
+
+    Raises:
+        RequestError: there is none.
+    """
+    base, _ = assembly.split(network)
     called: list[str] = []
     hooks = [
         part.register_forward_hook(lambda *_, name=name: called.append(name))
-        for name, part in network.named_modules()
-        if isinstance(part, CONVOLUTIONS)
+        for name, part in base.named_modules()
+        if isinstance(part, LAYERS)
     ]
-    with torch.no_grad():
-        network(images)
+    with _evaluating(base):
+        base(images)
     for hook in hooks:
         hook.remove()
-    return called[-1]
+    name = called[-1] if called else ""
+    while name:
+        if _makes_the_logits(base, name, images):
+            return name
+        name = name.rpartition(".")[0]
+    raise RequestError(
+        f"classifier: found no last layer in {type(base).__name__} of which alone its logits are"
+        " made, expected one; use a method that needs none, such as adami or upl"
+    )
+
+
+def _makes_the_logits(base: nn.Module, name: str, images: Tensor) -> bool:
+    part = base.get_submodule(name)
+    if sum(isinstance(inner, LAYERS) for inner in part.modules()) != 1:
+        return False
+    outputs: list[Any] = []
+    with _evaluating(base):
+        hook = part.register_forward_hook(lambda *found: outputs.append(found[-1]))
+        logits = base(images)
+        hook.remove()
+        if len(outputs) != 1 or outputs[0].shape[1] != logits.shape[1]:
+            return False
+        hook = part.register_forward_hook(lambda *_: outputs[0])
+        others = base(images.flip(-1) + 1)
+        hook.remove()
+    return torch.equal(others, logits)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients for the time being."""
+    was = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(was)
 
 
 def forward(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (B, F, ...) before the classifier, and the logits."""
+    """Features (B, F, ...) before the classifier, and the class logits."""
+    base, class_logits = assembly.split(network)
     seen: list[Tensor] = []
-    part = network.get_submodule(name)
-    hook = part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    hook = base.get_submodule(name).register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0])
+    )
     try:
-        logits = network(images)
+        logits = class_logits(base(images).float())
     finally:
         hook.remove()
-    return seen[0].float(), logits.float()
+    return seen[0].float(), logits
 
 
 def with_head_rate(
     network: nn.Module, name: str, rate: float, factor: float
 ) -> list[dict[str, object]]:
     """Groups of an optimiser: the classifier's weights learn so many times as fast as the rest."""
-    head = list(network.get_submodule(name).parameters())
+    head = list(assembly.split(network)[0].get_submodule(name).parameters())
     body = [p for p in network.parameters() if all(p is not h for h in head)]
     return [{"params": body}, {"params": head, "lr": rate * factor}]
 
@@ -60,8 +120,10 @@ def dropout(network: nn.Module, name: str, rate: float) -> Iterator[None]:
         for module in own:
             module.train()
     else:
-        hook = network.get_submodule(name).register_forward_pre_hook(
-            lambda _, inputs: (F.dropout(inputs[0], rate), *inputs[1:])
+        hook = (
+            assembly.split(network)[0]
+            .get_submodule(name)
+            .register_forward_pre_hook(lambda _, inputs: (F.dropout(inputs[0], rate), *inputs[1:]))
         )
     try:
         yield
@@ -73,24 +135,37 @@ def dropout(network: nn.Module, name: str, rate: float) -> Iterator[None]:
 
 
 def prototypes(network: nn.Module, name: str, images: Tensor) -> Tensor:
-    """The classifier's weights as one direction a class (K, F): the mean gradient of each logit.
+    """The classifier's weights as one direction a class (K, F), whatever affine layers follow it:
+    ``A W`` with W the mean gradient of each output and A ``assembly.membership``. One sigmoid with
+    weights w so gives -w/2 and w/2, nested regions sums of +-w_r/2.
 
-    For a classifier of width 1, whatever affine layers follow it, that is its weight vector. One
-    output of a sigmoid gives w / 2 to the foreground and - w / 2 to the background, whose logits
-    then differ by the original one.
+    Raises:
+        RequestError: the outputs are no affine function of the features, so that their gradients
+            depend on the image.
     """
-    was = network.training
-    network.eval()
+    base, _ = assembly.split(network)
+    weights, others = (_gradients(base, name, x) for x in (images, images.flip(-1) + 1))
+    if not torch.allclose(weights, others, rtol=1e-3, atol=1e-3 * float(weights.abs().max())):
+        raise RequestError(
+            f"prototypes: found logits of {type(base).__name__} that are no affine function of its"
+            " features, expected weights of each class that are the same for every image; use"
+            " another method than protocontra"
+        )
+    return assembly.membership(network, len(weights)).to(weights) @ weights
+
+
+def _gradients(base: nn.Module, name: str, images: Tensor) -> Tensor:
+    """Mean gradient of each output with respect to the features (outputs, F)."""
     seen: list[Tensor] = []
 
     def as_leaf(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         seen.append(inputs[0].detach().requires_grad_(True))
         return (seen[0], *inputs[1:])
 
-    hook = network.get_submodule(name).register_forward_pre_hook(as_leaf)
+    hook = base.get_submodule(name).register_forward_pre_hook(as_leaf)
     try:
-        with torch.enable_grad():
-            logits = network(images)
+        with _evaluating(base), torch.enable_grad():
+            logits = base(images)
             places = logits[:, 0].numel()
             directions = [
                 torch.autograd.grad(logits[:, k].sum(), seen[0], retain_graph=True)[0]
@@ -102,9 +177,7 @@ def prototypes(network: nn.Module, name: str, images: Tensor) -> Tensor:
             ]
     finally:
         hook.remove()
-        network.train(was)
-    weights = torch.stack(directions)
-    return torch.cat([-weights / 2, weights / 2]) if len(weights) == 1 else weights
+    return torch.stack(directions)
 
 
 def class_means(features: Tensor, weights: Tensor) -> Tensor:
@@ -119,8 +192,14 @@ def class_means(features: Tensor, weights: Tensor) -> Tensor:
     return share @ flat.T / share.sum(1, keepdim=True).clamp(min=1e-8)
 
 
-def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps (B, C, ...) at the resolution of others, nearest neighbour."""
-    if maps.shape[2:] == like.shape[2:]:
+def resized(maps: Tensor, like: Tensor, how: Literal["nearest", "linear"] = "nearest") -> Tensor:
+    """Maps (B, C, ...) at the resolution of others; linearly with the corners aligned, as the
+    originals do.
+    """
+    size = like.shape[2:]
+    if maps.shape[2:] == size:
         return maps
-    return F.interpolate(maps, size=like.shape[2:], mode="nearest")
+    if how == "nearest":
+        return F.interpolate(maps, size=size, mode="nearest")
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    return F.interpolate(maps, size=size, mode=mode, align_corners=True)

@@ -1,8 +1,10 @@
 """The one epoch loop of the methods that train weights; a method fills it with its loss.
 
-Look at the source, settle the batch statistics, look again; then epochs of optimiser steps, each
-followed by a look; the best state that was seen is delivered. Here stand, once for all methods, the
-pull towards the source's weights, the moving average, and the rules that end it.
+1. Evaluate the source. 2. Re-estimate the batch statistics and evaluate. 3. Epochs of optimiser
+steps, an evaluation after each. The best state is delivered. Here stand, once for all methods, the
+pull towards the source's weights, the moving average, the rules that end the training, and what an
+ensemble asks for: each of its members is trained by itself, on the same batches, and the ensemble
+is evaluated as a whole.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from SFDALib.adaptation import batch_norm
 from SFDALib.adaptation.patches import TargetPatches
 from SFDALib.adaptation.watch import Watch, expected_shares, measure
 from SFDALib.bundle.source import Source
+from SFDALib.networks import assembly
+from SFDALib.networks.catalogue import class_probabilities
 from SFDALib.outcome import Adapted
 from SFDALib.progress import Progress
 from SFDALib.volume.grid import Conformed
@@ -32,7 +36,7 @@ class Setting:
     """What a method works with.
 
     Args:
-        model: the source, which stays as it is.
+        model: the source, which stays as it is; of an ensemble, one member.
         network: a copy of its network, to be trained.
         images, patches: the target.
         options: of the method.
@@ -46,6 +50,19 @@ class Setting:
     options: Mapping[str, Any]
     rng: np.random.Generator
 
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by: the bundle's, or 1 without the option ``calibrated``."""
+        return self.model.description.temperature if self.options["calibrated"] else 1.0
+
+    def logits(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Logits (B, 1 or K, ...) over the temperature, of the network to be trained or another."""
+        return (network or self.network)(images).float() / self.temperature
+
+    def probabilities(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Class probabilities (B, K, ...) of these logits."""
+        return class_probabilities(self.logits(images, network))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -58,6 +75,8 @@ class Recipe:
         epochs: how many, if not the option of that name.
         patches: what the steps go over, if not the setting's patches.
         shuffle, drop_last: the order of the patches, and whether an incomplete batch is left out.
+        stacks: batches are neighbouring slices of one image in their order; see
+            ``TargetPatches.stacks``.
         accumulate: one step an epoch, by the mean gradient over its batches, not one a batch.
         clip: largest norm of a step's gradient; a larger one is scaled down to it.
         rate: epochs done -> factor of the learning rate.
@@ -66,7 +85,7 @@ class Recipe:
         after_step: renews a teacher.
         measures: the network to be delivered -> what else is worth a curve.
         stop: the curves -> why to end, in plain words; None to go on.
-        notes: for the report.
+        notes: for the report; read at the end.
     """
 
     loss: Callable[[list[int]], Tensor]
@@ -76,6 +95,7 @@ class Recipe:
     patches: TargetPatches | None = None
     shuffle: bool = True
     drop_last: bool = False
+    stacks: bool = False
     accumulate: bool = False
     clip: float = math.inf
     rate: Callable[[int], float] = lambda epoch: 1.0
@@ -83,7 +103,49 @@ class Recipe:
     after_step: Callable[[], None] = lambda: None
     measures: Callable[[nn.Module], dict[str, float]] = lambda network: {}
     stop: Callable[[Mapping[str, list[float]]], str | None] = lambda curves: None
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass
+class Learner:
+    """The training of one network by a recipe.
+
+    Args:
+        anchor: weight of the pull towards the weights as they are now.
+    """
+
+    recipe: Recipe
+    anchor: float
+    _trained: list[nn.Parameter] = field(init=False)
+    _anchors: list[Tensor] = field(init=False)
+    _schedule: torch.optim.lr_scheduler.LRScheduler = field(init=False)
+
+    def __post_init__(self) -> None:
+        optimiser = self.recipe.optimiser
+        self._trained = [p for group in optimiser.param_groups for p in group["params"]]
+        for parameter in self._trained:
+            parameter.requires_grad_(True)
+        self._anchors = [p.detach().clone() for p in self._trained] if self.anchor else []
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate)
+
+    def step(self, batches: list[list[int]]) -> float:
+        """One update on batches, one after the other; their mean loss without the pull."""
+        self.recipe.optimiser.zero_grad(set_to_none=True)
+        loss, patches = 0.0, sum(map(len, batches))
+        for number, indices in enumerate(batches):
+            value = self.recipe.loss(indices) * (len(indices) / patches)
+            loss += value.item()
+            if self._anchors and not number:
+                value = value + self.anchor * _half_squared_distance(self._trained, self._anchors)
+            value.backward()
+        if self.recipe.clip < math.inf:
+            nn.utils.clip_grad_norm_(self._trained, self.recipe.clip)
+        self.recipe.optimiser.step()
+        self.recipe.after_step()
+        return loss
+
+    def end_epoch(self) -> None:
+        self._schedule.step()
 
 
 def run(
@@ -97,15 +159,17 @@ def run(
     """Adapt a copy of the model's network to the images by a method's recipe."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    network = copy.deepcopy(model.network)
+    network = copy.deepcopy(model.network).requires_grad_(False)
     patches = TargetPatches(model, [image.array for image in images])
-    recipe = method(Setting(model, network, images, patches, options, rng))
-    trained = [p for group in recipe.optimiser.param_groups for p in group["params"]]
-    network.requires_grad_(False)
-    for parameter in trained:
-        parameter.requires_grad_(True)
-    anchors = [parameter.detach().clone() for parameter in trained] if options["anchor"] else []
-    schedule = torch.optim.lr_scheduler.LambdaLR(recipe.optimiser, recipe.rate)
+    members = zip(assembly.members(model.network), assembly.members(network), strict=True)
+    learners = [
+        Learner(
+            method(Setting(replace(model, network=was), one, images, patches, options, rng)),
+            options["anchor"],
+        )
+        for was, one in members
+    ]
+    recipe = learners[0].recipe  # all have the same course
     watch = Watch(expected_shares(model.description, patches, images), options["patience"])
     epochs = recipe.epochs or options["epochs"]
     trained_on = recipe.patches or patches
@@ -116,8 +180,10 @@ def run(
         return watch.look(delivered, state, training_loss=training_loss, **more)
 
     def first_look() -> bool:
-        recipe.begin(0)
-        return look(network, _untrained_loss(recipe, trained_on, options["batch"]))
+        for learner in learners:
+            learner.recipe.begin(0)
+        losses = [_untrained_loss(one.recipe, trained_on, options["batch"]) for one in learners]
+        return look(network, sum(losses) / len(losses))
 
     go_on = first_look()
     if options["settle_bn"]:
@@ -125,33 +191,20 @@ def run(
         go_on = first_look()
     average = _moving_average(network, options["ema"])
     for epoch in range(epochs if go_on else 0):
-        if epoch:
-            recipe.begin(epoch)
-        recipe.mode()
-        total = 0.0
-        batches = (
-            trained_on.shuffled(options["batch"], rng, recipe.drop_last)
-            if recipe.shuffle
-            else list(trained_on.ordered(options["batch"]))
-        )
+        for learner in learners:
+            if epoch:
+                learner.recipe.begin(epoch)
+            learner.recipe.mode()
+        batches = _batches(recipe, trained_on, options["batch"], rng)
         used = sum(len(indices) for indices in batches)
+        total = 0.0
         for step in [batches] if recipe.accumulate else [[indices] for indices in batches]:
-            recipe.optimiser.zero_grad(set_to_none=True)
-            in_step = sum(len(indices) for indices in step)
-            for number, indices in enumerate(step):
-                value = recipe.loss(indices)
-                total += value.item() * len(indices) / used
-                value = value * (len(indices) / in_step)
-                if anchors and not number:
-                    value = value + options["anchor"] * _half_squared_distance(trained, anchors)
-                value.backward()
-            if recipe.clip < math.inf:
-                nn.utils.clip_grad_norm_(trained, recipe.clip)
-            recipe.optimiser.step()
-            recipe.after_step()
+            losses = [learner.step(step) for learner in learners]
+            total += sum(losses) / len(losses) * sum(map(len, step)) / used
             if average:
                 average.update_parameters(network)
-        schedule.step()
+        for learner in learners:
+            learner.end_epoch()
         go_on = look(average.module if average else network, total)
         progress("adapting", epoch + 1, epochs, loss=total)
         if go_on and (reason := recipe.stop(watch.curves)):
@@ -159,7 +212,23 @@ def run(
         if watch.stopped:
             break
     stopped = watch.stopped or f"all {epochs} epochs done"
-    return Adapted(watch.weights, watch.curves, watch.best_epoch, stopped, recipe.notes)
+    notes = [note for learner in learners for note in learner.recipe.notes]
+    if len(learners) > 1:
+        notes.append(f"each of the {len(learners)} sets of weights was adapted by itself")
+    return Adapted(
+        watch.weights, watch.curves, watch.best_epoch, stopped, tuple(dict.fromkeys(notes))
+    )
+
+
+def _batches(
+    recipe: Recipe, patches: TargetPatches, size: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """The batches of an epoch."""
+    if recipe.stacks:
+        return patches.stacks(size, rng)
+    if recipe.shuffle:
+        return patches.shuffled(size, rng, recipe.drop_last)
+    return list(patches.ordered(size))
 
 
 @torch.no_grad()

@@ -69,9 +69,10 @@ def soft_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:
     return -(teacher * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-def mean_entropy(p: Tensor) -> Tensor:
-    """Mean over pixels and images of the entropy in nats, ``-sum_k p log p``."""
-    return torch.special.entr(p).sum(dim=1).mean()
+def mean_entropy(p: Tensor, epsilon: float = 0.0) -> Tensor:
+    """Mean over pixels and images of the entropy in nats, ``-sum_k p log (p + epsilon)``."""
+    each = -p * torch.log(p + epsilon) if epsilon else torch.special.entr(p)
+    return each.sum(dim=1).mean()
 
 
 def soft_dice(p: Tensor, q: Tensor, smooth: float = 1e-5) -> Tensor:

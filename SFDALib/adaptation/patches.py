@@ -29,19 +29,25 @@ class TargetPatches:
         self._device = model.device
         stacks = [torch.from_numpy(image) for image in images]
         items = [
-            item
-            for stack in stacks
-            for item in (stack.unbind(1) if description.grid.slices else [stack])
-        ]
-        largest = tuple(max(sizes) for sizes in zip(*(i.shape[1:] for i in items), strict=True))
+            stack.unbind(1) if description.grid.slices else [stack] for stack in stacks
+        ]  # of each image its slices, or itself
+        sizes = [item.shape[1:] for slices in items for item in slices]
+        largest = tuple(max(along) for along in zip(*sizes, strict=True))
         self.size = window(largest, description.patch_size, model.divisor)
-        self._items = [_padded(item, self.size) for item in items]
         step = tuple(max(1, int(n * (1 - overlap))) for n in self.size)
-        self._patches = [
-            item[(slice(None), *where)]
-            for item in self._items
-            for where in dense_patch_slices(item.shape[1:], self.size, step)
-        ]
+        self._items: list[Tensor] = []
+        self._patches: list[Tensor] = []
+        self._columns: list[list[int]] = []  # of each image and window the patches of all slices
+        self.image_of: list[int] = []  # index of each patch's image
+        for image, slices in enumerate(items):
+            first = len(self._patches)
+            for item in (_padded(item, self.size) for item in slices):
+                where = dense_patch_slices(item.shape[1:], self.size, step)
+                self._items.append(item)
+                self._patches += [item[(slice(None), *one)] for one in where]
+            every = range(first, len(self._patches))
+            self._columns += [list(every[n :: len(where)]) for n in range(len(where))]
+            self.image_of += [image] * len(every)
 
     def __len__(self) -> int:
         return len(self._patches)
@@ -61,6 +67,17 @@ class TargetPatches:
     def ordered(self, size: int) -> Iterator[list[int]]:
         """Every index once, in order."""
         yield from _split(list(range(len(self))), size, drop_last=False)
+
+    def stacks(self, size: int, rng: np.random.Generator) -> list[list[int]]:
+        """Every index once, in runs of at most ``size`` neighbouring slices of one image at one
+        window, as equal in length as they can be; the runs are shuffled.
+        """
+        runs = [
+            run.tolist()
+            for column in self._columns
+            for run in np.array_split(column, -(-len(column) // size))
+        ]
+        return [runs[index] for index in rng.permutation(len(runs))]
 
     def shuffled(self, size: int, rng: np.random.Generator, drop_last: bool) -> list[list[int]]:
         """Every index once, shuffled; with ``drop_last`` without the incomplete last batch."""

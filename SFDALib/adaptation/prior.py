@@ -131,3 +131,37 @@ def read_tags(text: str, images: int, classes: int) -> Tensor:
             f" digit(s) 0 or 1 for each of {images} slices, separated by commas"
         )
     return torch.from_numpy(np.array([[digit == "1" for digit in word] for word in words]))
+
+
+class VolumeRatios:
+    """Class ratios of whole volumes of which a batch holds some patches: the others keep the ratio
+    that was predicted last, so that the loss does not depend on the batch's size.
+
+    Args:
+        image_of: index of each patch's image.
+    """
+
+    def __init__(self, image_of: Sequence[int]) -> None:
+        self._image_of = torch.tensor(image_of)
+        self._latest: Tensor | None = None
+
+    def renew(self, indices: Sequence[int], ratios: Tensor) -> None:
+        """Note the ratios (B, K) of patches, without their gradients."""
+        if self._latest is None:
+            self._latest = ratios.new_zeros(len(self._image_of), ratios.shape[1])
+        self._latest[indices] = ratios.detach()
+
+    def estimate(self, indices: Sequence[int], ratios: Tensor) -> Tensor:
+        """Mean ratios (V, K) of the images that the patches belong to.
+
+        The gradient is that of the patches' own mean: they stand for those of their image that are
+        not in the batch, as they do in the other terms of a loss.
+        """
+        self.renew(indices, ratios)
+        image_of = self._image_of[indices]
+        estimates = []
+        for image in image_of.unique().tolist():
+            whole = self._latest[(self._image_of == image).to(ratios.device)].mean(0)
+            share = ratios[(image_of == image).to(ratios.device)].mean(0)
+            estimates.append(whole + (share - share.detach()))
+        return torch.stack(estimates)

@@ -48,9 +48,10 @@ OPTIONS = (
         "presence",
         ("volume", "select", "notag", "tags", "all"),
         "How it is known which slices show a class. volume: it need not be, as the ratio is that of"
-        " the whole volume (a single slice is taken to show every class); select trusts the source"
-        " model's clear cases; notag drops classes that are hardly predicted; tags are typed; all"
-        " assumes every class everywhere.",
+        " the whole volume, of which slices outside the batch keep the ratio that was predicted"
+        " last (a single slice is taken to show every class); select trusts the source model's"
+        " clear cases; notag drops classes that are hardly predicted; tags are typed; all assumes"
+        " every class everywhere.",
     ),
     Option(
         "presence_threshold",
@@ -67,7 +68,6 @@ OPTIONS = (
         optional=True,
     ),
     choice("ratio", ("maxnorm", "mean"), "Predicted class ratio: the code's, or the paper's mean."),
-    Option("prior_renorm", True, "Scale priors to sum to 1.", kind="bool"),
     *COMMON_OPTIONS,
 )
 
@@ -98,22 +98,33 @@ def recipe(
 
     from SFDALib.adaptation import losses
     from SFDALib.adaptation.loop import Recipe
-    from SFDALib.networks.catalogue import class_probabilities
+    from SFDALib.adaptation.prior import VolumeRatios
 
     network, patches, options = setting.network, setting.patches, setting.options
     device = setting.model.device
-    priors, keep, note = _priors(setting.model, setting.images, patches, options)
+    priors, keep, note = _priors(setting)
     weights = _class_weights(options["class_weights"], priors).to(device)
+    volumes = VolumeRatios(patches.image_of) if options["presence"] == "volume" else None
+
+    def ratio(p: Tensor) -> Tensor:
+        return losses.class_ratio(p, options["ratio"])
+
+    def begin(epoch: int) -> None:
+        if epoch or not volumes:
+            return
+        network.eval()
+        with torch.no_grad():
+            for indices in patches.ordered(options["batch"]):
+                volumes.renew(indices, ratio(setting.probabilities(patches.batch(indices))))
 
     def loss(indices: list[int]) -> Tensor:
-        p = class_probabilities(network(patches.batch(indices)).float())
-        estimate = losses.class_ratio(p, options["ratio"])
-        used = keep[indices].to(device)
-        if options["presence"] == "volume":
-            estimate, used = estimate.mean(dim=0, keepdim=True), None
+        p = setting.probabilities(patches.batch(indices))
+        estimate, prior, used = ratio(p), priors[indices].to(device), keep[indices].to(device)
+        if volumes:
+            estimate = volumes.estimate(indices, estimate)
+            prior, used = prior[:1].expand_as(estimate), None
         if options["presence"] == "notag":
             used = _hardly_predicted(p, options["presence_threshold"])
-        prior = priors[indices].to(device)[: len(estimate)]
         return options["entropy_weight"] * losses.weighted_entropy(p, weights) + options[
             "prior_weight"
         ] * prior_term(estimate, prior, used)
@@ -124,31 +135,32 @@ def recipe(
             network.parameters(), options["learning_rate"], weight_decay=options["weight_decay"]
         ),
         mode=lambda: network.train(options["bn"] == "train"),
+        begin=begin,
         # the original decays after epochs 20, 40, ... counted from 0: its first period is longer
         rate=lambda epoch: options["lr_decay"] ** (max(epoch - 1, 0) // options["lr_decay_epochs"]),
         notes=note,
     )
 
 
-def _priors(
-    model: Source, images: Sequence[Conformed], patches: Any, options: dict[str, Any]
-) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _priors(setting: Setting) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Prior (N, K) and use (N, K) of every patch, and what to say of them."""
     import torch
 
     from SFDALib.adaptation import prior
-    from SFDALib.networks.catalogue import class_probabilities
 
-    description = model.description
+    model, images, patches = setting.model, setting.images, setting.patches
+    options, description = setting.options, setting.model.description
     present = torch.ones(len(patches), description.classes - 1, dtype=torch.bool)
     used = torch.ones(len(patches), dtype=torch.bool)
-    if options["presence"] == "volume":
-        shown = [len(patches) / len(images)] * (description.classes - 1)
-    else:
+    shown = [len(patches) / len(images)] * (description.classes - 1)
+    if options["presence"] == "tags":
+        present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
+        shown = (present.sum(dim=0) / len(images)).tolist()
+    elif options["presence"] in ("select", "notag"):
         with torch.no_grad():
             ratios = torch.cat(  # (N, K) of the source's own labels
                 [
-                    _hard_ratios(class_probabilities(model.network(patches.batch(indices)))).cpu()
+                    _hard_ratios(setting.probabilities(patches.batch(indices), model.network)).cpu()
                     for indices in patches.ordered(options["batch"])
                 ]
             )
@@ -156,8 +168,6 @@ def _priors(
         shown = ((ratios[:, 1:] > threshold).sum(dim=0) / len(images)).tolist()
         if options["presence"] == "select":
             present, used = prior.selected(ratios, threshold)
-        elif options["presence"] == "tags":
-            present = prior.read_tags(options["tags"] or "", len(patches), description.classes)
     spacing = images[0].geometry.spacing_kji
     window = patches.size if len(patches.size) == 3 else (1, *patches.size)
     patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
@@ -165,8 +175,6 @@ def _priors(
     whole = options["presence"] == "volume" and volumes
     full = prior.class_ratios(options["prior"], description, patch_mm, shown, whole)
     priors = prior.image_priors(full, present)
-    if options["prior_renorm"]:
-        priors = priors / priors.sum(dim=1, keepdim=True)
     keep = used[:, None].float().expand(-1, description.classes)
     shares = ", ".join(
         f"{label.name} {100 * float(ratio):.1f} %"

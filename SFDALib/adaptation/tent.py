@@ -61,7 +61,6 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation.loop import Recipe
     from SFDALib.adaptation.losses import mean_entropy
     from SFDALib.errors import RequestError
-    from SFDALib.networks.catalogue import class_probabilities
 
     network, options = setting.network, setting.options
     parameters = affine_parameters(network)
@@ -72,7 +71,7 @@ def recipe(setting: Setting) -> Recipe:
         )
 
     def loss(indices: list[int]) -> Tensor:
-        return mean_entropy(class_probabilities(network(setting.patches.batch(indices)).float()))
+        return mean_entropy(setting.probabilities(setting.patches.batch(indices)))
 
     return Recipe(
         loss=loss,

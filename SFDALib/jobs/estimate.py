@@ -136,7 +136,9 @@ def _network_bytes(
     if not work.epochs + work.patches:
         return inference
     batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
-    return max(inference, KEPT * batch * work.views * held + 4 * weights)  # gradients and Adam's two averages
+    return max(
+        inference, KEPT * batch * work.views * held + 4 * weights
+    )  # gradients and Adam's two averages
 
 
 def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], judged: bool) -> float:

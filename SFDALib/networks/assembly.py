@@ -57,6 +57,18 @@ class Regions(nn.Module):
         classes[0] = outside_later
         return torch.stack(classes, dim=1)
 
+    def membership(self) -> Tensor:
+        """1/2 where a class lies in a region, -1/2 where it does not, ``(R + 1, R)`` by channel.
+
+        Regions are painted from the outermost inwards, so that the label of one lies in all that
+        were painted before. Times the region logits it is the class logits of certain voxels.
+        """
+        inside = torch.full((len(self.regions) + 1, len(self.regions)), -0.5)
+        for index, region in enumerate(self.regions):
+            for outer in self.regions[: index + 1]:
+                inside[region.label, outer.channel] = 0.5
+        return inside
+
 
 def assemble(build: Callable[[], nn.Module], ensemble: int, regions: Sequence[Region]) -> nn.Module:
     """The network of a bundle from its parts."""
@@ -86,6 +98,28 @@ def parts(network: nn.Module) -> tuple[nn.Module, ...]:
     """The networks in an assembled one: several for an ensemble."""
     network, _ = split(network)
     return tuple(network.members) if isinstance(network, Ensemble) else (network,)
+
+
+def members(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The networks in an assembled one, each with class logits of its own; they share its weights.
+
+    Without an ensemble, the assembled network itself.
+    """
+    each = parts(network)
+    if len(each) == 1:
+        return (network,)
+    if isinstance(network, Regions):
+        return tuple(Regions(one, network.regions) for one in each)
+    return each
+
+
+def membership(network: nn.Module, outputs: int) -> Tensor:
+    """What makes scores of the classes of a network's outputs, ``(K, outputs)``: the identity for a
+    softmax; for one sigmoid, and for regions, halves with the signs of ``Regions.membership``.
+    """
+    if isinstance(network, Regions):
+        return network.membership()
+    return torch.eye(outputs) if outputs > 1 else torch.tensor([[-0.5], [0.5]])
 
 
 def single(network: nn.Module) -> nn.Module:
