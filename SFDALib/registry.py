@@ -16,6 +16,7 @@ from SFDALib.adaptation import (
     early_features,
     iapc,
     intent,
+    muvi,
     none,
     protocontra,
     self_training,
@@ -43,6 +44,7 @@ METHODS: dict[str, Method] = {
         protocontra,
         iapc,
         dg_tta,
+        muvi,
         intent,
     )
 }

@@ -124,10 +124,10 @@ def recipe(setting: Setting) -> Recipe:
     import torch
 
     from SFDALib.adaptation import affine
-    from SFDALib.adaptation.intensity import random_convolutions
     from SFDALib.adaptation.loop import Recipe
     from SFDALib.adaptation.patches import RandomPatches
     from SFDALib.errors import RequestError
+    from SFDALib.gin import random_convolutions
     from SFDALib.networks.catalogue import class_logits
 
     network, options = setting.network, setting.options
