@@ -101,6 +101,7 @@ REMEDIES = {
     "early-head": "a head on early features; add one with SFDALib train early-head",
     "diffusion": "a diffusion model; add one with SFDALib train diffusion",
     "batch-norm": "batch normalisation, of which this network has none; choose another method",
+    "labels": "segmentations to learn from; give them with --labels",
     "3d": "a 3D network, and this one segments slice by slice; choose another method",
 }
 

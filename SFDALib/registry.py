@@ -14,6 +14,7 @@ from SFDALib.adaptation import (
     dg_tta,
     dpl,
     early_features,
+    few_labels,
     iapc,
     intent,
     muvi,
@@ -46,6 +47,7 @@ METHODS: dict[str, Method] = {
         dg_tta,
         muvi,
         intent,
+        few_labels,
     )
 }
 

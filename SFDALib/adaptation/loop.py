@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from SFDALib.adaptation import batch_norm
-from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.patches import PatchList, TargetPatches
 from SFDALib.adaptation.watch import Watch, expected_shares, measure
 from SFDALib.bundle.source import Source
 from SFDALib.networks import assembly
@@ -84,6 +84,8 @@ class Recipe:
             they are settled, once more for the settled statistics; renews pseudo-labels.
         after_step: renews a teacher.
         measures: the network to be delivered -> what else is worth a curve.
+        criterion: the network to be delivered -> what the best state has least of, if not what
+            ``Watch`` has.
         stop: the curves -> why to end, in plain words; None to go on.
         notes: for the report; read at the end.
     """
@@ -92,7 +94,7 @@ class Recipe:
     optimiser: torch.optim.Optimizer
     mode: Callable[[], object]
     epochs: int | None = None
-    patches: TargetPatches | None = None
+    patches: PatchList | None = None
     shuffle: bool = True
     drop_last: bool = False
     stacks: bool = False
@@ -102,6 +104,7 @@ class Recipe:
     begin: Callable[[int], None] = lambda epoch: None
     after_step: Callable[[], None] = lambda: None
     measures: Callable[[nn.Module], dict[str, float]] = lambda network: {}
+    criterion: Callable[[nn.Module], float] | None = None
     stop: Callable[[Mapping[str, list[float]]], str | None] = lambda curves: None
     notes: Sequence[str] = ()
 
@@ -177,7 +180,8 @@ def run(
     def look(delivered: nn.Module, training_loss: float) -> bool:
         state = measure(delivered, patches, model.description.temperature)
         more = recipe.measures(delivered)
-        return watch.look(delivered, state, training_loss=training_loss, **more)
+        criterion = recipe.criterion and recipe.criterion(delivered)
+        return watch.look(delivered, state, criterion, training_loss=training_loss, **more)
 
     def first_look() -> bool:
         for learner in learners:
@@ -221,7 +225,7 @@ def run(
 
 
 def _batches(
-    recipe: Recipe, patches: TargetPatches, size: int, rng: np.random.Generator
+    recipe: Recipe, patches: PatchList, size: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """The batches of an epoch."""
     if recipe.stacks:
@@ -232,7 +236,7 @@ def _batches(
 
 
 @torch.no_grad()
-def _untrained_loss(recipe: Recipe, patches: TargetPatches, batch: int) -> float:
+def _untrained_loss(recipe: Recipe, patches: PatchList, batch: int) -> float:
     total = 0.0
     for indices in patches.ordered(batch):
         total += recipe.loss(indices).item() * len(indices)

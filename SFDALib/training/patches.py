@@ -30,14 +30,15 @@ class Patches:
             and small rotations and scalings; "intensity" for these and random brightness, contrast
             and gamma, as nnU-Net does; "contrast" for all of these and the contrast of another
             scanner or modality by random convolutions (``gin``), in every patch.
-        flip_axis: array axis from the end (1 is i) that runs from right to left.
+        flip_axis: array axis from the end (1 is i) that runs from right to left; None for a model
+            that may not be mirrored along it.
     """
 
     cases: Sequence[Case]
     size: tuple[int, ...]
     batch: int
     augment: str
-    flip_axis: int = 1
+    flip_axis: int | None = 1
 
     def draw(self, seed: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
         """Images ``(N, C, [k,] j, i)`` and labels ``(N, [k,] j, i)`` int64."""
@@ -90,7 +91,7 @@ class Patches:
     ) -> tuple[np.ndarray, np.ndarray]:
         from scipy.ndimage import affine_transform
 
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.flip_axis:
             image, labels = np.flip(image, -self.flip_axis), np.flip(labels, -self.flip_axis)
         angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.9, 1.1, size=2)
         shift = rng.uniform(-0.04, 0.04, size=2) * self.size[-2:]
