@@ -32,7 +32,6 @@ from SFDALib.adaptation import (
 )
 from SFDALib.adaptation.batch_norm import affine_parameters
 from SFDALib.adaptation.intensity import (
-    random_convolutions,
     random_erasing,
     random_gamma,
     random_specks,
@@ -42,6 +41,7 @@ from SFDALib.adaptation.patches import TargetPatches
 from SFDALib.adaptation.watch import Watch
 from SFDALib.bundle.source import Source
 from SFDALib.errors import Cancelled, RequestError
+from SFDALib.gin import random_convolutions
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.outcome import Adapted
