@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from SFDALib import NOTICE, __version__
 from SFDALib.commands import compare, describe, estimate, evaluate, import_model, run, train
+from SFDALib.commands.words import Parser
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
 from SFDALib.jobs.exhaustion import as_out_of_memory
@@ -29,13 +30,6 @@ REFUSALS_OF_THE_SYSTEM = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG),
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the words in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 class StderrHandler(logging.StreamHandler):

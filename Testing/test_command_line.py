@@ -416,6 +416,7 @@ def test_inspect_tells_in_words_what_a_bundle_is(
     text = capsys.readouterr().out
     for words in ("Tiny test model", "synthetic head", "Brain (10 to 200 ml)", "2D, 1 channel"):
         assert words in text
+    assert "in codes        Brain: Brain" in text
     assert ", ".join(registry.METHODS) in text
     assert main(["inspect", "--json", str(tiny_bundle)]) == 0
     facts = json.loads(capsys.readouterr().out)

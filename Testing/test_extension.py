@@ -6,6 +6,8 @@ what they ask for and refuses what Slicer would refuse.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -16,10 +18,12 @@ import sys
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import run_in_slicer
+
+from SFDALib import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 STANDIN = ROOT / "Testing" / "cmake"
@@ -140,10 +144,9 @@ def test_the_application_runs_the_self_test_and_the_headless_script(build: Path)
 def test_the_index_entry_is_what_the_index_accepts() -> None:
     entry = json.loads(INDEX_ENTRY.read_text(encoding="utf-8"))
 
-    assert re.fullmatch(
-        r"https://raw\.githubusercontent\.com/Slicer/Slicer/main/Schemas/"
-        r"slicer-extension-catalog-entry-schema-v\d+\.\d+\.\d+\.json#",
-        entry["$schema"],
+    assert entry["$schema"] == (
+        "https://raw.githubusercontent.com/Slicer/Slicer/main/Schemas/"
+        "slicer-extension-catalog-entry-schema-v1.0.2.json#"
     )
     required = {"$schema", "category", "scm_url", "scm_revision", "tier"}
     assert required | {"build_dependencies", "build_subdirectory"} == set(entry)
@@ -162,6 +165,82 @@ def test_the_index_entry_says_what_the_cmake_files_say(description: dict[str, st
     assert description["name"] == INDEX_ENTRY.stem
     assert description["homepage"] == entry["scm_url"]
     assert description["depends"].split() == entry["build_dependencies"]
+
+
+def test_the_description_says_what_the_index_asks(description: dict[str, str]) -> None:
+    for said in ("Apache-2.0", "No related patents are known", "not a medical device"):
+        assert said in description["description"]
+    words = description["keywords"].split()
+    assert len(words) == len(set(words)) > 5
+    assert {"segmentation", "domain-adaptation"} <= set(words)
+    recommended = description["recommends"].split()
+    assert recommended and not set(recommended) & set(description["depends"].split())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("## How to cite", "## When not to use this", "## Licence and patents", "Apache-2.0"),
+        *("No patent", "nothing is uploaded", "*Sample Data > SFDA*", "SFDA Segmenter"),
+        *("TotalSegmentator", "MRSegmentator", "VoxTell", "CITATION.cff"),
+    ],
+)
+def test_the_readme_says_what_the_index_asks(said: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert said in " ".join(readme.split())
+
+
+def test_the_citation_says_what_the_other_files_say(description: dict[str, str]) -> None:
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors", "type"} <= set(citation)
+    assert citation["version"] == __version__
+    assert citation["license"] == "Apache-2.0"
+    assert citation["repository-code"] == description["homepage"]
+    assert [author["name"] for author in citation["authors"]] == [description["contributors"]]
+    for reference in citation["references"]:
+        assert {"type", "title", "authors", "year"} <= set(reference)
+
+
+def test_the_newest_entry_of_the_changes_is_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = next(line for line in text.splitlines() if line.startswith("## "))
+    assert newest.split()[1] == __version__
+
+
+@pytest.mark.parametrize("knows_titles", [True, False], ids=["since 5.12", "before"])
+def test_the_samples_are_offered_with_title_and_checksum(
+    monkeypatch: pytest.MonkeyPatch, knows_titles: bool
+) -> None:
+    titles: dict[str, str] = {}
+    samples: list[dict[str, str]] = []
+    logic = {"registerCustomSampleDataSource": lambda **sample: samples.append(sample)}
+    if knows_titles:
+        logic["registerCustomSampleDataCategory"] = lambda category, title: titles.update(
+            {category: title}
+        )
+    monkeypatch.setitem(
+        sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=SimpleNamespace(**logic))
+    )
+    monkeypatch.setitem(sys.modules, "slicer", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "slicer.i18n", SimpleNamespace(tr=lambda text: text))
+    monkeypatch.syspath_prepend(ROOT / "SFDASegmenter")
+    path = ROOT / "SFDASegmenter" / "SFDASegmenterLib" / "sample_data.py"
+    spec = importlib.util.spec_from_file_location("sample_data_of_this_test", path)
+    sample_data = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sample_data)
+
+    sample_data.register()
+
+    assert {sample["category"] for sample in samples} == {"SFDA"}
+    assert ("SFDA" in titles) == knows_titles
+    assert all(title.startswith("SFDA") for title in titles.values())
+    assert len(samples) == 2
+    for sample in samples:
+        content = Path(unquote(urlsplit(sample["uris"]).path)).read_bytes()
+        assert sample["checksums"] == f"SHA256:{hashlib.sha256(content).hexdigest()}"
+        assert png_size(Path(sample["thumbnailFileName"]))
 
 
 def test_the_pictures_of_the_description_are_in_the_repository(

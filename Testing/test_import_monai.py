@@ -26,6 +26,7 @@ from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.importers.imported import Imported
 from SFDALib.bundle.importers.monai_bundle import MonaiModel
+from SFDALib.bundle.terminology import in_words
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
 from SFDALib.networks import catalogue
@@ -134,6 +135,9 @@ def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
     assert [label.name for label in brats.labels] == [
         *("whole tumor outside tumor core", "tumor core outside enhancing tumor"),
         "enhancing tumor",
+    ]
+    assert [in_words(label.terminology) for label in (*spleen.labels, *brats.labels)] == [
+        *("Spleen", "Edema", "Neoplasm", "Neoplasm")
     ]
     body = read(write_published(tmp_path / "body", "whole body")).description
     assert [step.kind for step in body.grid.normalisation] == ["zscore", "minmax", "fixed"]

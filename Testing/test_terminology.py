@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from SFDALib.bundle import opening, terminology
 from SFDALib.bundle.description import Label
 from SFDALib.bundle.importers.imported import labels
-from SFDALib.bundle.terminology import fault, of_name
+from SFDALib.bundle.terminology import fault, in_words, of_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = json.loads(terminology.TABLE.read_text(encoding="utf-8"))
@@ -20,14 +20,6 @@ TISSUE = (
     "Segmentation category and type - DICOM master list~SCT^85756007^Tissue~SCT^85756007^Tissue"
     "~^^~Anatomic codes - DICOM master list~^^~^^"
 )
-
-
-def meanings(name: str) -> str:
-    """What the name is found to mean: "type", "type, side" or "type in region, side"."""
-    parts = [part.split("^")[-1] for part in of_name(name).split("~")]
-    type_, side, region, region_side = parts[2], parts[3], parts[5], parts[6]
-    found = type_ + (f", {side}" if side else "")
-    return found + (f" in {region}" if region else "") + (f", {region_side}" if region_side else "")
 
 
 # --- The table ---------------------------------------------------------------------------------
@@ -106,6 +98,8 @@ def test_every_name_of_the_table_means_its_own_row() -> None:
         ("Liver_Tumor", "Neoplasm in Liver"),
         ("tumour of the liver", "Neoplasm in Liver"),
         ("liver tumors", "Neoplasm in Liver"),
+        ("left kidney outside tumor", "Kidney, Left"),
+        ("whole tumor outside tumor core", "Edema"),
         ("colon cancer primaries", "Neoplasm in Colon"),
         ("kidney_cyst_left", "Cyst in Kidney, Left"),
         ("left lung nodule", "Nodule in Lung, Left"),
@@ -141,7 +135,7 @@ def test_every_name_of_the_table_means_its_own_row() -> None:
     ],
 )
 def test_a_name_is_found_however_it_is_written(name: str, meaning: str) -> None:
-    assert meanings(name) == meaning
+    assert in_words(of_name(name)) == meaning
 
 
 @pytest.mark.parametrize(
@@ -166,6 +160,7 @@ def test_a_name_is_found_however_it_is_written(name: str, meaning: str) -> None:
         *("healthy liver", "no tumor", "not brain", "non-liver", "liver?", "brain (excluded)"),
         *("LV mass", "muscle mass", "kidney mass", "L1", "T1", "T2", "C5", "left left kidney"),
         *("liver segment 4", "kidneystone", "brainy", "delivery", "livers of two", "skin tumor"),
+        *("outside", "tumor outside necrosis", "kidney and tumor outside tumor", "outside liver"),
         *("tumor edema", "brain tumor edema", "tumor brain liver", "l i v e", "a b c d e f g h i"),
     ],
 )
@@ -217,6 +212,8 @@ BRAIN = of_name("brain")
         BRAIN.replace("SCT^123037004^Anatomical Structure", "^^"),
         BRAIN.replace("~^^~Anatomic", "~SCT^7771000^~Anatomic"),
         BRAIN.replace("Brain", "B" * 65),
+        BRAIN.replace("Brain", "Großhirn"),
+        BRAIN.replace("Brain", "a\\b"),
         BRAIN.replace("12738006", "1" * 17),
     ],
 )

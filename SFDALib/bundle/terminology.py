@@ -68,18 +68,23 @@ def of_name(name: str) -> str:
 
     Case, plurals, word order and the usual separators do not matter. "left" and "right", also "l",
     "lt", "r" and "rt" as first or last word, become the modifier of what has two sides. A name of a
-    lesion or of vessels together with a structure's has that structure as its region.
+    lesion or of vessels together with a structure's has that structure as its region. "kidney
+    outside tumor", as importers name what is left of a region, is the kidney.
     """
     words = _words(name)
     found = _structure(words) or _at_a_site(words)
+    if not found and "outside" in words:
+        whole = _find(words[: words.index("outside")])
+        found = _entry(*whole) if whole and whole[0].category.value == STRUCTURE else None
     return found or _entry(TISSUE)
 
 
 def fault(entry: str) -> str | None:
     """What the exporter expects of a terminology and this one lacks; None if nothing."""
     parts = entry.split("~")
-    if len(parts) != 7 or "|" in entry:  # which Slicer sets between a segment's tags
-        return 'seven parts between "~", and no "|"'
+    if len(parts) != 7 or not entry.isascii() or any(sign in entry for sign in "|\\"):
+        # "|" parts a segment's tags in Slicer, and DICOM's text without a character set is ASCII
+        return r'seven parts between "~", of ASCII letters without "|" and "\"'
     for index in (1, 2, 3, 5, 6):
         code = parts[index].split("^")
         demanded = index in (1, 2)
@@ -88,6 +93,13 @@ def fault(entry: str) -> str | None:
         if any(len(text) > limit for text, limit in zip(code, LIMITS, strict=True)):
             return f"at most {LIMITS[1]} characters in a code's value, {LIMITS[2]} in its meaning"
     return None
+
+
+def in_words(entry: str) -> str:
+    """The meanings of a terminology's codes: "Neoplasm in Kidney, Left"."""
+    _, _, type_, side, _, region, region_side = (part.split("^")[-1] for part in entry.split("~"))
+    found = type_ + (f", {side}" if side else "")
+    return found + (f" in {region}" if region else "") + (f", {region_side}" if region_side else "")
 
 
 def _entry(

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SFDALib import registry
-from SFDALib.commands.words import add_request, given, listed, refuse_beside_job, require
+from SFDALib.commands.words import (
+    add_job,
+    add_process,
+    add_request,
+    given,
+    listed,
+    refuse_beside_job,
+    require,
+)
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.inspect import inspect
@@ -28,6 +36,13 @@ WORDS = ("bundle", "input", "output")
 
 def add(commands: Any) -> None:
     command = commands.add_parser("compare", help="several methods on one image, side by side")
+    add_comparison_words(command)
+    add_process(command)
+    command.set_defaults(command=_compare)
+
+
+def add_comparison_words(command: argparse.ArgumentParser) -> None:
+    """The words from which ``comparison`` makes one."""
     add_request(command, "the image; several files are its channels", "METHOD.NAME=VALUE")
     command.add_argument(
         "--methods",
@@ -35,12 +50,33 @@ def add(commands: Any) -> None:
         help=f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
         " all that the bundle can serve)",
     )
-    command.add_argument("--job", help="a JSON file that describes all of this instead")
-    command.set_defaults(command=_compare)
+    add_job(command)
+
+
+def comparison(arguments: argparse.Namespace) -> Comparison:
+    """What the words ask for, checked.
+
+    Raises:
+        RequestError: a word is missing, or its value is none that it can have.
+    """
+    stated = given(arguments, COMPARISON_FIELDS)
+    if arguments.option:
+        stated["options"] = parse_method_options(arguments.option)
+    if arguments.job:
+        refuse_beside_job(stated, arguments.job)
+        return read_comparison(Path(arguments.job)).checked()
+    require(stated, WORDS)
+    options = stated.pop("options", {})
+    if "methods" in stated:
+        names = listed(stated["methods"])
+    else:
+        brought = ("labels",) if stated.get("labels") else ()
+        names = inspect(Path(stated["bundle"]), brought)["methods"]
+    return Comparison(**{**stated, "methods": compared(names, options)}).checked()
 
 
 def _compare(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
-    request = _request(arguments).checked()  # before torch is imported
+    request = comparison(arguments)  # before torch is imported
     from SFDALib.jobs.compare import compare
 
     summary = compare(request, reporter)
@@ -49,23 +85,6 @@ def _compare(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
 
         Console().print(table(summary))
     return RequestError.exit_status if summary["failed"] else 0
-
-
-def _request(arguments: argparse.Namespace) -> Comparison:
-    stated = given(arguments, COMPARISON_FIELDS)
-    if arguments.option:
-        stated["options"] = parse_method_options(arguments.option)
-    if arguments.job:
-        refuse_beside_job(stated, arguments.job)
-        return read_comparison(Path(arguments.job))
-    require(stated, WORDS)
-    options = stated.pop("options", {})
-    if "methods" in stated:
-        names = listed(stated["methods"])
-    else:
-        brought = ("labels",) if stated.get("labels") else ()
-        names = inspect(Path(stated["bundle"]), brought)["methods"]
-    return Comparison(**{**stated, "methods": compared(names, options)})
 
 
 def compared(names: Sequence[str], options: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
-from SFDALib.commands.words import add_request, given, refuse_beside_job, require
+from SFDALib.commands.words import (
+    add_job,
+    add_process,
+    add_request,
+    given,
+    refuse_beside_job,
+    require,
+)
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.request import FIELDS, GATES, REQUIRED, Job, parse_options, read_job
@@ -15,10 +22,23 @@ from SFDALib.jobs.request import FIELDS, GATES, REQUIRED, Job, parse_options, re
 
 def add(commands: Any) -> None:
     run = commands.add_parser("run", help="one method on one image")
-    _add_method_words(run, "the image; several files are its channels")
-    run.add_argument("--job", help="a JSON file that describes all of this instead")
+    add_run_words(run)
+    add_process(run)
     run.set_defaults(command=_run)
     cohort = commands.add_parser("cohort", help="one method on many images")
+    add_cohort_words(cohort)
+    add_process(cohort)
+    cohort.set_defaults(command=_cohort)
+
+
+def add_run_words(run: argparse.ArgumentParser) -> None:
+    """The words from which ``job`` makes a job on one image."""
+    _add_method_words(run, "the image; several files are its channels")
+    add_job(run)
+
+
+def add_cohort_words(cohort: argparse.ArgumentParser) -> None:
+    """The words from which ``job`` makes a job on many images, and ``--adapt``."""
     _add_method_words(cohort, "the images; a folder stands for the image files in it")
     cohort.add_argument(
         "--adapt",
@@ -26,7 +46,22 @@ def add(commands: Any) -> None:
         default="each",
         help="to every image by itself, or once to all of them",
     )
-    cohort.set_defaults(command=_cohort)
+
+
+def job(arguments: argparse.Namespace) -> Job:
+    """What the words ask for, checked.
+
+    Raises:
+        RequestError: a word is missing, or its value is none that it can have.
+    """
+    stated = given(arguments, FIELDS)
+    if arguments.option:
+        stated["options"] = parse_options(arguments.option)
+    if path := getattr(arguments, "job", None):
+        refuse_beside_job(stated, path)
+        return read_job(Path(path)).checked()
+    require(stated, REQUIRED)
+    return Job(**stated).checked()
 
 
 def _add_method_words(command: argparse.ArgumentParser, files: str) -> None:
@@ -40,32 +75,15 @@ def _add_method_words(command: argparse.ArgumentParser, files: str) -> None:
 
 
 def _run(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    if arguments.job:
-        refuse_beside_job(_stated(arguments), arguments.job)
-    job = read_job(Path(arguments.job)) if arguments.job else _job(arguments)
-    job = job.checked()  # before torch is imported
+    request = job(arguments)  # before torch is imported
     from SFDALib.jobs.run import run
 
-    run(job, reporter)
+    run(request, reporter)
 
 
 def _cohort(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
-    job = _job(arguments).checked()
+    request = job(arguments)
     from SFDALib.jobs.cohort import run_cohort
 
-    summary = run_cohort(job, arguments.adapt, reporter)
+    summary = run_cohort(request, arguments.adapt, reporter)
     return RequestError.exit_status if summary["failed"] else 0
-
-
-def _job(arguments: argparse.Namespace) -> Job:
-    stated = _stated(arguments)
-    require(stated, REQUIRED)
-    return Job(**stated)
-
-
-def _stated(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a Job that the words state."""
-    stated = given(arguments, FIELDS)
-    if arguments.option:
-        stated["options"] = parse_options(arguments.option)
-    return stated

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from SFDALib.commands.words import add_common
+from SFDALib.commands.words import add_computing, add_process
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.training import AUGMENTATIONS
@@ -73,7 +73,8 @@ def _training_arguments(
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
     command.add_argument("--half", action="store_true", help="write half-precision weights")
     command.add_argument("--checkpoint-minutes", type=float, default=2.0)
-    add_common(command)
+    add_computing(command)
+    add_process(command)
 
 
 def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:

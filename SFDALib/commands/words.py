@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events, labelled
 
 
-def add_common(command: argparse.ArgumentParser) -> None:
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def add_computing(command: argparse.ArgumentParser) -> None:
+    """What it is computed on, and from which random numbers."""
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     command.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+
+
+def add_process(command: argparse.ArgumentParser) -> None:
+    """How the process speaks with whoever started it."""
     command.add_argument(
         "--progress", choices=events.MODES, default="auto", help="how progress is shown"
     )
@@ -51,8 +63,12 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
         " several channels); without IMAGE that of the input or, of several, of the one of the same"
         " name; a folder stands for the files in it",
     )
-    add_common(command)
+    add_computing(command)
     command.set_defaults(device=None, seed=None)  # their defaults are the job's
+
+
+def add_job(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--job", help="a JSON file that describes all of this instead")
 
 
 def given(arguments: argparse.Namespace, fields: Iterable[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib import registry
+from SFDALib.bundle import terminology
 from SFDALib.bundle.grid_fields import normalisation_to_json
 from SFDALib.bundle.opening import open_model
 from SFDALib.errors import shown
@@ -33,6 +34,7 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
                 "value": label.value,
                 "name": label.name,
                 "color": list(label.color),
+                "terminology": label.terminology,
                 "size_ml": list(label.size_ml) if label.size_ml else None,
             }
             for label in about.labels
@@ -63,12 +65,17 @@ def in_words(facts: dict[str, Any]) -> str:
         + (f" ({label['size_ml'][0]:g} to {label['size_ml'][1]:g} ml)" if label["size_ml"] else "")
         for label in facts["labels"]
     )
+    codes = ", ".join(
+        f"{label['name']}: {terminology.in_words(label['terminology'])}"
+        for label in facts["labels"]
+    )
     spacing = " x ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
     lines = [
         facts["name"],
         *((f"  from            {facts['imported_from']}",) if facts["imported_from"] else ()),
         f"  trained on      {facts['modality']}",
         f"  labels          {labels}",
+        f"  in codes        {codes}",
         f"  network         {facts['network']}, {facts['spatial_dims']}D,"
         f" {facts['channels']} channel(s)"
         + (f", {facts['ensemble']} sets of weights averaged" if facts["ensemble"] > 1 else "")

@@ -1,12 +1,14 @@
 """Adapt & Segment without a window, inside Slicer.
 
-    Slicer --no-main-window --python-script adapt_and_segment.py
+    Slicer --no-main-window --python-script adapt_and_segment.py [run | cohort | compare]
         --bundle BUNDLE --input VOLUME --method heal --output OUT
 
-Reads everything that Slicer reads: a file, several files, a folder of volumes, or a folder with a
-DICOM series. Writes into OUT what SFDALib writes (segmentations as .seg.nrrd, uncertainty maps,
-report.json, overview.png; a folder for each volume where there are several), and scene.mrb with all
-of it as the panel shows it. OUT must not exist, and appears whole or not at all.
+The words are those of ``python -m SFDALib run``, ``cohort`` and ``compare``; without one of these
+three it is ``cohort``, in which every volume is an image of its own. --input takes everything that
+Slicer reads: a file, several files, a folder with a DICOM series, and of ``cohort`` a folder of
+volumes. Writes into OUT what SFDALib writes (segmentations as .seg.nrrd, uncertainty maps,
+report.json, overview.png; a folder for each image of a cohort where there are several), and
+scene.mrb with all of it as the panel shows it. OUT must not exist, and appears whole or not at all.
 
 Exit status: 0 done; 1 a defect; 2 the request or its input is unusable; 3 out of memory;
 130 cancelled. Research software, not a medical device.
@@ -21,7 +23,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import slicer
 from SFDASegmenterLib import dependencies, staging, words
@@ -29,65 +31,74 @@ from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
 from SFDASegmenterLib.worker import CANCELLED
 
+from SFDALib.commands import compare, run
+from SFDALib.commands.words import Parser
 from SFDALib.errors import RequestError
-from SFDALib.jobs.request import parse_options
-from SFDALib.registry import METHODS
+from SFDALib.jobs.request import Comparison, Job
 from SFDASegmenter import SFDASegmenterLogic
 
 PAUSE = 0.05  # seconds between two looks at the job
 DONE, DEFECT = 0, 1
+MANY = "cohort"  # the command whose files are images of their own
+HELP = ("-h", "--help")
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the words in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; see --help")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
+    """The command line's own words, but for those on how its process speaks."""
     made = Parser(prog="adapt_and_segment.py", description=__doc__.split("\n\n", 1)[0])
-    made.add_argument("--bundle", required=True, help="source model, as of SFDALib run")
-    made.add_argument(
-        "--input", required=True, nargs="+", help="volumes, or a folder of volumes or DICOM"
-    )
-    made.add_argument("--method", required=True, help=", ".join(METHODS))
-    made.add_argument("--output", required=True, help="result folder; must not exist")
-    made.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
-    made.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument(
-        "--adapt", choices=("each", "once"), default="each", help="for several volumes"
-    )
+    commands = made.add_subparsers(required=True, metavar="COMMAND", dest="name")
+    for name, add_words, request in (
+        ("run", run.add_run_words, run.job),
+        (MANY, run.add_cohort_words, run.job),
+        ("compare", compare.add_comparison_words, compare.comparison),
+    ):
+        command = commands.add_parser(name)
+        add_words(command)
+        command.set_defaults(request=request)
     return made
 
 
 def main(arguments: Sequence[str]) -> int:
     """Carry it out and return the exit status."""
     try:
+        if not arguments or (arguments[0].startswith("-") and arguments[0] not in HELP):
+            arguments = [MANY, *arguments]
         given = parser().parse_args(arguments)
-        output = Path(given.output).resolve()
+        asked = given.request(given)
+        output = Path(asked.output).resolve()
         if output.exists():
             raise RequestError(f"--output: found {output}, expected a name that is free")
         dependencies.ensure()
-        volumes = [_load(path) for path in _files(given.input)]
-        request = Request(
-            images=tuple(staging.image_of([volume]) for volume in volumes),
-            bundle=str(Path(given.bundle).resolve()),
-            method=given.method,
-            options=parse_options(given.option),
-            device=given.device,
-            seed=given.seed,
-            adapt_once=given.adapt == "once",
-        )
-        return _carry_out(request, output)
+        return _carry_out(_request(asked, given), output)
     except (RequestError, dependencies.DependencyError, OSError) as error:
         print(f"SFDA: {error}", file=sys.stderr)
         return RequestError.exit_status
 
 
-def _files(inputs: Sequence[str]) -> list[Path]:
-    """The files meant: a folder stands for the volumes in it, or for its DICOM series."""
+def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
+    """The same of volumes in the scene."""
+    many = given.name == MANY
+    volumes = [_load(path) for path in _files(asked.input, many)]
+    images = [[volume] for volume in volumes] if many else [volumes]
+    common = {
+        "images": tuple(map(staging.image_of, images)),
+        "bundle": str(Path(asked.bundle).resolve()),
+        "device": asked.device,
+        "seed": asked.seed,
+    }
+    if isinstance(asked, Comparison):
+        return Request(**common, method=next(iter(asked.methods)), compared=asked.methods)
+    return Request(
+        **common,
+        method=asked.method,
+        options=asked.options,
+        gate=asked.gate,
+        adapt_once=many and given.adapt == "once",
+    )
+
+
+def _files(inputs: Sequence[str], many: bool) -> list[Path]:
+    """The files meant: a folder stands for its DICOM series, of many also for the volumes in it."""
     files: list[Path] = []
     for path in map(Path, inputs):
         if not path.exists():
@@ -101,6 +112,11 @@ def _files(inputs: Sequence[str]) -> list[Path]:
         series = bool(volumes) and all(file.suffix in ("", ".dcm", ".ima") for file in volumes)
         if not volumes:
             raise RequestError(f"--input: found no volume in {path}, expected some")
+        if not (series or many):
+            raise RequestError(
+                f"--input: found a folder of {len(volumes)} volume(s) in {path}, expected the"
+                f" files that are one image; name them, or use {MANY}"
+            )
         files += volumes[:1] if series else volumes  # Slicer reads the rest of a series itself
     return files
 

@@ -5,7 +5,8 @@ if(NOT standin_config_generated)
 endif()
 
 set(lines "name ${PROJECT_NAME}\n")
-foreach(field HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+foreach(field HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS RECOMMENDS
+    KEYWORDS)
   # Slicer passes the values on unquoted, so that what follows a semicolon would be lost.
   if("${EXTENSION_${field}}" STREQUAL "" OR EXTENSION_${field} MATCHES ";")
     message(FATAL_ERROR "EXTENSION_${field} must be one string: \"${EXTENSION_${field}}\"")

@@ -219,9 +219,18 @@ def _install_small_modules() -> None:
     samples.SampleDataLogic = type(
         "SampleDataLogic",
         (),
-        {"sources": [], "registerCustomSampleDataSource": staticmethod(_register_sample)},
+        {
+            "sources": [],
+            "titles": {},
+            "registerCustomSampleDataSource": staticmethod(_register_sample),
+            "registerCustomSampleDataCategory": staticmethod(_title_samples),
+        },
     )
     sys.modules["SampleData"] = samples
+
+
+def _title_samples(category: str, title: str) -> None:
+    sys.modules["SampleData"].SampleDataLogic.titles[category] = title
 
 
 def _register_sample(**source: Any) -> None:
