@@ -101,6 +101,8 @@ REMEDIES = {
     "early-head": "a head on early features; add one with SFDALib train early-head",
     "diffusion": "a diffusion model; add one with SFDALib train diffusion",
     "batch-norm": "batch normalisation, of which this network has none; choose another method",
+    "labels": "segmentations to learn from; give them with --labels",
+    "3d": "a 3D network, and this one segments slice by slice; choose another method",
 }
 
 
@@ -113,21 +115,29 @@ class Work:
 
     Args:
         passes: without gradients.
-        epochs: with gradients, and an update of weights.
+        epochs: with gradients, for updates of weights.
         draws: evaluations of the diffusion network.
+        patches: windows of any image with gradients, instead of all of this one in epochs.
+        views: forward passes of each patch with gradients, all of which are held at once.
+        sliding: whether the windows of an epoch overlap as those of inference do.
     """
 
     passes: int
     epochs: int
     draws: int
+    patches: int = 0
+    views: int = 1
+    sliding: bool = False
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method. Options named ``rounds``, ``stages``, ``epochs``, ``batch``, ``samples`` and
-    ``steps`` mean the same in every method: repetitions of the whole, its parts one after the
-    other, passes over the images with updates in each, patches an update, diffusion samples, and
-    evaluations a sample.
+    """One method. Some options mean the same in every method that has them: ``rounds`` and
+    ``ensemble``, repetitions of the whole, one after the other and each from the source;
+    ``stages``, its parts one after the other; ``epochs``, passes over the images with updates in
+    each; ``patches``, random windows that an epoch has in the place of the images; ``batch``,
+    patches at once; ``decoders``, copies that see each patch; ``samples`` and ``steps``, diffusion
+    samples and evaluations a sample; ``blends``, predictions that are averaged.
 
     Args:
         name: as typed; lower case with hyphens.
@@ -142,6 +152,10 @@ class Method:
             ``adapt(model, images, options, seed, progress) -> Adapted``, one that does not
             ``segment(model, target, options, seed, progress) -> Segmented``.
         adapts: whether it updates weights.
+        judged: whether its result is another than the source model's own.
+        views: forward passes of a patch in a training step.
+        looks: further passes over the image without gradients, such as for pseudo-labels.
+        sliding: as of ``Work``.
     """
 
     name: str
@@ -154,6 +168,10 @@ class Method:
     options: tuple[Option, ...]
     entry: str
     adapts: bool
+    judged: bool = True
+    views: int = 1
+    looks: int = 0
+    sliding: bool = False
 
     def values(self, given: Mapping[str, object]) -> dict[str, Value]:
         """Every option's value: those given, checked, and the defaults of the rest.
@@ -173,22 +191,28 @@ class Method:
             for name, option in known.items()
         }
 
-    @property
-    def judged(self) -> bool:
-        """Whether its result is another than the source model's own, and so is judged."""
-        return self.adapts or any(option.name == "samples" for option in self.options)
-
     def work(self, values: Mapping[str, Value]) -> Work:
         """What these values of the options ask for, see ``Work``; for estimates of time."""
-        repeated = int(values.get("rounds", 1)) * int(values.get("stages", 1))
-        epochs = int(values.get("epochs", 0)) * repeated
-        draws = int(values.get("samples", 0)) * int(values.get("steps", 0))
+
+        def of(name: str, otherwise: int = 1) -> int:
+            return int(values.get(name, otherwise))
+
+        epochs = of("epochs", 0) * of("rounds") * of("stages") * of("ensemble")
+        patches = of("patches", 0)
         passes = 1  # of the source model
-        if self.adapts or draws:
+        if self.judged:
             # the result, the judge's two further looks through each model, and one at each sample
-            passes += 1 + JUDGED * (2 if self.adapts else 1) + int(values.get("samples", 0))
-        # and a look at the state after each epoch
-        return Work(passes=passes + epochs, epochs=epochs, draws=draws)
+            models = of("ensemble") if self.adapts else 0
+            passes += models or of("blends")
+            passes += JUDGED * (1 + models) + of("samples", 0)
+        return Work(
+            passes=passes + epochs + self.looks,  # there is a look at the state after each epoch
+            epochs=0 if patches else epochs,
+            draws=of("samples", 0) * of("steps", 0),
+            patches=patches * epochs,
+            views=self.views * of("decoders"),
+            sliding=self.sliding,
+        )
 
     def lacks(self, holds: Collection[str]) -> str | None:
         """Why a bundle cannot serve this method; None if it can.

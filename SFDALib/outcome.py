@@ -39,6 +39,8 @@ class Adapted:
 
     Args:
         weights: the network's state dict; the source's own is untouched.
+        members: how many sets of weights they hold for each of the source's; their logits are
+            averaged, see ``networks.assembly.ensemble_of``.
         curves: named series, one value an epoch, epoch 0 being the source model and, with the
             option ``settle_bn``, epoch 1 the settled one.
         best_epoch: the epoch whose weights these are; 0 is the source's.
@@ -51,3 +53,4 @@ class Adapted:
     best_epoch: int
     stopped: str
     notes: tuple[str, ...] = ()
+    members: int = 1

@@ -14,7 +14,10 @@ from SFDALib.adaptation import (
     dg_tta,
     dpl,
     early_features,
+    few_labels,
     iapc,
+    intent,
+    muvi,
     none,
     protocontra,
     self_training,
@@ -42,6 +45,9 @@ METHODS: dict[str, Method] = {
         protocontra,
         iapc,
         dg_tta,
+        muvi,
+        intent,
+        few_labels,
     )
 }
 

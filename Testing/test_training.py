@@ -26,7 +26,8 @@ from SFDALib.bundle import source
 from SFDALib.bundle.files import MODEL
 from SFDALib.inference import predict
 from SFDALib.jobs.inspect import inspect
-from SFDALib.training import loop
+from SFDALib.training import AUGMENTATIONS, loop
+from SFDALib.training import patches as patches_module
 from SFDALib.training.manifest import Case, load_cases, read_manifest
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import calibrate, segmentation_loss
@@ -477,7 +478,7 @@ def case(shape: tuple[int, ...], name: str = "x") -> Case:
     return Case(name, image, (image[0] > 0.5).astype(np.uint8), (3.0, 3.0, 3.0))
 
 
-@pytest.mark.parametrize("augment", ["none", "geometric", "intensity"])
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
 @pytest.mark.parametrize("size", [(16, 24), (8, 16, 24)])
 def test_patches_are_a_function_of_seed_step_and_rank(size: tuple[int, ...], augment: str) -> None:
     patches = Patches([case((12, 20, 20)), case((6, 30, 14))], size, 4, augment)
@@ -531,3 +532,32 @@ def test_dice_ce_adds_the_soft_dice_of_the_foreground() -> None:
     overlap = (2 * (p * y).sum() + 1e-5) / (p.sum() + y.sum() + 1e-5)
     entropy = torch.nn.functional.binary_cross_entropy(p, y)
     assert binary.item() == pytest.approx((entropy + 1 - overlap).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (8, 16, 24)])
+def test_contrast_mixes_each_patch_with_random_convolutions_of_it(
+    size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels stay, the image is another one of the same Frobenius norm, drawn by a generator of
+    its own: threads that draw batches at once do not disturb each other.
+    """
+    monkeypatch.setattr(Patches, "_augmented", lambda _, image, labels, rng: (image, labels))
+    monkeypatch.setattr(patches_module, "_recoloured", lambda channel, _: channel)
+    cases = [case((12, 20, 28))]
+    plain, labels = Patches(cases, size, 4, "intensity").draw(0, 1, 0)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    images, same = Patches(cases, size, 4, "contrast").draw(0, 1, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert images.shape == plain.shape and not torch.allclose(images, plain)
+    if len(size) == 2:  # where drawing a patch takes no further numbers
+        assert torch.equal(labels, same)
+    norms = images.flatten(1).norm(dim=1)
+    assert (norms > 0).all() and images.isfinite().all()
+
+
+def test_a_diffusion_model_is_not_offered_contrasts_that_are_not_its_sources(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["train", "diffusion", "--manifest", "m", "--output", "o", "--augment", "contrast"]
+    assert "--augment" in refusal(words, caplog)

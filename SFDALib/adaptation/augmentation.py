@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from SFDALib.adaptation.affine import warped
 from SFDALib.adaptation.intensity import random_gamma
 
 CHANCE = 0.25  # of each change, as published with ProtoContra
@@ -60,8 +60,7 @@ def _moved(images: Tensor, moves: Tensor) -> Tensor:
         whole = torch.eye(3, 4).to(moves).repeat(len(moves), 1, 1)
         whole[:, :2, [0, 1, 3]] = moves
         moves = whole
-    grid = F.affine_grid(moves, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return warped(images, moves, "reflection")
 
 
 def _recoloured(images: Tensor, chance: float) -> Tensor:

@@ -10,6 +10,7 @@ is evaluated as a whole.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from SFDALib.adaptation import batch_norm
-from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.patches import PatchList, TargetPatches
 from SFDALib.adaptation.watch import Watch, expected_shares, measure
 from SFDALib.bundle.source import Source
 from SFDALib.networks import assembly
@@ -73,14 +74,19 @@ class Recipe:
         optimiser: of the weights to be trained; all others stay.
         mode: puts the network into the mode of an epoch's steps.
         epochs: how many, if not the option of that name.
+        patches: what the steps go over, if not the setting's patches.
         shuffle, drop_last: the order of the patches, and whether an incomplete batch is left out.
         stacks: batches are neighbouring slices of one image in their order; see
             ``TargetPatches.stacks``.
+        accumulate: one step an epoch, by the mean gradient over its batches, not one a batch.
+        clip: largest norm of a step's gradient; a larger one is scaled down to it.
         rate: epochs done -> factor of the learning rate.
         begin: called with an epoch's number before it, the first time for the source and, where
             they are settled, once more for the settled statistics; renews pseudo-labels.
         after_step: renews a teacher.
         measures: the network to be delivered -> what else is worth a curve.
+        criterion: the network to be delivered -> what the best state has least of, if not what
+            ``Watch`` has.
         stop: the curves -> why to end, in plain words; None to go on.
         notes: for the report; read at the end.
     """
@@ -89,13 +95,17 @@ class Recipe:
     optimiser: torch.optim.Optimizer
     mode: Callable[[], object]
     epochs: int | None = None
+    patches: PatchList | None = None
     shuffle: bool = True
     drop_last: bool = False
     stacks: bool = False
+    accumulate: bool = False
+    clip: float = math.inf
     rate: Callable[[int], float] = lambda epoch: 1.0
     begin: Callable[[int], None] = lambda epoch: None
     after_step: Callable[[], None] = lambda: None
     measures: Callable[[nn.Module], dict[str, float]] = lambda network: {}
+    criterion: Callable[[nn.Module], float] | None = None
     stop: Callable[[Mapping[str, list[float]]], str | None] = lambda curves: None
     notes: Sequence[str] = ()
 
@@ -122,14 +132,18 @@ class Learner:
         self._anchors = [p.detach().clone() for p in self._trained] if self.anchor else []
         self._schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate)
 
-    def step(self, indices: list[int]) -> float:
-        """One update on a batch; its loss without the pull."""
-        value = self.recipe.loss(indices)
-        loss = value.item()
-        if self._anchors:
-            value = value + self.anchor * _half_squared_distance(self._trained, self._anchors)
+    def step(self, batches: list[list[int]]) -> float:
+        """One update on batches, one after the other; their mean loss without the pull."""
         self.recipe.optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        loss, patches = 0.0, sum(map(len, batches))
+        for number, indices in enumerate(batches):
+            value = self.recipe.loss(indices) * (len(indices) / patches)
+            loss += value.item()
+            if self._anchors and not number:
+                value = value + self.anchor * _half_squared_distance(self._trained, self._anchors)
+            value.backward()
+        if self.recipe.clip < math.inf:
+            nn.utils.clip_grad_norm_(self._trained, self.recipe.clip)
         self.recipe.optimiser.step()
         self.recipe.after_step()
         return loss
@@ -162,16 +176,18 @@ def run(
     recipe = learners[0].recipe  # all have the same course
     watch = Watch(expected_shares(model.description, patches, images), options["patience"])
     epochs = recipe.epochs or options["epochs"]
+    trained_on = recipe.patches or patches
 
     def look(delivered: nn.Module, training_loss: float) -> bool:
         state = measure(delivered, patches, model.description.temperature)
         more = recipe.measures(delivered)
-        return watch.look(delivered, state, training_loss=training_loss, **more)
+        criterion = recipe.criterion and recipe.criterion(delivered)
+        return watch.look(delivered, state, criterion, training_loss=training_loss, **more)
 
     def first_look() -> bool:
         for learner in learners:
             learner.recipe.begin(0)
-        losses = [_untrained_loss(one.recipe, patches, options["batch"]) for one in learners]
+        losses = [_untrained_loss(one.recipe, trained_on, options["batch"]) for one in learners]
         return look(network, sum(losses) / len(losses))
 
     go_on = first_look()
@@ -184,12 +200,12 @@ def run(
             if epoch:
                 learner.recipe.begin(epoch)
             learner.recipe.mode()
-        batches = _batches(recipe, patches, options["batch"], rng)
+        batches = _batches(recipe, trained_on, options["batch"], rng)
         used = sum(len(indices) for indices in batches)
         total = 0.0
-        for indices in batches:
-            losses = [learner.step(indices) for learner in learners]
-            total += sum(losses) / len(losses) * len(indices) / used
+        for step in [batches] if recipe.accumulate else [[indices] for indices in batches]:
+            losses = [learner.step(step) for learner in learners]
+            total += sum(losses) / len(losses) * sum(map(len, step)) / used
             if average:
                 average.update_parameters(network)
         for learner in learners:
@@ -210,7 +226,7 @@ def run(
 
 
 def _batches(
-    recipe: Recipe, patches: TargetPatches, size: int, rng: np.random.Generator
+    recipe: Recipe, patches: PatchList, size: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """The batches of an epoch."""
     if recipe.stacks:
@@ -221,7 +237,7 @@ def _batches(
 
 
 @torch.no_grad()
-def _untrained_loss(recipe: Recipe, patches: TargetPatches, batch: int) -> float:
+def _untrained_loss(recipe: Recipe, patches: PatchList, batch: int) -> float:
     stacks = patches.stacks(batch, np.random.default_rng(0)) if recipe.stacks else None
     total = 0.0
     for indices in stacks or patches.ordered(batch):

@@ -25,6 +25,7 @@ METHOD = Method(
     options=INFERENCE_OPTIONS,
     entry="SFDALib.adaptation.none:segment",
     adapts=False,
+    judged=False,
 )
 
 

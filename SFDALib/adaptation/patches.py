@@ -15,43 +15,20 @@ from SFDALib.bundle.source import Source
 from SFDALib.inference import window
 
 
-class TargetPatches:
-    """All windows of the target images, none left out, without overlap where they fit.
+class PatchList:
+    """Patches of one size, as batches on a device.
 
     Args:
-        model: its grid, patch size and device.
-        images: each ``(C, k, j, i)`` on the model's grid.
+        device: where batches go; the patches stay where they are.
+        patches: each (C, [k,] j, i).
     """
 
-    def __init__(self, model: Source, images: Sequence[np.ndarray]) -> None:
-        description = model.description
-        self._device = model.device
-        stacks = [torch.from_numpy(image) for image in images]
-        items = [
-            stack.unbind(1) if description.grid.slices else [stack] for stack in stacks
-        ]  # of each image its slices, or itself
-        sizes = [item.shape[1:] for slices in items for item in slices]
-        largest = tuple(max(along) for along in zip(*sizes, strict=True))
-        self.size = window(largest, description.patch_size, model.divisor)
-        self._patches: list[Tensor] = []
-        self._columns: list[list[int]] = []  # of each image and window the patches of all slices
-        self.image_of: list[int] = []  # index of each patch's image
-        for image, slices in enumerate(items):
-            first = len(self._patches)
-            for item in (_padded(item, self.size) for item in slices):
-                where = dense_patch_slices(item.shape[1:], self.size, self.size)
-                self._patches += [item[(slice(None), *one)] for one in where]
-            every = range(first, len(self._patches))
-            self._columns += [list(every[n :: len(where)]) for n in range(len(where))]
-            self.image_of += [image] * len(every)
+    def __init__(self, device: torch.device, patches: Sequence[Tensor] = ()) -> None:
+        self._device = device
+        self._patches = list(patches)
 
     def __len__(self) -> int:
         return len(self._patches)
-
-    @property
-    def voxels(self) -> int:
-        """Voxels of all patches together."""
-        return len(self) * math.prod(self.size)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Patches ``(N, C, [k,] j, i)`` on the model's device."""
@@ -64,6 +41,49 @@ class TargetPatches:
         """Every index once, in order."""
         yield from _split(list(range(len(self))), size, drop_last=False)
 
+    def shuffled(self, size: int, rng: np.random.Generator, drop_last: bool) -> list[list[int]]:
+        """Every index once, shuffled; with ``drop_last`` without the incomplete last batch."""
+        return _split(rng.permutation(len(self)).tolist(), min(size, len(self)), drop_last)
+
+
+class TargetPatches(PatchList):
+    """All windows of the target images, none left out, without overlap where they fit.
+
+    Args:
+        model: its grid, patch size and device.
+        images: each ``(C, k, j, i)`` on the model's grid.
+        overlap: share by which neighbouring windows overlap instead.
+    """
+
+    def __init__(self, model: Source, images: Sequence[np.ndarray], overlap: float = 0.0) -> None:
+        description = model.description
+        super().__init__(model.device)
+        stacks = [torch.from_numpy(image) for image in images]
+        items = [
+            stack.unbind(1) if description.grid.slices else [stack] for stack in stacks
+        ]  # of each image its slices, or itself
+        sizes = [item.shape[1:] for slices in items for item in slices]
+        largest = tuple(max(along) for along in zip(*sizes, strict=True))
+        self.size = window(largest, description.patch_size, model.divisor)
+        step = tuple(max(1, int(n * (1 - overlap))) for n in self.size)
+        self._items: list[Tensor] = []
+        self._columns: list[list[int]] = []  # of each image and window the patches of all slices
+        self.image_of: list[int] = []  # index of each patch's image
+        for image, slices in enumerate(items):
+            first = len(self._patches)
+            for item in (_padded(item, self.size) for item in slices):
+                where = dense_patch_slices(item.shape[1:], self.size, step)
+                self._items.append(item)
+                self._patches += [item[(slice(None), *one)] for one in where]
+            every = range(first, len(self._patches))
+            self._columns += [list(every[n :: len(where)]) for n in range(len(where))]
+            self.image_of += [image] * len(every)
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of all patches together."""
+        return len(self) * math.prod(self.size)
+
     def stacks(self, size: int, rng: np.random.Generator) -> list[list[int]]:
         """Every index once, in runs of at most ``size`` neighbouring slices of one image at one
         window, as equal in length as they can be; the runs are shuffled.
@@ -75,9 +95,34 @@ class TargetPatches:
         ]
         return [runs[index] for index in rng.permutation(len(runs))]
 
-    def shuffled(self, size: int, rng: np.random.Generator, drop_last: bool) -> list[list[int]]:
-        """Every index once, shuffled; with ``drop_last`` without the incomplete last batch."""
-        return _split(rng.permutation(len(self)).tolist(), min(size, len(self)), drop_last)
+
+class RandomPatches(TargetPatches):
+    """Windows of the target images at random places, drawn anew whenever ``draw`` is called.
+
+    Args:
+        model, images: as of ``TargetPatches``.
+        count: how many.
+        rng: of the places; uniform over slices (2D) or images, and over the places in each.
+    """
+
+    def __init__(
+        self, model: Source, images: Sequence[np.ndarray], count: int, rng: np.random.Generator
+    ) -> None:
+        super().__init__(model, images)
+        self._count, self._rng = count, rng
+        self.draw()
+
+    def draw(self) -> None:
+        self._patches = [self._random() for _ in range(self._count)]
+
+    def _random(self) -> Tensor:
+        item = self._items[self._rng.integers(len(self._items))]
+        starts = (
+            int(self._rng.integers(n - size + 1))
+            for n, size in zip(item.shape[1:], self.size, strict=True)
+        )
+        where = (slice(start, start + n) for start, n in zip(starts, self.size, strict=True))
+        return item[(slice(None), *where)]
 
 
 def _split(indices: list[int], size: int, drop_last: bool) -> list[list[int]]:

@@ -98,14 +98,17 @@ class Watch:
     _source: State | None = None
     _weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def look(self, network: nn.Module, state: State, **more: float) -> bool:
+    def look(
+        self, network: nn.Module, state: State, criterion: float | None = None, **more: float
+    ) -> bool:
         """Note the state after an epoch (the first call: of the source). True: go on.
 
         Args:
+            criterion: what the best state has least of, if not ``self.criterion``.
             more: what else is worth a curve.
         """
         self._source = self._source or state
-        criterion = self.criterion(state)
+        criterion = self.criterion(state) if criterion is None else criterion
         self._note(criterion=criterion, entropy_bits=state.entropy, **more)
         self._note(**{f"share_{k}": share for k, share in enumerate(state.shares, start=1)})
         epoch = len(self.curves["criterion"]) - 1

@@ -124,6 +124,7 @@ class Description:
             "early-head": self.early_head is not None,
             "diffusion": self.diffusion is not None,
             "batch-norm": catalogue.has_batch_norm(self.network),
+            "3d": self.spatial_dims == 3,
         }
         return frozenset(name for name, held in has.items() if held)
 

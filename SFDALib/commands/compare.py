@@ -63,7 +63,8 @@ def _request(arguments: argparse.Namespace) -> Comparison:
     if "methods" in stated:
         names = listed(stated["methods"])
     else:
-        names = inspect(Path(stated["bundle"]))["methods"]
+        brought = ("labels",) if stated.get("labels") else ()
+        names = inspect(Path(stated["bundle"]), brought)["methods"]
     return Comparison(**{**stated, "methods": compared(names, options)})
 
 

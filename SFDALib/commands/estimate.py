@@ -12,6 +12,7 @@ from SFDALib.commands.compare import compared
 from SFDALib.commands.words import listed
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
+from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job, parse_method_options, parse_options
 
 
@@ -57,6 +58,9 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         "output": "no result",
         "device": arguments.device,
     }
+    learns = {name for name, method in registry.METHODS.items() if "labels" in method.needs}
+    if learns & {*listed(arguments.methods or ""), arguments.method}:
+        common["labels"] = (Labelled("the labels described"),)
     if arguments.methods:
         chosen = compared(listed(arguments.methods), parse_method_options(arguments.option))
         methods = Comparison(methods=chosen, **common).checked().methods

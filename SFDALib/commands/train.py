@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,17 @@ def add(commands: Any) -> None:
         default=0.0,
         help="share of patches with a damaged mask, as denoised pseudo-labels are",
     )
-    _training_arguments(diffusion, steps=100000, rate=1e-5, ema=0.999)
+    augmentations = [name for name in AUGMENTATIONS if name != "contrast"]  # not the source's own
+    _training_arguments(diffusion, 100000, 1e-5, ema=0.999, augmentations=augmentations)
     diffusion.set_defaults(command=_train, train=_train_diffusion)
 
 
 def _training_arguments(
-    command: argparse.ArgumentParser, steps: int, rate: float, ema: float = 0.0
+    command: argparse.ArgumentParser,
+    steps: int,
+    rate: float,
+    ema: float = 0.0,
+    augmentations: Sequence[str] = AUGMENTATIONS,
 ) -> None:
     command.add_argument(
         "--manifest", required=True, help="CSV with image,label,split, or nnU-Net's raw folder"
@@ -59,9 +65,10 @@ def _training_arguments(
     command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
     command.add_argument(
         "--augment",
-        choices=AUGMENTATIONS,
-        default=AUGMENTATIONS[0],
-        help="geometric: flips, rotations, scalings; intensity: brightness, contrast, gamma too",
+        choices=augmentations,
+        default=augmentations[0],
+        help="geometric: flips, rotations, scalings; intensity: brightness, contrast, gamma too"
+        + ("; contrast: random convolutions (GIN) too" if "contrast" in augmentations else ""),
     )
     command.add_argument("--amp", action="store_true", help="bfloat16 mixed precision")
     command.add_argument("--half", action="store_true", help="write half-precision weights")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from SFDALib.errors import RequestError
-from SFDALib.jobs import events
+from SFDALib.jobs import events, labelled
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
@@ -43,6 +43,14 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
         metavar=option,
         help="of the method; SFDALib methods lists them",
     )
+    command.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="[IMAGE=]LABELS",
+        help="segmentations to learn from, for few-labels: IMAGE=LABELS (IMAGE;IMAGE=LABELS with"
+        " several channels); without IMAGE that of the input or, of several, of the one of the same"
+        " name; a folder stands for the files in it",
+    )
     add_common(command)
     command.set_defaults(device=None, seed=None)  # their defaults are the job's
 
@@ -53,6 +61,8 @@ def given(arguments: argparse.Namespace, fields: Iterable[str]) -> dict[str, Any
     stated = {name: value for name, value in values.items() if value is not None}
     if "input" in stated:
         stated["input"] = tuple(stated["input"])
+    if "labels" in stated:
+        stated["labels"] = labelled.parse(stated["labels"])
     return stated
 
 

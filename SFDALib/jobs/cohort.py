@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
+from SFDALib.jobs.labelled import matched, stem
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
 from SFDALib.results.folder import DiskError, ResultFolder
@@ -66,7 +66,8 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        labelled = matched(job.labels, [[image] for image in job.input])
+        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed, labelled)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}
         early: Cancelled | DiskError | None = None
@@ -167,11 +168,9 @@ def _names(paths: Sequence[str]) -> list[str]:
     taken = {ADAPTED_BUNDLE, SUMMARY}
     names: list[str] = []
     for path in paths:
-        name = os.path.basename(os.path.abspath(path)) or "image"
-        ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
-        stem = name[: len(name) - len(ending)] or "image"
-        numbered = (f"{stem}_{number}" for number in itertools.count(2))
-        free = next(n for n in itertools.chain([stem], numbered) if n.casefold() not in taken)
+        name = stem(path) or "image"
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        free = next(n for n in itertools.chain([name], numbered) if n.casefold() not in taken)
         taken.add(free.casefold())
         names.append(free)
     return names

@@ -24,6 +24,7 @@ from SFDALib.jobs.deliver import DISPLAY, ml
 from SFDALib.jobs.engine import Engine, Stopwatch, Target, open_engines
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import choice, judge_among
+from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
@@ -54,7 +55,9 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
     with ResultFolder(request.output) as folder:
         reporter.event("started", comparison=request.to_dict())
         device = devices.resolve(request.device)
-        engines = open_engines(Path(request.bundle), request.methods, device, request.seed)
+        labelled = matched(request.labels, [request.input])
+        bundle, methods = Path(request.bundle), request.methods
+        engines = open_engines(bundle, methods, device, request.seed, labelled)
         # any but the reference, which needs less memory: its options of inference are all methods'
         reader = next(engine for name, engine in engines.items() if name != REFERENCE)
         target = reader.read([Path(path) for path in request.input], reporter)

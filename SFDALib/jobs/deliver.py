@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def write_result(
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),
-        "input": [{"name": file.name, "sha256": sum_} for file, sum_ in target.checksums.items()],
+        "input": _files(target.checksums),
+        "labels": _files(engine.learned_from),
         "bundle": {
             "name": description.name,
             "folder": last_name(engine.bundle.path),
@@ -113,6 +115,10 @@ def write_result(
     }
     write_report(folder / "report.json", report)
     return report
+
+
+def _files(checksums: Mapping[Path, str]) -> list[dict[str, str]]:
+    return [{"name": file.name, "sha256": sum_} for file, sum_ in checksums.items()]
 
 
 def _write_samples(folder: Path, target: Target, segmented: Segmented) -> np.ndarray | None:

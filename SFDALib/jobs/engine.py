@@ -24,13 +24,17 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference import predict
 from SFDALib.jobs import devices
+from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.exhaustion import as_out_of_memory
+from SFDALib.jobs.labelled import NEED, Labelled
 from SFDALib.jobs.need import refuse_too_large
 from SFDALib.memory import sparing
 from SFDALib.method import Method
+from SFDALib.networks import assembly
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
+from SFDALib.training.manifest import Case
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
@@ -98,6 +102,8 @@ class Engine:
         bundle_sha256: its checksum before it was read.
         model: its networks on the device.
         method, options, seed: what to do.
+        cases: images with segmentations that the method learns from.
+        learned_from: SHA-256 of their files, taken before they were read.
     """
 
     bundle: BundleFiles | ForeignModel
@@ -106,6 +112,8 @@ class Engine:
     method: Method
     options: Mapping[str, Any]
     seed: int
+    cases: tuple[Case, ...] = ()
+    learned_from: Mapping[Path, str] = field(default_factory=dict)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @contextmanager
@@ -190,10 +198,11 @@ class Engine:
         """Adapt weights to the images together; None for a method that updates nothing."""
         if not self.method.adapts:
             return None
+        more = (self.cases,) if NEED in self.method.needs else ()
         return self.attempt(
             "adaptation",
             lambda options: registry.entry(self.method)(
-                self.model, list(images), options, self.seed, progress
+                self.model, list(images), options, self.seed, progress, *more
             ),
             trains=True,
         )
@@ -227,14 +236,19 @@ class Engine:
         return Segmented(probabilities)
 
     def adapted_network(self, adapted: Adapted) -> nn.Module:
-        """A copy of the source network with the adapted weights."""
-        network = copy.deepcopy(self.model.network)
+        """A copy of the source network, or several together, with the adapted weights."""
+        copies = [copy.deepcopy(self.model.network) for _ in range(adapted.members)]
+        network = assembly.ensemble_of(copies)
         network.load_state_dict(adapted.weights)
         return network
 
     def write_adapted_bundle(self, folder: Path, adapted: Adapted) -> None:
-        """A complete bundle of the adapted weights, to be used without adapting again."""
+        """A complete bundle of the adapted weights, to be used without adapting again.
+
+        Several sets of weights make an ensemble, which has no early features of its own.
+        """
         description = self.model.description
+        alone = adapted.members == 1
         provenance = {
             "method": self.method.name,
             "options": dict(self.options),
@@ -246,13 +260,15 @@ class Engine:
         described = replace(
             description,
             name=f"{description.name}, adapted by {self.method.title}",
+            ensemble=description.ensemble * adapted.members,
+            early_head=description.early_head if alone else None,
             provenance={**description.provenance, "adaptation": provenance},
         )
         source.write(
             folder,
             described,
             adapted.weights,
-            early_head=source.state(self.model.early_head),
+            early_head=source.state(self.model.early_head) if alone else None,
             diffusion=source.state(self.model.diffusion),
             documents=self.model.documents,
         )
@@ -264,27 +280,40 @@ def checksums(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def open_engine(
-    bundle: Path, method: str, options: Mapping[str, Any], device: torch.device, seed: int
+    bundle: Path,
+    method: str,
+    options: Mapping[str, Any],
+    device: torch.device,
+    seed: int,
+    labelled: Sequence[Labelled] = (),
 ) -> Engine:
     """Load a bundle for a method.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    return open_engines(bundle, {method: options}, device, seed)[method]
+    return open_engines(bundle, {method: options}, device, seed, labelled)[method]
 
 
 def open_engines(
-    bundle: Path, methods: Mapping[str, Mapping[str, Any]], device: torch.device, seed: int
+    bundle: Path,
+    methods: Mapping[str, Mapping[str, Any]],
+    device: torch.device,
+    seed: int,
+    labelled: Sequence[Labelled] = (),
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
+
+    Args:
+        labelled: what a method learns from that needs labels; whether one does and they are given
+            is the request's own check.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
     """
     chosen = {name: registry.find(name) for name in methods}
     opened = open_model(bundle)
-    lacking = registry.lacking(opened.describe().holds)
+    lacking = registry.lacking({*opened.describe().holds, NEED})
     for name in methods:
         if lacking[name]:
             usable = [other for other, reason in lacking.items() if reason is None]
@@ -296,7 +325,9 @@ def open_engines(
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
     before = opened.sha256()
     model = source.load(bundle, device, diffusion=wanted)
+    learned_from = checksums([Path(file) for one in labelled for file in (*one.image, one.labels)])
+    cases = read_cases(labelled, model)
     return {
-        name: Engine(opened, before, model, method, methods[name], seed)
+        name: Engine(opened, before, model, method, methods[name], seed, cases, learned_from)
         for name, method in chosen.items()
     }

@@ -120,7 +120,9 @@ def _patches(
     patch, slices = _patch(model, shape), model.description.grid.slices
     flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
     passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
-    return passes + BACKWARD * work.epochs * _windows(shape, patch[1:], 0.0, slices)
+    overlap = options["overlap"] if work.sliding else 0.0
+    trained = work.epochs * _windows(shape, patch[1:], overlap, slices) + work.patches
+    return passes + BACKWARD * work.views * trained
 
 
 def _network_bytes(
@@ -131,10 +133,12 @@ def _network_bytes(
     held = activation_bytes(model.network, patch)
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
     inference = held * batch_that_fits(model.network, patch, model.device) + weights
-    if not work.epochs:
+    if not work.epochs + work.patches:
         return inference
     batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
-    return max(inference, KEPT * batch * held + 4 * weights)  # gradients and Adam's two averages
+    return max(
+        inference, KEPT * batch * work.views * held + 4 * weights
+    )  # gradients and Adam's two averages
 
 
 def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], judged: bool) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from SFDALib.bundle.opening import open_model
 from SFDALib.errors import shown
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
     """The facts about a source model; its weights are looked for but not loaded.
+
+    Args:
+        brought: what a request brings of the keys of ``method.REMEDIES``, such as "labels".
 
     Raises:
         RequestError: it is unusable, and why.
@@ -20,7 +24,7 @@ def inspect(path: Path) -> dict[str, Any]:
     model = open_model(path)
     about = model.describe()
     model.require_weights(about)
-    reasons = registry.lacking(about.holds)
+    reasons = registry.lacking({*about.holds, *brought})
     return {
         "name": about.name,
         "modality": about.modality,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from SFDALib.inference import predict
 from SFDALib.jobs.engine import Engine, Target
+from SFDALib.networks import assembly
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
@@ -76,7 +77,9 @@ def signals_of(
     again = distance = None
     if adapted is not None:
         again = _segment(engine, engine.adapted_network(adapted))
-        distance = weight_distance(adapted.weights, model.network.state_dict())
+        # of every set of weights from the source's
+        start = assembly.ensemble_of([model.network] * adapted.members).state_dict()
+        distance = weight_distance(adapted.weights, start)
     return measure(
         Evidence(
             image=target.conformed.array,

@@ -11,6 +11,8 @@ from typing import Any
 from SFDALib import json_file, registry
 from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
+from SFDALib.jobs import labelled
+from SFDALib.jobs.labelled import Labelled
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
@@ -30,6 +32,7 @@ class Job:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         seed: of everything random.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
+        labels: segmentations that the method learns from, if it does.
     """
 
     bundle: str
@@ -40,6 +43,7 @@ class Job:
     device: str = "auto"
     seed: int = 0
     gate: str = "on"
+    labels: tuple[Labelled, ...] = ()
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
@@ -49,6 +53,7 @@ class Job:
         """
         options = registry.find(self.method).values(self.options)
         _check_common(self)
+        labelled.check(self.labels, (self.method,))
         if self.gate not in GATES:
             raise RequestError(f'gate: found "{self.gate[:40]}", expected {" or ".join(GATES)}')
         return replace(self, options=options)
@@ -63,7 +68,7 @@ class Comparison:
 
     Args:
         methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed: as in a Job.
+        bundle, input, output, device, seed, labels: as in a Job.
     """
 
     bundle: str
@@ -72,6 +77,7 @@ class Comparison:
     output: str
     device: str = "auto"
     seed: int = 0
+    labels: tuple[Labelled, ...] = ()
 
     def checked(self) -> Comparison:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
@@ -106,6 +112,7 @@ class Comparison:
                 f" {', '.join(name for name in registry.METHODS if name != REFERENCE)}"
             )
         _check_common(self)
+        labelled.check(self.labels, tuple(methods))
         return replace(self, methods=methods)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,7 +135,10 @@ def _check_common(request: Job | Comparison) -> None:
     check_name(request.output)
 
 
-_COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}
+_COMMON = {
+    **{"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int},
+    "labels": list,
+}
 FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
 COMPARISON_FIELDS = {**_COMMON, "methods": dict}
@@ -178,6 +188,8 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
     files = [files] if isinstance(files, str) else files
     if not all(isinstance(file, str) for file in files):
         raise RequestError(f'{path}, field "input": found {files!r:.60}, expected file names')
+    if "labels" in values:
+        values = {**values, "labels": labelled.from_json(values["labels"], str(path))}
     return {**values, "input": tuple(files)}
 
 

@@ -11,6 +11,7 @@ from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Target, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
+from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.results.folder import ResultFolder
 
@@ -27,7 +28,8 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        labelled = matched(job.labels, [job.input])
+        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed, labelled)
         target = engine.read([Path(path) for path in job.input], reporter)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:

@@ -76,6 +76,17 @@ def assemble(build: Callable[[], nn.Module], ensemble: int, regions: Sequence[Re
     return Regions(network, regions) if regions else network
 
 
+def ensemble_of(networks: Sequence[nn.Module]) -> nn.Module:
+    """One network from assembled ones of one architecture: the mean of all their logits.
+
+    A single one, and the members of ensembles, keep the names of their weights.
+    """
+    members = [part for network in networks for part in parts(network)]
+    together = Ensemble(members) if len(members) > 1 else members[0]
+    first = networks[0]
+    return Regions(together, first.regions) if isinstance(first, Regions) else together
+
+
 def split(network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The part whose logits may be averaged, and what makes class logits of the average."""
     if isinstance(network, Regions):

@@ -4,4 +4,4 @@ Each writes a complete bundle. One process or ``torchrun``, through the same com
 of Slicer.
 """
 
-AUGMENTATIONS = ("none", "geometric", "intensity")
+AUGMENTATIONS = ("none", "geometric", "intensity", "contrast")  # each adds to the one before

@@ -19,7 +19,6 @@ from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
-from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import conform, conform_labels
 from SFDALib.volume.specification import Grid, unit
 
@@ -136,6 +135,30 @@ def _read_csv(path: Path) -> list[Entry]:
     return entries
 
 
+def read_case(entry: Entry, grid: Grid, classes: int) -> Case:
+    """Read an image and its labels, and conform both to ``grid``.
+
+    Raises:
+        RequestError: labels on another grid than their image, or outside the bundle's classes.
+    """
+    volume, labels = read_volume(entry.images), read_labels(entry.label)
+    if not labels.geometry.matches(volume.geometry, tolerance=1e-2):
+        raise RequestError(
+            f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
+            " labels on the image's grid; resample them"
+        )
+    array = _relabelled(labels.array, entry.relabel)[0]
+    if array.max() >= classes:
+        raise RequestError(
+            f"{entry.label}: found label {array.max()}, expected at most"
+            f" {classes - 1} as described; correct the labels or the description"
+        )
+    conformed = conform(volume, grid)
+    spacing = tuple(float(mm) for mm in conformed.geometry.spacing_kji)
+    labels = conform_labels(array, conformed)
+    return Case(entry.images[0].name, conformed.array, labels, spacing)
+
+
 def load_cases(
     entries: Sequence[Entry], split: str, grid: Grid, classes: int, cache: Path
 ) -> list[Case]:
@@ -150,28 +173,16 @@ def load_cases(
             continue
         stem = cache / _key(entry, grid)
         image_file, label_file = stem.with_suffix(".image.npy"), stem.with_suffix(".label.npy")
-        volume = labels = None
         if not label_file.exists():
-            volume, labels = read_volume(entry.images), read_labels(entry.label)
-            if not labels.geometry.matches(volume.geometry, tolerance=1e-2):
-                raise RequestError(
-                    f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
-                    " labels on the image's grid; resample them"
-                )
-            labels = Volume(_relabelled(labels.array, entry.relabel), labels.geometry)
-            if labels.array.max() >= classes:
-                raise RequestError(
-                    f"{entry.label}: found label {labels.array.max()}, expected at most"
-                    f" {classes - 1} as described; correct the labels or the description"
-                )
-            conformed = conform(volume, grid)
+            case = read_case(entry, grid, classes)
             with writing(cache):
                 cache.mkdir(parents=True, exist_ok=True)
-                np.save(image_file, conformed.array)
-                np.save(stem.with_suffix(".spacing.npy"), conformed.geometry.spacing_kji)
+                np.save(image_file, case.image)
+                np.save(stem.with_suffix(".spacing.npy"), case.spacing_kji)
                 partial = stem.with_suffix(".partial.npy")
-                np.save(partial, conform_labels(labels.array[0], conformed))
+                np.save(partial, case.labels)
                 os.replace(partial, label_file)  # last and at once: where it is, all are whole
+            del case
         spacing = np.load(stem.with_suffix(".spacing.npy"))
         cases.append(
             Case(

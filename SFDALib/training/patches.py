@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from SFDALib.gin import random_convolutions
 from SFDALib.training.manifest import Case
 
 FOREGROUND_SHARE = 1 / 3  # of 3D patches, centred on a foreground voxel, as in nnU-Net
@@ -27,15 +28,17 @@ class Patches:
         batch: patches a batch and process.
         augment: one of ``training.AUGMENTATIONS``: "none"; "geometric" for random left-right flips
             and small rotations and scalings; "intensity" for these and random brightness, contrast
-            and gamma, as nnU-Net does.
-        flip_axis: array axis from the end (1 is i) that runs from right to left.
+            and gamma, as nnU-Net does; "contrast" for all of these and the contrast of another
+            scanner or modality by random convolutions (``gin``), in every patch.
+        flip_axis: array axis from the end (1 is i) that runs from right to left; None for a model
+            that may not be mirrored along it.
     """
 
     cases: Sequence[Case]
     size: tuple[int, ...]
     batch: int
     augment: str
-    flip_axis: int = 1
+    flip_axis: int | None = 1
 
     def draw(self, seed: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
         """Images ``(N, C, [k,] j, i)`` and labels ``(N, [k,] j, i)`` int64."""
@@ -45,11 +48,15 @@ class Patches:
             image, label = self._patch(rng)
             if self.augment != "none":
                 image, label = self._augmented(image, label, rng)
-            if self.augment == "intensity":
+            if self.augment in ("intensity", "contrast"):
                 image = np.stack([_recoloured(channel, rng) for channel in image])
             images.append(image)
             labels.append(label)
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)).long()
+        batch = torch.from_numpy(np.stack(images))
+        if self.augment == "contrast":
+            own = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            batch = random_convolutions(batch, generator=own)
+        return batch, torch.from_numpy(np.stack(labels)).long()
 
     def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         weights = np.array([self._extent(case) for case in self.cases], dtype=float)
@@ -84,7 +91,7 @@ class Patches:
     ) -> tuple[np.ndarray, np.ndarray]:
         from scipy.ndimage import affine_transform
 
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.flip_axis:
             image, labels = np.flip(image, -self.flip_axis), np.flip(labels, -self.flip_axis)
         angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.9, 1.1, size=2)
         shift = rng.uniform(-0.04, 0.04, size=2) * self.size[-2:]

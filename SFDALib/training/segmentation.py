@@ -5,6 +5,7 @@ Cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -67,7 +68,7 @@ def train(
     held_out = load_cases(request.entries, "val", description.grid, description.classes, cache)
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
     described = description.with_changes(
-        labels=tuple(_measured(label, cases, description) for label in description.labels),
+        labels=tuple(measured(label, cases, description) for label in description.labels),
         temperature=calibrate(network, calibration, workers.device),
         provenance={**description.provenance, **request.provenance("segmentation", curve)},
     )
@@ -118,7 +119,7 @@ def calibrate(network: nn.Module, patches: Patches, device: torch.device, draws:
     return round(float(np.exp(found.x)), 4)
 
 
-def _measured(label: Label, cases: list[Case], description: Description) -> Label:
+def measured(label: Label, cases: Sequence[Case], description: Description) -> Label:
     """The label with its volume and its area on the slices that show it, over the cases."""
     volumes, areas = [], []
     for case in cases:

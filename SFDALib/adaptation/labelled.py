@@ -1,0 +1,77 @@
+"""Patches with labels, and what the labels say of the structures' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from SFDALib.adaptation.patches import PatchList, TargetPatches
+from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.source import Source
+from SFDALib.inference import window
+from SFDALib.training.manifest import Case
+from SFDALib.training.patches import Patches
+from SFDALib.training.segmentation import measured
+
+
+class LabelledPatches(PatchList):
+    """So many augmented windows of labelled images, drawn anew by ``draw``.
+
+    Args:
+        model: its patch size and device.
+        cases: on the model's grid.
+        count: how many.
+        augment: one of ``training.AUGMENTATIONS``.
+        seed: of places and augmentation.
+    """
+
+    def __init__(
+        self, model: Source, cases: Sequence[Case], count: int, augment: str, seed: int
+    ) -> None:
+        super().__init__(model.device)
+        description = model.description
+        largest = tuple(max(along) for along in zip(*(c.labels.shape for c in cases), strict=True))
+        mirrored = description.mirror_axes
+        last = description.spatial_dims - 1
+        self._source = Patches(
+            cases,
+            window(largest, description.patch_size, model.divisor),
+            1,
+            augment,
+            flip_axis=1 if mirrored is None or last in mirrored else None,
+        )
+        self._count, self._seed, self._drawn = count, seed, 0
+        self.draw()
+
+    def draw(self) -> None:
+        steps = range(self._drawn, self._drawn + self._count)
+        drawn = [self._source.draw(self._seed, step, 0) for step in steps]
+        self._drawn += self._count
+        self._patches = [images[0] for images, _ in drawn]
+        self._labels = [labels[0] for _, labels in drawn]
+
+    def labels(self, indices: Sequence[int]) -> Tensor:
+        """``(N, [k,] j, i)`` int64 on the model's device."""
+        return torch.stack([self._labels[index] for index in indices]).to(self._device)
+
+
+def whole(model: Source, cases: Sequence[Case]) -> tuple[TargetPatches, TargetPatches]:
+    """All windows of the labelled images, and the same of their labels as one channel."""
+    images = TargetPatches(model, [case.image for case in cases])
+    return images, TargetPatches(model, [case.labels[None].astype("float32") for case in cases])
+
+
+def sizes(description: Description, cases: Sequence[Case]) -> Description:
+    """The description with plausible volumes that include those of the labels."""
+
+    def widened(label: Label) -> Label:
+        found = measured(replace(label, size_ml=None), cases, description)
+        if label.size_ml is None or found.size_ml is None:
+            return replace(found, size_ml=found.size_ml or label.size_ml)
+        low, high = zip(label.size_ml, found.size_ml, strict=True)
+        return replace(found, size_ml=(min(low), max(high)))
+
+    return description.with_changes(labels=tuple(widened(one) for one in description.labels))

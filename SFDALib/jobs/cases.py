@@ -1,0 +1,35 @@
+"""Read the images with segmentations that a request brings, checked at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from SFDALib.bundle.source import Source
+from SFDALib.errors import RequestError
+from SFDALib.jobs.labelled import Labelled
+from SFDALib.jobs.need import refuse_too_large
+from SFDALib.training.manifest import Case, Entry, read_case
+
+
+def read_cases(labelled: Sequence[Labelled], model: Source) -> tuple[Case, ...]:
+    """Each image and its segmentation on the model's grid.
+
+    Raises:
+        RequestError: labels on another grid than their image, values that the model has no
+            structure for, or no structure at all.
+        OutOfMemoryError: an image that the memory cannot hold.
+    """
+    cases = []
+    for one in labelled:
+        paths = tuple(map(Path, one.image))
+        refuse_too_large(paths, model, judged=False)
+        entry = Entry(paths, Path(one.labels), "train")
+        case = read_case(entry, model.description.grid, model.description.classes)
+        if not case.labels.any():
+            raise RequestError(
+                f"{one.labels}: found background alone, expected a voxel of at least one structure;"
+                " leave it out, or correct it"
+            )
+        cases.append(case)
+    return tuple(cases)

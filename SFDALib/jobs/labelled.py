@@ -1,0 +1,135 @@
+"""Images with segmentations that somebody made of them, as files: what ``few-labels`` learns from.
+
+Standard library alone, but for the names of files, which are asked for when a job runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from SFDALib import registry
+from SFDALib.errors import RequestError, check_name
+
+NEED = "labels"  # among ``Method.needs``
+CHANNELS = ";"  # between the files of an image's channels, as in a manifest
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A segmentation and the image that it is of.
+
+    Args:
+        labels: the file of the segmentation, on the image's grid.
+        image: the image's files, several are its channels; empty for the image of the request, or,
+            where it has several, for the one of the same name.
+    """
+
+    labels: str
+    image: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for word in (self.labels, *self.image):
+            if not word or "\0" in word:
+                raise RequestError(f"labels: found {word!r:.60} for a file, expected a name")
+            check_name(word)
+
+
+def parse(words: Sequence[str]) -> tuple[Labelled, ...]:
+    """``[IMAGE[;IMAGE...]=]LABELS`` words of the command line; a folder stands for the images in
+    it.
+    """
+    return tuple(one for word in words for one in _parse(word))
+
+
+def _parse(word: str) -> list[Labelled]:
+    image, equals, labels = word.rpartition("=")
+    if equals and not os.path.exists(word):
+        return [Labelled(labels, tuple(image.split(CHANNELS)))]
+    if not os.path.isdir(word):
+        return [Labelled(word)]
+    from SFDALib.volume.files import SUFFIXES
+
+    found = sorted(os.path.join(word, name) for name in os.listdir(word))
+    return [Labelled(file) for file in found if file.lower().endswith(SUFFIXES)]
+
+
+def from_json(value: object, where: str) -> tuple[Labelled, ...]:
+    """``[{"labels": "mask.nrrd", "image": "volume.nrrd" or [channels]}, ...]`` of a job file.
+
+    Raises:
+        RequestError: anything else.
+    """
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        fields: dict[str, Any] = dict(item) if isinstance(item, dict) else {}
+        image = fields.get("image", [])
+        image = [image] if isinstance(image, str) else image
+        if (
+            not isinstance(fields.get("labels"), str)
+            or set(fields) - {"labels", "image"}
+            or not isinstance(image, list | tuple)
+            or not all(isinstance(name, str) for name in image)
+        ):
+            raise RequestError(
+                f'{where}, field "labels": found {item!r:.60}, expected a list of objects with'
+                ' "labels", a file, and "image", one file or a list of its channels\' files'
+            )
+        found.append(Labelled(fields["labels"], tuple(image)))
+    return tuple(found)
+
+
+def matched(labelled: Sequence[Labelled], images: Sequence[Sequence[str]]) -> tuple[Labelled, ...]:
+    """The same with the files of every image.
+
+    Args:
+        images: the files of each image of the request.
+
+    Raises:
+        RequestError: not exactly one image for a segmentation, or two segmentations of one image.
+    """
+    found: dict[tuple[str, ...], Labelled] = {}
+    for one in labelled:
+        name = stem(one.labels).removesuffix(".seg").casefold()
+        same = [files for files in images if stem(files[0]).casefold() == name]
+        candidates = [one.image] if one.image else images if len(images) == 1 else same
+        if len(candidates) != 1:
+            raise RequestError(
+                f"{one.labels}: found {len(same)} images of the name {name[:60]}, expected one;"
+                " rename it, or give it as IMAGE=LABELS"
+            )
+        files = tuple(candidates[0])
+        if files in found:
+            raise RequestError(
+                f"{one.labels}: found a second segmentation of {files[0]} beside"
+                f" {found[files].labels}, expected one for each image; leave one out"
+            )
+        found[files] = replace(one, image=files)
+    return tuple(found.values())
+
+
+def stem(file: str) -> str:
+    """A file's name without its folder and its ending as an image."""
+    from SFDALib.volume.files import SUFFIXES
+
+    name = os.path.basename(os.path.abspath(file))
+    ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
+    return name[: len(name) - len(ending)]
+
+
+def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
+    """
+    Raises:
+        RequestError: labels without a method that learns from them, or the other way round.
+    """
+    wanting = [name for name in methods if NEED in registry.find(name).needs]
+    if wanting and not labelled:
+        raise RequestError(f"method {wanting[0]} {registry.find(wanting[0]).lacks(())}")
+    if labelled and not wanting:
+        able = [name for name, method in registry.METHODS.items() if NEED in method.needs]
+        raise RequestError(
+            f"labels: found {labelled[0].labels}, expected none for {', '.join(methods)}, which"
+            f" learns without; choose {', '.join(able)} or leave --labels out"
+        )
