@@ -249,7 +249,13 @@ def test_one_step_changes_the_named_weights_and_no_others(
         pytest.skip(f"{name} {lacking or 'has no early stages'}")
     known = {option.name for option in described.options}
     options = {"batch": 8, "epochs": 1, "rounds": 1, "bn": "eval", "settle_bn": False}
-    options |= {"learning_rate": 1e-3, "calibrated": False, "dropout": 0.1, "prior": "0.2,0.1"}
+    options |= {
+        "ensemble": 1,
+        "learning_rate": 1e-3,
+        "calibrated": False,
+        "dropout": 0.1,
+        "prior": "0.2,0.1",
+    }
     if method in ("self-training", "cbst"):
         options |= {"portion": 1.0, "portion_max": 1.0}
     if method == "dpl":  # random weights are sure of nothing
@@ -327,7 +333,7 @@ def test_prototypes_of_regions_are_signed_sums_of_the_region_weights() -> None:
 
 
 @pytest.mark.parametrize("regions", [False, True])
-@pytest.mark.parametrize("method", [m for m in TRAINED if m not in ("early-features", "tent")])
+@pytest.mark.parametrize("method", [m for m in TRAINED if not registry.find(m).needs])
 def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     method: str, regions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,7 +353,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     # without chance: what each draws would otherwise depend on the other
     options = {"batch": 8, "epochs": 1, "rounds": 1, "learning_rate": 1e-3, "settle_bn": False}
     options |= {"dropout": 0.0, "specks": 0, "erasing": 0, "gamma_max": 1.0, "augment": False}
-    options |= {"flips": 0.0, "prior": "0.2,0.1"}
+    options |= {"flips": 0.0, "prior": "0.2,0.1", "ensemble": 1}
     if method == "dpl":
         options |= {"confidence": 0.3, "uncertainty": 1.0}
     values = described.values({k: v for k, v in options.items() if k in known})
