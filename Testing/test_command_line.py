@@ -24,6 +24,7 @@ from SFDALib.__main__ import main
 from SFDALib.adaptation import adami, none
 from SFDALib.errors import Cancelled
 from SFDALib.jobs import deliver, devices, events, exhaustion
+from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import Job, read_job
 from SFDALib.outcome import Segmented
 
@@ -417,10 +418,12 @@ def test_inspect_tells_in_words_what_a_bundle_is(
     for words in ("Tiny test model", "synthetic head", "Brain (10 to 200 ml)", "2D, 1 channel"):
         assert words in text
     assert "in codes        Brain: Brain" in text
-    assert ", ".join(registry.METHODS) in text
+    able = [name for name in registry.METHODS if name not in ("muvi", "few-labels")]
+    assert ", ".join(able) in text
     assert main(["inspect", "--json", str(tiny_bundle)]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["methods"] == list(registry.METHODS) and facts["unavailable"] == {}
+    assert facts["methods"] == able and set(facts["unavailable"]) == {"muvi", "few-labels"}
+    assert "few-labels" in inspect(tiny_bundle, brought=["labels"])["methods"]
     assert facts["spacing_mm"] == [3.0, 3.0, None]
 
 
