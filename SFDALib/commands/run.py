@@ -19,7 +19,11 @@ def add(commands: Any) -> None:
     run.add_argument("--job", help="a JSON file that describes all of this instead")
     run.set_defaults(command=_run)
     cohort = commands.add_parser("cohort", help="one method on many images")
-    _add_method_words(cohort, "the images; a folder stands for the image files in it")
+    _add_method_words(
+        cohort,
+        "the images; a folder stands for those in it and in its DICOM folders;"
+        " of a model with several channels, case_0000 and case_0001 are one image",
+    )
     cohort.add_argument(
         "--adapt",
         choices=("each", "once"),

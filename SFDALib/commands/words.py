@@ -8,6 +8,7 @@ from typing import Any
 
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
+from SFDALib.volume.specification import Reading
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
@@ -35,6 +36,24 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
         help="source model: a bundle, ours or MONAI's (folder or .zip), or nnU-Net's model folder",
     )
     command.add_argument("--input", nargs="+", metavar="FILE", help=files)
+    command.add_argument(
+        "--spacing",
+        nargs=3,
+        type=float,
+        metavar=("I", "J", "K"),
+        help="voxel size in mm of images whose files state none; others keep their own",
+    )
+    command.add_argument(
+        "--series",
+        nargs="+",
+        help="of a folder with several DICOM series: the number in the list that is shown, the UID"
+        " or the description; one for all, or one for each of --input",
+    )
+    command.add_argument(
+        "--resample-channels",
+        action="store_true",
+        help="bring further channels to the first one's grid by linear interpolation",
+    )
     command.add_argument("--output", help="result folder; must not exist")
     command.add_argument(
         "--option",
@@ -53,6 +72,9 @@ def given(arguments: argparse.Namespace, fields: Iterable[str]) -> dict[str, Any
     stated = {name: value for name, value in values.items() if value is not None}
     if "input" in stated:
         stated["input"] = tuple(stated["input"])
+    reading = {name: getattr(arguments, name, None) for name in Reading.__dataclass_fields__}
+    if reading := {name: value for name, value in reading.items() if value}:
+        stated["reading"] = Reading.from_dict(reading, "--spacing or --series")
     return stated
 
 

@@ -49,10 +49,10 @@ def write_result(
         maps = {"entropy": target.entropy}
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
         segmentations = {SEGMENTATION: after, "source_segmentation.seg.nrrd": before}
-        if judgement is not None:
+        if engine.method.judged:
             segmentations["adapted_segmentation.seg.nrrd"] = after
-            if judgement.delivered == "source":
-                segmentations[SEGMENTATION] = before
+        if judgement is not None and judgement.delivered == "source":
+            segmentations[SEGMENTATION] = before
         for name, labels in segmentations.items():
             write_segmentation(folder / name, labels, geometry, description.labels)
         for name, map_ in maps.items():
@@ -94,6 +94,7 @@ def write_result(
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
+            *target.volume.notes,
             *engine.stopwatch.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),

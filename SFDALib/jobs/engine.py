@@ -35,6 +35,7 @@ from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
+from SFDALib.volume.specification import Reading
 
 SMALLER = 4  # what a batch is divided by when memory ran out
 LOWER_MEMORY = ("batch", "samples")  # options of methods
@@ -166,18 +167,18 @@ class Engine:
             self.stopwatch.notes.append(f"{note}.")
         return done
 
-    def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
+    def conform(self, paths: Sequence[Path], reading: Reading) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, self.model, self.method.judged)
-            volume = read_volume(paths)
+            refuse_too_large(paths, reading, self.model, self.method.judged)
+            volume = read_volume(paths, reading)
             return volume, conform(volume, self.model.description.grid)
 
-    def read(self, paths: Sequence[Path], progress: Progress) -> Target:
+    def read(self, paths: Sequence[Path], reading: Reading, progress: Progress) -> Target:
         """Read an image, conform it, and run the source model on it."""
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
-        volume, conformed = self.conform(paths)
+        volume, conformed = self.conform(paths, reading)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(

@@ -11,6 +11,7 @@ from typing import Any
 from SFDALib import json_file, registry
 from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
+from SFDALib.volume.specification import Reading
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
@@ -30,6 +31,7 @@ class Job:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         seed: of everything random.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
+        reading: what the user states of the image's files.
     """
 
     bundle: str
@@ -40,6 +42,7 @@ class Job:
     device: str = "auto"
     seed: int = 0
     gate: str = "on"
+    reading: Reading = field(default_factory=Reading)
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
@@ -63,7 +66,7 @@ class Comparison:
 
     Args:
         methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed: as in a Job.
+        bundle, input, output, device, seed, reading: as in a Job.
     """
 
     bundle: str
@@ -72,6 +75,7 @@ class Comparison:
     output: str
     device: str = "auto"
     seed: int = 0
+    reading: Reading = field(default_factory=Reading)
 
     def checked(self) -> Comparison:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
@@ -129,6 +133,7 @@ def _check_common(request: Job | Comparison) -> None:
 
 
 _COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}
+_COMMON |= {"reading": dict}
 FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
 COMPARISON_FIELDS = {**_COMMON, "methods": dict}
@@ -178,7 +183,8 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
     files = [files] if isinstance(files, str) else files
     if not all(isinstance(file, str) for file in files):
         raise RequestError(f'{path}, field "input": found {files!r:.60}, expected file names')
-    return {**values, "input": tuple(files)}
+    reading = Reading.from_dict(values.get("reading", {}), f'{path}, field "reading"')
+    return {**values, "input": tuple(files), "reading": reading}
 
 
 def _word(kind: type | tuple[type, ...]) -> str:
