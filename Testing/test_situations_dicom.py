@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class Right:
     """
 
     write: Callable[[Path], Path]
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     dice: float = 0.999
     ml: float = 0.03
     value: float = 0.51
@@ -147,6 +147,17 @@ def nuclear(step: float) -> Callable[[], Dataset]:
     return make
 
 
+def _moved(data: Dataset, k: int) -> Dataset:
+    """The slice of a patient whose table moved by 1.6 mm (one pixel) to the left from slice 9."""
+    moved = replace(Slices(), step=(0, 0, 3.0))
+    columns, rows = moved.size
+    i, j = np.meshgrid(np.arange(columns), np.arange(rows))
+    places = moved.position(k) + np.stack([1.6 * i + 1.6 * (k > 8), 1.5 * j, 0.0 * i], axis=-1)
+    data.ImagePositionPatient = [float(mm) for mm in places[0, 0]]
+    data.PixelData = scene.VALUES[scene.labels_at(places)].astype("<i2").tobytes()
+    return data
+
+
 LEFT_DECUBITUS = replace(Slices(), axes=((0, 1, 0), (-1, 0, 0)), size=(44, 40))
 RIGHT = {
     "plain": Right(series(Slices())),
@@ -179,9 +190,7 @@ RIGHT = {
     "a table that moved within the plane": Right(
         series(
             Slices(),
-            lambda data, k: setting(
-                ImagePositionPatient=list(Slices().position(k) + (1.6 * (k > 8), 0, 0))
-            )(_moved(data, k), k),
+            _moved,
         ),
         dice=0.97,
         note="shifted in their plane",
@@ -288,6 +297,13 @@ RIGHT = {
     "enhanced, a rescale of all": Right(
         one(lambda: enhanced(replace(Slices(), kind=ENHANCED_PET, slopes=(0.5,) * 18)))
     ),
+    "enhanced ultrasound, a rescale that GDCM leaves alone": Right(
+        one(
+            lambda: enhanced(
+                replace(Slices(), kind="1.2.840.10008.5.1.4.1.1.6.2", slopes=(0.5,) * 18)
+            )
+        )
+    ),
     "enhanced, the first of two phases": Right(
         one(lambda: enhanced(replace(Slices(), kind=ENHANCED_MR), phases=2)), Reading(series=("1",))
     ),
@@ -310,16 +326,6 @@ RIGHT = {
         lambda folder: save(enhanced(replace(Slices(), kind=ENHANCED_MR)), folder / "one.dcm")
     ),
 }
-
-
-def _moved(data: Dataset, k: int) -> Dataset:
-    """The slice of a patient whose table moved by 1.6 mm (one pixel) to the left from slice 9."""
-    moved = replace(Slices(), step=(0, 0, 3.0))
-    columns, rows = moved.size
-    i, j = np.meshgrid(np.arange(columns), np.arange(rows))
-    places = moved.position(k) + np.stack([1.6 * i + 1.6 * (k > 8), 1.5 * j, 0.0 * i], axis=-1)
-    data.PixelData = scene.VALUES[scene.labels_at(places)].astype("<i2").tobytes()
-    return data
 
 
 @pytest.mark.parametrize("name", RIGHT)

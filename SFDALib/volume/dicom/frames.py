@@ -23,6 +23,10 @@ from SFDALib.volume.dicom import check
 
 # Objects with pixels that are no images to segment: segmentations, doses, presentation states
 OTHER_OBJECTS = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.481")
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+# Kinds of objects of which GDCM applies the first image's functional group (measured with
+# SimpleITK 2.5); of others it leaves rescales in functional groups alone
+GROUPS_BY_GDCM = ("2.", "4.1", "4.4", "13.1.", "128.1", "130")
 MOST_FRAMES = 100_000
 UNSCALED = (1.0, 0.0)  # slope and intercept
 CENTIMETRES = 3  # code of the unit of ultrasound's calibration
@@ -59,7 +63,7 @@ class Frame:
         axes: unit vectors of I and J, LPS; None likewise.
         spacing: mm along I, J; None likewise.
         thickness: mm from slice to slice, or of the slice; None likewise.
-        rescale: slope and intercept of its values; None where the file has one for all.
+        rescale: slope and intercept of its values; None where GDCM applies them to all of the file.
         number: its place by Instance Number, or in the file; None where it has none.
         stack: within its series, of what is stored apart.
         marks: values of ``MARKS``, as texts.
@@ -188,7 +192,10 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
         )
 
     found = [frame(index) for index in range(count)]
-    if len({one.rescale or UNSCALED for one in found}) == 1:
+    by_gdcm = not (own or shared) or kind.removeprefix(STORAGE).startswith(GROUPS_BY_GDCM)
+    if {one.rescale or UNSCALED for one in found} == {UNSCALED} or (
+        by_gdcm and len({one.rescale or UNSCALED for one in found}) == 1
+    ):
         return [replace(one, rescale=None) for one in found]
     return [replace(one, rescale=one.rescale or UNSCALED) for one in found]
 

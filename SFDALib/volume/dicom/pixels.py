@@ -87,12 +87,13 @@ def _own_rescale(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
             f"{path}: found images with a rescale slope of their own that cannot be decoded"
             f" ({str(error)[:120]}), expected uncompressed pixels; export it uncompressed"
         ) from error
+    stored = stored[None] if stored.ndim == 2 else stored
     if stored.ndim != 3:
         raise RequestError(f"{path}: found colours with a rescale slope, expected intensities")
     found = []
     for frame in frames:
         slope, intercept = frame.rescale
-        found.append((stored[frame.index] * slope + intercept)[None])
+        found.append((stored[frame.index or 0] * slope + intercept)[None])
     return found
 
 
