@@ -33,11 +33,19 @@ def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in every way there is
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
+        reason = _cause(str(error))
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
             " a state dict of tensors; nothing in it was executed; export the weights again"
         ) from error
+
+
+def _cause(text: str) -> str:
+    """What torch says of the file itself, without the advice around it."""
+    for before in ("WeightsUnpickler error:", "Weights only load failed."):
+        text = text.rpartition(before)[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0].partition(" Please use")[0][:300] if lines else "empty file"
 
 
 def state_dict(content: object, where: str) -> dict[str, Tensor]:

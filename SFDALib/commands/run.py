@@ -39,7 +39,11 @@ def add_run_words(run: argparse.ArgumentParser) -> None:
 
 def add_cohort_words(cohort: argparse.ArgumentParser) -> None:
     """The words from which ``job`` makes a job on many images, and ``--adapt``."""
-    _add_method_words(cohort, "the images; a folder stands for the image files in it")
+    _add_method_words(
+        cohort,
+        "the images; a folder stands for those in it and in its DICOM folders;"
+        " of a model with several channels, case_0000 and case_0001 are one image",
+    )
     cohort.add_argument(
         "--adapt",
         choices=("each", "once"),

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events, labelled
+from SFDALib.volume.specification import Reading
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +48,24 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
         help="source model: a bundle, ours or MONAI's (folder or .zip), or nnU-Net's model folder",
     )
     command.add_argument("--input", nargs="+", metavar="FILE", help=files)
+    command.add_argument(
+        "--spacing",
+        nargs=3,
+        type=float,
+        metavar=("I", "J", "K"),
+        help="voxel size in mm of images whose files state none; others keep their own",
+    )
+    command.add_argument(
+        "--series",
+        nargs="+",
+        help="of a folder with several DICOM series: the number in the list that is shown, the UID"
+        " or the description; one for all, or one for each of --input",
+    )
+    command.add_argument(
+        "--resample-channels",
+        action="store_true",
+        help="bring further channels to the first one's grid by linear interpolation",
+    )
     command.add_argument("--output", help="result folder; must not exist")
     command.add_argument(
         "--option",
@@ -79,6 +98,9 @@ def given(arguments: argparse.Namespace, fields: Iterable[str]) -> dict[str, Any
         stated["input"] = tuple(stated["input"])
     if "labels" in stated:
         stated["labels"] = labelled.parse(stated["labels"])
+    reading = {name: getattr(arguments, name, None) for name in Reading.__dataclass_fields__}
+    if reading := {name: value for name, value in reading.items() if value}:
+        stated["reading"] = Reading.from_dict(reading, "--spacing or --series")
     return stated
 
 

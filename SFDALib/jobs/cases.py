@@ -10,9 +10,10 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.need import refuse_too_large
 from SFDALib.training.manifest import Case, Entry, read_case
+from SFDALib.volume.specification import Reading
 
 
-def read_cases(labelled: Sequence[Labelled], model: Source) -> tuple[Case, ...]:
+def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) -> tuple[Case, ...]:
     """Each image and its segmentation on the model's grid.
 
     Raises:
@@ -23,9 +24,9 @@ def read_cases(labelled: Sequence[Labelled], model: Source) -> tuple[Case, ...]:
     cases = []
     for one in labelled:
         paths = tuple(map(Path, one.image))
-        refuse_too_large(paths, model, judged=False)
+        refuse_too_large(paths, reading, model, judged=False)
         entry = Entry(paths, Path(one.labels), "train")
-        case = read_case(entry, model.description.grid, model.description.classes)
+        case = read_case(entry, model.description.grid, model.description.classes, reading)
         if not case.labels.any():
             raise RequestError(
                 f"{one.labels}: found background alone, expected a voxel of at least one structure;"

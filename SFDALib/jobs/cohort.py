@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,32 +12,20 @@ from SFDALib import registry
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs import devices
 from SFDALib.jobs.attempts import Attempts
+from SFDALib.jobs.cohort_images import images_in, names_of
 from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
-from SFDALib.jobs.labelled import matched, stem
+from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.outcome import Adapted
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import SUFFIXES
+from SFDALib.volume.specification import Reading
 
 log = logging.getLogger(__name__)
 SUMMARY = "cohort.json"
-
-
-def images_in(paths: Sequence[str]) -> tuple[str, ...]:
-    """The images meant: a folder stands for the image files in it, in order of their names."""
-    found: list[str] = []
-    for path in map(Path, paths):
-        try:
-            files = sorted(path.iterdir()) if path.is_dir() else []
-        except PermissionError as error:
-            raise RequestError(f"{path}: no permission to read it; ask its owner") from error
-        inside = [str(file) for file in files if file.name.lower().endswith(SUFFIXES)]
-        found.extend(inside or [str(path)])
-    return tuple(found)
 
 
 def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
@@ -56,32 +43,34 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         Cancelled: by the user or the system.
     """
     job = job.checked()
-    job = replace(job, input=images_in(job.input))
     if mode == "once" and not registry.find(job.method).adapts:
         raise RequestError(
             f"cohort: method {job.method} updates no weights, expected one that does for"
             " --adapt once; use --adapt each"
         )
-    images = dict(zip(_names(job.input), map(Path, job.input), strict=True))
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
-        labelled = matched(job.labels, [[image] for image in job.input])
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed, labelled)
+        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        found = images_in(job.input, engine.model.description.grid.channels)
+        names = _names([name for name, _ in found])
+        images = {name: files for name, (_, files) in zip(names, found, strict=True)}
+        labelled = matched(job.labels, [[str(file) for file in files] for files in images.values()])
+        engine = engine.learning_from(labelled, job.reading)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}
         early: Cancelled | DiskError | None = None
         try:
             shared = None
             if mode == "once":
-                shared = _adapt_once(engine, images, folder, attempt, reporter)
-            for index, (name, path) in enumerate(images.items()):
-                reporter("cohort", index, len(images), image=path.name)
+                shared = _adapt_once(engine, images, job.reading, folder, attempt, reporter)
+            for index, (name, files) in enumerate(images.items()):
+                reporter("cohort", index, len(images), image=files[0].name)
                 if name in attempt.errors:
                     continue
-                with attempt(name, image=path.name):
+                with attempt(name, image=files[0].name):
                     one = replace(engine, stopwatch=Stopwatch())
-                    target = one.read([path], reporter)
+                    target = one.read(files, job.reading, reporter)
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
                     judgement = judge_result(one, target, segmented, adapted, job.gate)
@@ -113,13 +102,13 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             "ended_early": early and _why(early),
             "images": [
                 {
-                    "image": path.name,
+                    "image": files[0].name,
                     "folder": name if name in done else None,
                     "error": attempt.errors.get(name),
                     "volumes": done.get(name, {}).get("volumes", []),
                     "trust": _in_short(done.get(name, {}).get("trust")),
                 }
-                for name, path in images.items()
+                for name, files in images.items()
             ],
             "seconds": dict(engine.stopwatch.seconds),
         }
@@ -134,16 +123,17 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
 
 def _adapt_once(
     engine: Engine,
-    images: Mapping[str, Path],
+    images: Mapping[str, tuple[Path, ...]],
+    reading: Reading,
     folder: Path,
     attempt: Attempts,
     reporter: Reporter,
 ) -> Adapted | None:
     """Adapt to all images that can be read, and write the adapted bundle."""
     conformed = []  # what the source model makes of each comes one by one
-    for name, path in images.items():
-        with attempt(name, image=path.name):
-            conformed.append(engine.conform([path])[1])
+    for name, files in images.items():
+        with attempt(name, image=files[0].name):
+            conformed.append(engine.conform(files, reading)[1])
     if not conformed:
         return None
     shared = engine.adapt(conformed, reporter)
@@ -160,17 +150,6 @@ def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
     return trust and {name: trust[name] for name in ("decision", "delivered")}
 
 
-def _names(paths: Sequence[str]) -> list[str]:
-    """A folder name for each image: its own without the ending, numbered where it repeats.
-
-    Names that differ in their case alone are the same to Windows and macOS.
-    """
-    taken = {ADAPTED_BUNDLE, SUMMARY}
-    names: list[str] = []
-    for path in paths:
-        name = stem(path) or "image"
-        numbered = (f"{name}_{number}" for number in itertools.count(2))
-        free = next(n for n in itertools.chain([name], numbered) if n.casefold() not in taken)
-        taken.add(free.casefold())
-        names.append(free)
-    return names
+def _names(images: Sequence[str]) -> list[str]:
+    """A folder name for each image, none of those that the cohort itself writes."""
+    return names_of(images, {ADAPTED_BUNDLE, SUMMARY})

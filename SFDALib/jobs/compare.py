@@ -56,11 +56,13 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", comparison=request.to_dict())
         device = devices.resolve(request.device)
         labelled = matched(request.labels, [request.input])
-        bundle, methods = Path(request.bundle), request.methods
-        engines = open_engines(bundle, methods, device, request.seed, labelled)
+        opened = open_engines(Path(request.bundle), request.methods, device, request.seed)
+        engines = {
+            name: engine.learning_from(labelled, request.reading) for name, engine in opened.items()
+        }
         # any but the reference, which needs less memory: its options of inference are all methods'
         reader = next(engine for name, engine in engines.items() if name != REFERENCE)
-        target = reader.read([Path(path) for path in request.input], reporter)
+        target = reader.read([Path(path) for path in request.input], request.reading, reporter)
         shared = dict(reader.stopwatch.seconds)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}

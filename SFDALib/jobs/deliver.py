@@ -52,10 +52,10 @@ def write_result(
         maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
         own, source = (after, engine.method.title), (before, none.METHOD.title)
         segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
-        if judgement is not None:
+        if engine.method.judged:
             segmentations["adapted_segmentation.seg.nrrd"] = own
-            if judgement.delivered == "source":
-                segmentations[SEGMENTATION] = source
+        if judgement is not None and judgement.delivered == "source":
+            segmentations[SEGMENTATION] = source
         if segmented.denoised is not None:
             denoised = _restored_denoised(target, segmented.denoised, description.classes)
             segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
@@ -98,6 +98,7 @@ def write_result(
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
+            *target.volume.notes,
             *engine.stopwatch.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),

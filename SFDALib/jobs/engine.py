@@ -39,6 +39,7 @@ from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
+from SFDALib.volume.specification import Reading
 
 SMALLER = 4  # what a batch is divided by when memory ran out
 LOWER_MEMORY = ("batch", "samples")  # options of methods
@@ -174,18 +175,31 @@ class Engine:
             self.stopwatch.notes.append(f"{note}.")
         return done
 
-    def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
+    def conform(self, paths: Sequence[Path], reading: Reading) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, self.model, self.method.judged)
-            volume = read_volume(paths)
+            refuse_too_large(paths, reading, self.model, self.method.judged)
+            volume = read_volume(paths, reading)
             return volume, conform(volume, self.model.description.grid)
 
-    def read(self, paths: Sequence[Path], progress: Progress) -> Target:
+    def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
+        """The same with what its method learns from; a method that needs no labels gets none.
+
+        Raises:
+            RequestError: labels that do not fit their image or the model.
+        """
+        if NEED not in self.method.needs:
+            return self
+        files = [Path(file) for one in labelled for file in (*one.image, one.labels)]
+        learned_from = checksums(files)
+        cases = read_cases(labelled, reading, self.model)
+        return replace(self, cases=cases, learned_from=learned_from)
+
+    def read(self, paths: Sequence[Path], reading: Reading, progress: Progress) -> Target:
         """Read an image, conform it, and run the source model on it."""
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
-        volume, conformed = self.conform(paths)
+        volume, conformed = self.conform(paths, reading)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(
@@ -285,14 +299,13 @@ def open_engine(
     options: Mapping[str, Any],
     device: torch.device,
     seed: int,
-    labelled: Sequence[Labelled] = (),
 ) -> Engine:
     """Load a bundle for a method.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    return open_engines(bundle, {method: options}, device, seed, labelled)[method]
+    return open_engines(bundle, {method: options}, device, seed)[method]
 
 
 def open_engines(
@@ -300,13 +313,10 @@ def open_engines(
     methods: Mapping[str, Mapping[str, Any]],
     device: torch.device,
     seed: int,
-    labelled: Sequence[Labelled] = (),
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
 
-    Args:
-        labelled: what a method learns from that needs labels; whether one does and they are given
-            is the request's own check.
+    Whether labels are given to a method that needs them is the request's own check.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
@@ -325,9 +335,7 @@ def open_engines(
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
     before = opened.sha256()
     model = source.load(bundle, device, diffusion=wanted)
-    learned_from = checksums([Path(file) for one in labelled for file in (*one.image, one.labels)])
-    cases = read_cases(labelled, model)
     return {
-        name: Engine(opened, before, model, method, methods[name], seed, cases, learned_from)
+        name: Engine(opened, before, model, method, methods[name], seed)
         for name, method in chosen.items()
     }

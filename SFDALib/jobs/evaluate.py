@@ -15,6 +15,7 @@ from SFDALib.results.folder import write_atomically
 from SFDALib.results.images import SEGMENTATION, read_segment_names
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_labels
+from SFDALib.volume.geometry import rearranged
 
 
 def evaluate(
@@ -24,7 +25,7 @@ def evaluate(
 
     Args:
         results: segmentation files or result folders.
-        reference: a segmentation on the same grid.
+        reference: a segmentation on the same grid; its axes may be stored in another order.
         tolerance_mm: of the surface Dice.
         table: where to write the same as JSON.
 
@@ -36,7 +37,9 @@ def evaluate(
     rows = []
     for path, file in zip(results, files, strict=True):
         found = read_labels(file)
-        if not found.geometry.matches(truth.geometry, tolerance=1e-2):
+        if not found.geometry.matches(truth.geometry):
+            found = rearranged(found, truth.geometry)
+        if found is None:
             raise RequestError(
                 f"{file}: found another grid than that of {reference}, expected both on the input"
                 " image's grid; resample one of them"

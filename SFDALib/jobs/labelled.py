@@ -6,6 +6,7 @@ Standard library alone, but for the names of files, which are asked for when a j
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from SFDALib import registry
 from SFDALib.errors import RequestError, check_name
 
 NEED = "labels"  # among ``Method.needs``
+CHANNEL = re.compile(r"(.+)_(\d{4})")  # as nnU-Net names the files of a case
 CHANNELS = ";"  # between the files of an image's channels, as in a manifest
 
 
@@ -93,7 +95,7 @@ def matched(labelled: Sequence[Labelled], images: Sequence[Sequence[str]]) -> tu
     found: dict[tuple[str, ...], Labelled] = {}
     for one in labelled:
         name = stem(one.labels).removesuffix(".seg").casefold()
-        same = [files for files in images if stem(files[0]).casefold() == name]
+        same = [files for files in images if name in _names(files)]
         candidates = [one.image] if one.image else images if len(images) == 1 else same
         if len(candidates) != 1:
             raise RequestError(
@@ -108,6 +110,12 @@ def matched(labelled: Sequence[Labelled], images: Sequence[Sequence[str]]) -> tu
             )
         found[files] = replace(one, image=files)
     return tuple(found.values())
+
+
+def _names(files: Sequence[str]) -> set[str]:
+    """What an image may be called: of channels in files of their own also what they share."""
+    name = stem(files[0]).casefold()
+    return {name, CHANNEL.sub(r"\1", name)} if len(files) > 1 else {name}
 
 
 def stem(file: str) -> str:

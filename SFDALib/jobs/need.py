@@ -10,6 +10,7 @@ from SFDALib import ram
 from SFDALib.bundle.source import Source
 from SFDALib.volume.files import Header, read_header
 from SFDALib.volume.grid import shape_on
+from SFDALib.volume.specification import Reading
 
 FLOAT = 4  # bytes
 # Arrays held at once where most are held, measured by Testing/Benchmarks/memory.py: the voxels as
@@ -22,7 +23,7 @@ CLASS_ARRAYS = 1
 JUDGED_ARRAYS = 8
 
 
-def refuse_too_large(paths: Sequence[Path], model: Source, judged: bool) -> None:
+def refuse_too_large(paths: Sequence[Path], reading: Reading, model: Source, judged: bool) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
@@ -32,7 +33,7 @@ def refuse_too_large(paths: Sequence[Path], model: Source, judged: bool) -> None
         OutOfMemoryError: with what it needs and what is free.
         RequestError: a file that is no image.
     """
-    header = read_header(paths)
+    header = read_header(paths, reading)
     grid, classes = model.description.grid, model.description.classes
     on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)

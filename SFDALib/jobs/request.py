@@ -13,6 +13,7 @@ from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.labelled import Labelled
+from SFDALib.volume.specification import Reading
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
@@ -33,6 +34,7 @@ class Job:
         seed: of everything random.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
         labels: segmentations that the method learns from, if it does.
+        reading: what the user states of the image's files.
     """
 
     bundle: str
@@ -44,6 +46,7 @@ class Job:
     seed: int = 0
     gate: str = "on"
     labels: tuple[Labelled, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
@@ -68,7 +71,7 @@ class Comparison:
 
     Args:
         methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed, labels: as in a Job.
+        bundle, input, output, device, seed, labels, reading: as in a Job.
     """
 
     bundle: str
@@ -78,6 +81,7 @@ class Comparison:
     device: str = "auto"
     seed: int = 0
     labels: tuple[Labelled, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     def checked(self) -> Comparison:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
@@ -138,6 +142,7 @@ def _check_common(request: Job | Comparison) -> None:
 _COMMON = {
     **{"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int},
     "labels": list,
+    "reading": dict,
 }
 FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
@@ -190,7 +195,8 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
         raise RequestError(f'{path}, field "input": found {files!r:.60}, expected file names')
     if "labels" in values:
         values = {**values, "labels": labelled.from_json(values["labels"], str(path))}
-    return {**values, "input": tuple(files)}
+    reading = Reading.from_dict(values.get("reading", {}), f'{path}, field "reading"')
+    return {**values, "input": tuple(files), "reading": reading}
 
 
 def _word(kind: type | tuple[type, ...]) -> str:

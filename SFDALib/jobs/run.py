@@ -28,9 +28,9 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
-        labelled = matched(job.labels, [job.input])
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed, labelled)
-        target = engine.read([Path(path) for path in job.input], reporter)
+        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        engine = engine.learning_from(matched(job.labels, [job.input]), job.reading)
+        target = engine.read([Path(path) for path in job.input], job.reading, reporter)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:
         log.info("%s", note)

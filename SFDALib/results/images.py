@@ -64,6 +64,8 @@ def write_segmentation(
 
 def read_segment_names(path: str | os.PathLike[str]) -> dict[int, str]:
     """The names that a ``.seg.nrrd`` gives to its label values; empty for any other image."""
+    if not os.fspath(path).lower().endswith(".nrrd"):
+        return {}
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
     reader.ReadImageInformation()

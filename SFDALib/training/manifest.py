@@ -19,8 +19,9 @@ from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.geometry import rearranged
 from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import Grid, unit
+from SFDALib.volume.specification import Grid, Reading, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
@@ -98,6 +99,8 @@ def _read_raw(folder: Path) -> list[Entry]:
         ) from error
     entries = []
     for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
+        if label.name.startswith("."):  # what macOS leaves beside a file
+            continue
         case = label.name.removesuffix(ending)
         images = tuple(folder / "imagesTr" / f"{case}_{c:04}{ending}" for c in range(channels))
         for image in images:
@@ -113,7 +116,7 @@ def _read_csv(path: Path) -> list[Entry]:
     try:
         if not os.path.isfile(path):  # a pipe or a device has no end
             raise RequestError(f"{path}: no such file, expected a CSV file; check the path")
-        with open(path, newline="", encoding="utf-8") as stream:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(io.StringIO(stream.read(LIMIT), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RequestError(f"{path}: cannot be read as CSV ({error})") from error
@@ -140,14 +143,19 @@ def _read_csv(path: Path) -> list[Entry]:
     return entries
 
 
-def read_case(entry: Entry, grid: Grid, classes: int) -> Case:
+def read_case(entry: Entry, grid: Grid, classes: int, reading: Reading | None = None) -> Case:
     """Read an image and its labels, and conform both to ``grid``.
+
+    Args:
+        reading: what the user states of the image's files.
 
     Raises:
         RequestError: labels on another grid than their image, or outside the bundle's classes.
     """
-    volume, labels = read_volume(entry.images), read_labels(entry.label)
-    if not labels.geometry.matches(volume.geometry, tolerance=1e-2):
+    volume, labels = read_volume(entry.images, reading), read_labels(entry.label)
+    if not labels.geometry.matches(volume.geometry):
+        labels = rearranged(labels, volume.geometry)
+    if labels is None:
         raise RequestError(
             f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
             " labels on the image's grid; resample them"

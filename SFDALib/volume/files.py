@@ -1,52 +1,35 @@
 """Read images from files, checked at the door.
 
-NRRD, NIfTI, MetaImage and PNG/JPEG through SimpleITK, and a folder with one DICOM series.
+NRRD, NIfTI, MetaImage and PNG/JPEG by the ending of the name, and DICOM: a file, or a folder with
+one series.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from SFDALib import ram
 from SFDALib.errors import RequestError, check_name
-from SFDALib.volume import dicom, headers, integrity
-from SFDALib.volume.geometry import Geometry, Volume
+from SFDALib.volume import headed, headers, nifti, pictures
+from SFDALib.volume.dicom import pixels
+from SFDALib.volume.dicom.stacks import open_folder
+from SFDALib.volume.geometry import Geometry, Volume, rearranged, resampled
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.refusals import FORMATS, refusals, refuse_values
+from SFDALib.volume.specification import Reading
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
-
-# ITK's reader of each ending: left to itself, it takes what the content looks like
-READERS = {
-    **dict.fromkeys((".nrrd", ".nhdr"), "NrrdImageIO"),
-    **dict.fromkeys((".nii", ".nii.gz"), "NiftiImageIO"),
-    **dict.fromkeys((".mha", ".mhd"), "MetaImageIO"),
-    **dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"),
-    ".png": "PNGImageIO",
-}
-HEADERS_APART = ("NrrdImageIO", "MetaImageIO")  # whose voxels may lie in another file
-DICOM_READER = "GDCMImageIO"
-SUFFIXES = tuple(READERS)
-FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG or a folder with one DICOM series"
-PICTURES = (".png", ".jpg", ".jpeg")
-GROWTH = 1032  # bytes that a byte of a deflated stream can become
-COPIES = 3  # of the voxels, while they are read
-LARGEST_MM = 1e9  # of a spacing or an origin
-UNEVEN = "ITK_non_uniform_sampling_deviation"  # what ITK notes of a series with gaps
-IMAGE_POSITION = "0020|0032"
-
-T = TypeVar("T")
+DICOM = ".dcm"
+SUFFIXES = (*headed.READERS, *nifti.ENDINGS, *pictures.READERS)
+LABEL_ROUNDING = 1e-4  # from a whole number, by which a label may be off
+LARGEST = float(np.finfo(np.float32).max)  # of an intensity: networks take single precision
 
 
-def read_volume(paths: Path | Sequence[Path]) -> Volume:
+def read_volume(paths: Path | Sequence[Path], reading: Reading | None = None) -> Volume:
     """Read one image, or several files as the channels of one.
 
     Raises:
@@ -54,80 +37,93 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
             share one grid.
     """
     paths = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    volumes = [_read_one(path) for path in paths]
-    for path, volume in zip(paths[1:], volumes[1:], strict=True):
-        if not volume.geometry.matches(volumes[0].geometry):
-            raise RequestError(
-                f"{path}: found another grid than that of {paths[0]}, expected channels on one grid"
-                " (size, spacing, origin and direction); resample it to the first image"
-            )
-    array = np.concatenate([volume.array for volume in volumes])
+    reading = reading or Reading()
+    channels: list[np.ndarray] = []
+    notes: list[str] = []
+    first: Volume | None = None
+    for index, path in enumerate(paths):
+        volume = open_image(path, reading.of_file(index)).volume()
+        _check_intensities(path, volume.array, len(channels))
+        if first is None:
+            first = volume
+        else:
+            volume = _on_grid_of(first, volume, paths[0], path, reading)
+        channels += list(volume.array)
+        notes += volume.notes
+    array = np.stack(channels) if len(paths) > 1 else first.array
+    return Volume(array, first.geometry, tuple(dict.fromkeys(notes)))
+
+
+def _check_intensities(path: Path, array: np.ndarray, before: int) -> None:
+    """Refuse what is no number to a network, and channels with nothing in them.
+
+    Args:
+        before: channels of other files before these.
+    """
     if not np.isfinite(array).all():
-        integrity.refuse_values(paths[0], int(array.size - np.isfinite(array).sum()))
-    for index, channel in enumerate(array):
-        if channel.min() == channel.max():
+        refuse_values(path, int(array.size - np.isfinite(array).sum()))
+    for index, channel in enumerate(array, start=before + 1):
+        low, high = channel.min(), channel.max()
+        if low == high:
             raise RequestError(
-                f"{paths[0]}: found the same value {channel.min():g} in every voxel of channel"
-                f" {index + 1}, expected an image; choose the right file"
+                f"{path}: found the same value {low:g} in every voxel of channel {index}, expected"
+                " an image; choose the right file"
             )
-    return Volume(array, volumes[0].geometry)
+        if max(abs(float(low)), abs(float(high))) > LARGEST:
+            raise RequestError(
+                f"{path}: found values from {low:g} to {high:g}, expected some that single"
+                f" precision holds (below {LARGEST:.3g}); replace or rescale them"
+            )
 
 
-def read_labels(path: Path) -> Volume:
+def _on_grid_of(
+    first: Volume, volume: Volume, first_path: Path, path: Path, reading: Reading
+) -> Volume:
+    """A further channel on the grid of the first: as it is, its axes in another order, or resampled
+    where the user says so.
+    """
+    if volume.geometry.matches(first.geometry):
+        return volume
+    if (same := rearranged(volume, first.geometry)) is not None:
+        return same
+    if not reading.resample_channels:
+        raise RequestError(
+            f"{path}: found another grid than that of {first_path}, expected channels on one grid"
+            " (size, spacing, origin and direction); resample it to the first image, or let"
+            " --resample-channels do so"
+        )
+    moved, covered = resampled(volume, first.geometry)
+    if covered == 0:
+        raise RequestError(
+            f"{path}: found an image that does not overlap {first_path} anywhere, expected"
+            " channels of one patient in one position; register them first"
+        )
+    note = (
+        f"{path.name} was resampled to the grid of {first_path.name} by linear interpolation; it"
+        f" covers {100 * covered:.3g} % of it."
+    )
+    return Volume(moved.array, moved.geometry, (*moved.notes, note))
+
+
+def read_labels(path: Path, reading: Reading | None = None) -> Volume:
     """Read a segmentation ``(1, K, J, I)`` with whole-number labels.
 
     Raises:
         RequestError: unreadable, or with values that are no labels.
     """
-    volume = _read_one(Path(path))
+    path = Path(path)
+    volume = open_image(path, reading or Reading(), labels=True).volume()
     array = volume.array
-    if array.shape[0] != 1 or not np.isfinite(array).all() or (array != np.round(array)).any():
+    whole = np.round(array) if np.isfinite(array).all() else array
+    if array.shape[0] != 1 or not (np.abs(array - whole) <= LABEL_ROUNDING).all():
         raise RequestError(
             f"{path}: found {array.shape[0]} channel(s) with values {array.min():g} to"
             f" {array.max():g}, expected one channel of whole-number labels"
         )
-    if array.min() < 0 or array.max() > 255:
-        raise RequestError(f"{path}: found label {array.max():g}, expected labels 0 to 255")
-    return Volume(array.astype(np.uint8), volume.geometry)
-
-
-def _read_one(path: Path) -> Volume:
-    def read(path: Path) -> sitk.Image:
-        return _read_dicom(path) if path.is_dir() else _read_file(path)
-
-    return _from_sitk(_refusing(path, read), path)
-
-
-def _refusing(path: Path, read: Callable[[Path], T]) -> T:
-    """What ``read`` makes of a file or folder; the system's and ITK's words become a refusal."""
-    check_name(path)
-    try:
-        if not _is_file_or_folder(path):  # a pipe or a device has no end
-            raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
-        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-            raise PermissionError  # ITK calls such a file unknown
-        return read(path)
-    except PermissionError as error:
-        raise RequestError(f"{path}: no permission to read it; ask its owner") from error
-    except RuntimeError as error:
-        raise RequestError(
-            f"{path}: found a file that cannot be read ({_reason(error)}), expected {FORMATS};"
-            " it may be damaged or not what its name says: export it again"
-        ) from error
-
-
-def _is_file_or_folder(path: Path) -> bool:
-    """
-    Raises:
-        PermissionError: a folder above may not be entered, so that nobody can tell.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except PermissionError:
-        raise
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    if whole.min() < 0 or whole.max() > 255:
+        found = whole.min() if whole.min() < 0 else whole.max()
+        raise RequestError(f"{path}: found label {found:g}, expected labels 0 to 255")
+    return Volume(whole.astype(np.uint8), volume.geometry, volume.notes)
 
 
 @dataclass(frozen=True)
@@ -138,109 +134,67 @@ class Header:
     stored_bytes: int
 
 
-def read_header(paths: Sequence[Path]) -> Header:
-    """Read the headers alone of an image's files; the slices of a DICOM series count as evenly
-    spaced.
+def read_header(paths: Sequence[Path], reading: Reading | None = None) -> Header:
+    """Read the headers alone of an image's files.
 
     Raises:
         RequestError: unreadable, as ``read_volume`` says.
     """
-    readers = [(path, *_refusing(path, _read_header)) for path in paths]
-    path, reader, slices, _ = readers[0]
-    size = (*reader.GetSize(), 1, 1)[:3]
-    geometry = _geometry(reader, path, (*size[:2], size[2] * slices))
-    return Header(geometry, sum(stored for _, _, _, stored in readers))
+    reading = reading or Reading()
+    images = [open_image(Path(path), reading.of_file(n)) for n, path in enumerate(paths)]
+    return Header(images[0].geometry, sum(image.stored_bytes for image in images))
 
 
-def _read_header(path: Path) -> tuple[sitk.ImageFileReader, int, int]:
-    """A file's reader, or the first slice's; the number of slices; the bytes of all voxels."""
-    if path.is_dir():
-        names = _series(path)
-        reader = _opened(names[0], DICOM_READER)
-        return reader, len(names), len(names) * _voxel_bytes(reader)
-    reader = _open_file(path)
-    return reader, 1, _voxel_bytes(reader)
+def open_image(path: Path, reading: Reading, labels: bool = False) -> ImageFile:
+    """Read and check the header of a file, or of those of a folder.
+
+    Raises:
+        RequestError: there is none, or it is unusable.
+    """
+    check_name(path)
+    with refusals(path):
+        _check_kind(path)
+        name = path.name.lower()
+        if path.is_dir() or name.endswith(DICOM):
+            return _open_dicom(path, reading)
+        if name.endswith(tuple(headed.READERS)):
+            return headed.open_headed(path, reading)
+        if name.endswith(nifti.ENDINGS):
+            return nifti.open_nifti(path, reading)
+        if name.endswith(tuple(pictures.READERS)):
+            return pictures.open_picture(path, reading, labels)
+    raise RequestError(
+        f'{path}: found the ending "{path.suffix}", expected {FORMATS}; convert the image'
+    )
 
 
-def _reason(error: RuntimeError) -> str:
-    """ITK's own words: the line that says most, without classes and addresses."""
-    lines = [line.strip() for line in str(error).split("ERROR:", 1)[-1].splitlines()]
-    lines = [line for line in lines if line] or ["unknown reason"]
-    line = lines[-1] if lines[-1].startswith("[nrrd]") else lines[0]
-    return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", line)[:160]
+def _open_dicom(path: Path, reading: Reading) -> ImageFile:
+    layout = open_folder(path, reading)
+    return ImageFile(
+        path,
+        layout.geometry,
+        pixels.stored_bytes(layout),
+        layout.notes,
+        lambda: (pixels.read(layout, path), ()),
+    )
 
 
-def _series(folder: Path) -> tuple[str, ...]:
-    """The files of the one DICOM series in a folder, in order."""
-    import SimpleITK as sitk
+def _check_kind(path: Path) -> None:
+    """Refuse what is no file and no folder, or may not be read.
 
-    for entry in folder.iterdir():
-        check_name(entry)
-        if not (entry.is_file() or entry.is_dir()):
-            raise RequestError(
-                f"{folder}: found a pipe or a broken link in it, expected files; remove it"
-            )
-        if entry.is_file():
-            dicom.check_meta(entry)
-    reader = sitk.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        found = f"{len(series)} DICOM series ({', '.join(series)})" if series else "no DICOM series"
-        raise RequestError(
-            f"{folder}: found {found}, expected exactly one in the folder; move each series into a"
-            " folder of its own"
-        )
-    return reader.GetGDCMSeriesFileNames(str(folder), series[0])
-
-
-def _read_dicom(folder: Path) -> sitk.Image:
-    import SimpleITK as sitk
-
-    names = _series(folder)
-    promised = 0
-    for name in names:
-        header = _opened(name, DICOM_READER)
-        fields = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
-        dicom.check_pixels(Path(name), fields)
-        promised += _voxel_bytes(header)
-    _check_promise(folder, promised, sum(os.path.getsize(name) for name in names))
-    reader = sitk.ImageSeriesReader()
-    reader.SetImageIO(DICOM_READER)
-    reader.SetFileNames(names)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    image = reader.Execute()
-    if image.HasMetaDataKey(UNEVEN):
-        _check_gaps(reader, len(names), folder)
-    return image
-
-
-def _check_gaps(reader: sitk.ImageSeriesReader, count: int, folder: Path) -> None:
-    """Refuse a series with slices missing: ITK spreads the others evenly over the gap."""
-    positions = [reader.GetMetaData(k, IMAGE_POSITION).split("\\") for k in range(count)]
-    gaps = np.linalg.norm(np.diff(np.array(positions, float), axis=0), axis=1)
-    if gaps.max() > 1.1 * gaps.min():  # scanners round by less
-        raise RequestError(
-            f"{folder}: found slices {gaps.min():.3g} to {gaps.max():.3g} mm apart, expected an"
-            " even spacing; some are missing or belong to another scan: export the whole series"
-        )
-
-
-def _read_file(path: Path) -> sitk.Image:
-    reader = _open_file(path)
-    integrity.check(path)
-    _check_promise(path, _voxel_bytes(reader), sum(file.stat().st_size for file in files_of(path)))
-    return reader.Execute()
-
-
-def _open_file(path: Path) -> sitk.ImageFileReader:
-    """A reader that has read the header of a file whose header is sound."""
-    ending = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default=None)
-    if ending is None:
-        raise RequestError(
-            f'{path}: found the ending "{path.suffix}", expected {FORMATS}; convert the image'
-        )
-    integrity.check(path, voxels=False)
-    return _opened(str(path), READERS[ending])
+    Raises:
+        PermissionError: a folder above may not be entered, so that nobody can tell.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        mode = 0
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe or a device has no end
+        raise RequestError(f"{path}: no such file; expected {FORMATS}; check the path")
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+        raise PermissionError  # ITK calls such a file unknown
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -249,100 +203,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     Raises:
         RequestError: there is no such file, or it may not be read.
     """
-
-    def found(path: Path) -> tuple[Path, ...]:
-        if path.is_dir() or READERS.get(path.suffix.lower()) not in HEADERS_APART:
+    check_name(path)
+    with refusals(path):
+        _check_kind(path)
+        if path.is_dir() or not path.name.lower().endswith(tuple(headed.READERS)):
             return (path,)
-        return tuple(dict.fromkeys((path, headers.data_file(path))))
-
-    return _refusing(path, found)
-
-
-def _opened(name: str, image_io: str) -> sitk.ImageFileReader:
-    """A reader that has read the header alone."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(image_io)
-    reader.SetFileName(name)
-    reader.ReadImageInformation()
-    return reader
-
-
-def _voxel_bytes(reader: sitk.ImageFileReader) -> int:
-    """Bytes of the voxels that a header promises."""
-    import SimpleITK as sitk
-
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())  # such as "vector of 64-bit float"
-    bits = int(re.search(r"\d+", kind)[0]) * (2 if "complex" in kind else 1)
-    return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bits // 8
-
-
-def _check_promise(path: Path, promised: int, size: int) -> None:
-    """Refuse a header that promises more than its files can hold, or than fits into memory."""
-    if promised > GROWTH * size:
-        raise RequestError(
-            f"{path}: found a header of {promised} bytes of voxels in {size} bytes, expected all of"
-            " them; it may be damaged or not what its name says: export it again"
-        )
-    ram.refuse_beyond(
-        COPIES * promised, f"{path}: reading it", "crop or resample it, or close other programs"
-    )
-
-
-def _from_sitk(image: sitk.Image, path: Path) -> Volume:
-    import SimpleITK as sitk
-
-    array = sitk.GetArrayFromImage(image)
-    if np.iscomplexobj(array):
-        raise RequestError(
-            f"{path}: found complex numbers, expected intensities; export the magnitude"
-        )
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        array = np.moveaxis(array, -1, 0)
-        if array.shape[0] == 4 and path.name.lower().endswith(PICTURES):
-            array = array[:3]  # an alpha channel is no intensity
-    elif image.GetDimension() < 4:
-        array = array[None]
-    if image.GetDimension() == 2:
-        array = array[:, None]
-    if image.GetDimension() not in (2, 3, 4) or array.ndim != 4:
-        raise RequestError(
-            f"{path}: found an image of {image.GetDimension()} dimensions with"
-            f" {image.GetNumberOfComponentsPerPixel()} components, expected 2 or 3 dimensions, or a"
-            " fourth one for the channels; split it"
-        )
-    geometry = _geometry(image, path, tuple(int(n) for n in array.shape[:0:-1]))
-    return Volume(np.ascontiguousarray(array), geometry)
-
-
-def _geometry(
-    image: sitk.Image | sitk.ImageFileReader, path: Path, size: tuple[int, int, int]
-) -> Geometry:
-    """The grid that an image, or a header that was read, states."""
-    spacing = (*image.GetSpacing(), 1.0)[:3]
-    if not all(1 / LARGEST_MM <= mm <= LARGEST_MM for mm in spacing):
-        integrity.refuse_spacing(path, spacing)
-    origin = (*image.GetOrigin(), 0.0)[:3]
-    if not all(abs(mm) <= LARGEST_MM for mm in origin):
-        raise RequestError(
-            f"{path}: found the origin {origin} mm, expected finite numbers; correct the image's"
-            " header"
-        )
-    dimension = image.GetDimension()
-    direction = np.eye(3)
-    inner = min(dimension, 3)
-    direction[:inner, :inner] = np.array(image.GetDirection()).reshape(dimension, dimension)[
-        :inner, :inner
-    ]
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
-        raise RequestError(
-            f"{path}: found axes that are not at right angles, expected an orthogonal direction"
-            " matrix; resample the image (in Slicer: Transforms, Harden)"
-        )
-    return Geometry(
-        size,
-        tuple(float(mm) for mm in spacing),
-        tuple(float(mm) for mm in origin),
-        tuple(float(value) for value in direction.ravel()),
-    )
+        return tuple(dict.fromkeys((path, headers.data_file(path, headers.read_fields(path)))))

@@ -161,11 +161,10 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     array = array[(slice(None), *box)]
     spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
     shape = _shape_at(array.shape[1:], spacing, grid)
-    if not grid.slices and min(*shape, *array.shape[1:]) < 2:
+    if not grid.slices and min(volume.geometry.size) < 2:  # a crop to one voxel is padded
         raise RequestError(
-            f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels,"
-            f" {_times(shape[::-1])} on the model's grid), expected a 3D volume for this 3D model;"
-            " choose the whole series or a 2D model"
+            f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels),"
+            " expected a 3D volume for this 3D model; choose the whole series or a 2D model"
         )
     if math.prod(shape) > VOXEL_LIMIT:
         raise RequestError(
@@ -183,6 +182,11 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     array = _resample(array, shape, resampling.order, resampling.smooth, thick)
     if not resampling.normalised:
         array = normalise(array, grid.normalisation)
+    if not np.isfinite(array).all():
+        raise RequestError(
+            f"input: found intensities up to {np.abs(volume.array).max():.3g}, which single"
+            " precision cannot normalise; replace the largest or rescale them"
+        )
     return Conformed(array, geometry, volume.geometry, order, flips, box, grid)
 
 

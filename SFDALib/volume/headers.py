@@ -8,6 +8,7 @@ field once, whole sizes from 1, and the voxels in itself or in one file beside i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -53,15 +54,20 @@ def is_nrrd(path: Path) -> bool:
     return path.name.lower().endswith((".nrrd", ".nhdr"))
 
 
-def data_file(path: Path) -> Path:
+def data_file(path: Path, fields: Mapping[str, str]) -> Path:
     """The file with the voxels: the one beside the header that it names, or the header's own.
+
+    Args:
+        fields: the header's, as ``read_fields`` gives them.
 
     Raises:
         RequestError: it names several, one elsewhere, or one that is not there.
     """
-    named = read_fields(path).get("datafile" if is_nrrd(path) else "elementdatafile", LOCAL)
+    named = fields.get("datafile" if is_nrrd(path) else "elementdatafile", LOCAL)
     if named == LOCAL:
         return path
+    while named.startswith("./"):  # this folder, as some programs write it
+        named = named[2:]
     file = path.parent / named
     if (
         named.startswith("LIST")

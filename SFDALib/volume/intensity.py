@@ -9,6 +9,8 @@ import numpy as np
 
 from SFDALib.volume.specification import Normalisation, Normalisations, steps, unit
 
+SQUARED = 1e15  # beyond it, sums of squares may leave single precision
+
 
 def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
     """Scale the intensities of ``(C, k, j, i)`` channel by channel, step by step; float32."""
@@ -59,4 +61,6 @@ def _normalised(
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
+    if np.abs(values).max() > SQUARED:
+        values = values.astype(np.float64)
     return (values - values.mean()) / max(float(values.std()), 1e-8)

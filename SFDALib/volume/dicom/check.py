@@ -8,12 +8,11 @@ is not compressed, it fills them up without a word.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
+from SFDALib import ram
 from SFDALib.errors import RequestError
 
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -22,9 +21,8 @@ TRANSFER_SYNTAX = 0x0010  # its element of that group
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 META_LIMIT = 1 << 16  # bytes of the meta information; a few hundred as a rule
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-# Rows, columns, frames and bits of the pixels, as ITK names them; not the samples of a colour,
-# which may share their bytes.
-PIXELS = ("0028|0010", "0028|0011", "0028|0008", "0028|0100")
+DEFLATED = "1.2.840.10008.1.2.1.99"
+GROWTH = 1032  # bytes that a byte of a deflated stream can become
 
 
 def check_meta(path: Path) -> None:
@@ -33,24 +31,23 @@ def check_meta(path: Path) -> None:
     Raises:
         RequestError: which element, and what to do.
     """
-    _transfer_syntax(path)
+    if _transfer_syntax(path) == DEFLATED:  # all of it is inflated at once
+        ram.refuse_beyond(
+            GROWTH * os.path.getsize(path), f"{path}: inflating it", "export it uncompressed"
+        )
 
 
-def check_pixels(path: Path, fields: Mapping[str, str]) -> None:
+def check_pixels(path: Path, bits: int) -> None:
     """Refuse a file without compression that cannot hold its pixels.
 
     Args:
-        fields: the elements' texts, by names such as "0028|0010".
+        bits: of all pixels; not of the samples of a colour, which may share their bytes.
 
     Raises:
         RequestError: what is missing, and what to do.
     """
-    if _transfer_syntax(path) not in UNCOMPRESSED:
-        return
-    texts = [fields.get(name, "").strip() for name in PIXELS]
-    bits = math.prod(int(text) if text.isdecimal() else 1 for text in texts)
     size = os.path.getsize(path)
-    if bits > 8 * size:
+    if bits > 8 * size and _transfer_syntax(path) in UNCOMPRESSED:
         raise RequestError(
             f"{path}: found {size} bytes for {bits // 8} bytes of pixels, expected all of them; the"
             " file is truncated or damaged: export it again"

@@ -1,0 +1,114 @@
+"""The voxels of a stack's slices.
+
+GDCM, by SimpleITK, decodes every compression and applies a file's rescale slope and intercept; of a
+file with many images it applies the first one's to all, so that images with a rescale of their own
+are decoded by pydicom instead.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from SFDALib.errors import RequestError
+from SFDALib.volume import itk
+from SFDALib.volume.dicom.frames import Frame
+from SFDALib.volume.dicom.layout import Layout
+from SFDALib.volume.refusals import check_promise, refusals
+
+READER = "GDCMImageIO"
+
+
+def stored_bytes(layout: Layout) -> int:
+    """Bytes of the voxels of the files, as they are read."""
+    return sum(itk.voxel_bytes(_header(path)) for path in _files(layout))
+
+
+def read(layout: Layout, path: Path) -> np.ndarray:
+    """Voxels ``(C, K, J, I)`` on the layout's grid; their type holds every slice's values.
+
+    Raises:
+        RequestError: a file cannot be decoded.
+    """
+    files = _files(layout)
+    check_promise(path, stored_bytes(layout), sum(os.path.getsize(file) for file in files))
+    slices: list[np.ndarray] = [np.empty(0)] * len(layout.frames)
+    for file in files:
+        mine = [(k, frame) for k, frame in enumerate(layout.frames) if frame.path == file]
+        for (k, _), image in zip(mine, _decoded(file, [f for _, f in mine]), strict=True):
+            slices[k] = image
+    if len({(image.shape[0], image.shape[1:]) for image in slices}) > 1:
+        raise RequestError(
+            f"{path}: found slices of different sizes or colours, expected the same of all; export"
+            " the series again"
+        )
+    kind = np.result_type(*{image.dtype for image in slices})
+    if layout.shifts is None:
+        return np.stack([image.astype(kind, copy=False) for image in slices], axis=1)
+    return _upright(slices, layout, kind)
+
+
+def _files(layout: Layout) -> list[Path]:
+    return list(dict.fromkeys(frame.path for frame in layout.frames))
+
+
+def _header(path: Path) -> itk.Reader:
+    with refusals(path):
+        return itk.opened(path, READER)
+
+
+def _decoded(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
+    """Slices ``(C, J, I)`` of one file, rescaled."""
+    if frames[0].rescale is not None:
+        return _own_rescale(path, frames)
+    with refusals(path):
+        image = itk.opened(path, READER).Execute()
+        array = itk.channels_first(image, path)
+    whole = array.shape[1]
+    if any((frame.index or 0) >= whole for frame in frames):
+        raise RequestError(
+            f"{path}: found {whole} decoded images, expected more; it is damaged: export it again"
+        )
+    return [array[:, frame.index or 0] for frame in frames]
+
+
+def _own_rescale(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = pydicom.dcmread(path, force=True).pixel_array
+    except Exception as error:  # a damaged file fails in every way there is
+        raise RequestError(
+            f"{path}: found images with a rescale slope of their own that cannot be decoded"
+            f" ({str(error)[:120]}), expected uncompressed pixels; export it uncompressed"
+        ) from error
+    stored = stored[None] if stored.ndim == 2 else stored
+    if stored.ndim != 3:
+        raise RequestError(f"{path}: found colours with a rescale slope, expected intensities")
+    found = []
+    for frame in frames:
+        slope, intercept = frame.rescale
+        found.append((stored[frame.index or 0] * slope + intercept)[None])
+    return found
+
+
+def _upright(slices: list[np.ndarray], layout: Layout, kind: np.dtype) -> np.ndarray:
+    """Each slice moved to its place on the upright grid; the smallest value where none reaches."""
+    from scipy.ndimage import shift
+
+    columns, rows, _ = layout.geometry.size
+    outside = min(image.min() for image in slices)
+    result = np.full((len(slices[0]), len(slices), rows, columns), outside, kind)
+    for k, (image, (along_i, along_j)) in enumerate(zip(slices, layout.shifts, strict=True)):
+        i, j = int(along_i + 1e-6), int(along_j + 1e-6)
+        for c, channel in enumerate(image):
+            canvas = np.full((rows, columns), float(outside))
+            canvas[j : j + channel.shape[0], i : i + channel.shape[1]] = channel
+            moved = shift(canvas, (along_j - j, along_i - i), order=1, cval=float(outside))
+            result[c, k] = np.rint(moved) if np.issubdtype(kind, np.integer) else moved
+    return result

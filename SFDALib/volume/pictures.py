@@ -1,0 +1,108 @@
+"""PNG and JPEG: ITK reads them. Their pixels have no size: a resolution that they state, in dots
+per inch, is that of a print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from SFDALib.errors import RequestError
+from SFDALib.volume import itk
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.refusals import check_promise, refusals, stated_spacing
+from SFDALib.volume.specification import Reading
+
+READERS = {**dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"), ".png": "PNGImageIO"}
+EXIF_ORIENTATION, UPRIGHT = 0x0112, (None, 1)
+PNG_START = b"\x89PNG\r\n\x1a\n"
+GREY_AND_ALPHA, PALETTE = 4, 3  # of the types of PNG's colours
+TYPE_AT, DEPTH_AT = 25, 24  # bytes of a PNG where they stand
+
+
+def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFile:
+    """Read the header, and say how the pixels are read.
+
+    Args:
+        labels: whether a palette's numbers are meant, not its colours.
+
+    Raises:
+        RequestError: damaged or truncated.
+    """
+    kind, depth = _png(path)
+    by_pillow = kind == GREY_AND_ALPHA or (kind == PALETTE and labels)
+    if kind == GREY_AND_ALPHA and depth == 16:
+        raise RequestError(
+            f"{path}: found 16-bit grey with an alpha channel, expected grey alone; export it"
+            " without alpha"
+        )
+    if by_pillow:
+        with refusals(path), _pillow(path) as image:
+            size, promised = image.size, 2 * image.size[0] * image.size[1]
+    else:
+        with refusals(path):
+            reader = itk.opened(path, READERS[path.suffix.lower()])
+            size, promised = reader.GetSize()[:2], itk.voxel_bytes(reader)
+    spacing, note = stated_spacing(path, reading, "a picture's pixels have no size", picture=True)
+    notes = [note]
+    turn = _exif_orientation(path)
+    if turn not in UPRIGHT:
+        notes.append(
+            f"{path.name}: its EXIF orientation ({turn}) says that it is to be shown turned or"
+            " mirrored; the pixels were taken as they are stored."
+        )
+
+    def read() -> tuple[np.ndarray, tuple[str, ...]]:
+        _check_end(path)
+        check_promise(path, promised, path.stat().st_size)
+        with refusals(path):
+            if by_pillow:
+                with _pillow(path) as image:
+                    grey = image if kind == PALETTE else image.getchannel(0)
+                    return np.array(grey)[None, None], ()
+            array = itk.channels_first(reader.Execute(), path)
+        return (array[:3] if len(array) == 4 else array), ()  # an alpha channel is no intensity
+
+    return ImageFile(path, Geometry((*size, 1), spacing), promised, tuple(notes), read)
+
+
+def _png(path: Path) -> tuple[int | None, int | None]:
+    """The type of a PNG's colours, and bits of each; None of another file."""
+    with open(path, "rb") as stream:
+        start = stream.read(TYPE_AT + 1)
+    if len(start) <= TYPE_AT or not start.startswith(PNG_START):
+        return None, None
+    return start[TYPE_AT], start[DEPTH_AT]
+
+
+@contextmanager
+def _pillow(path: Path) -> Iterator[Image.Image]:
+    """A PNG opened by Pillow, whose errors become ITK's."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RuntimeError(str(error)) from error
+
+
+def _exif_orientation(path: Path) -> int | None:
+    try:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            return image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # damaged metadata; the pixels have their own check
+        return None
+
+
+def _check_end(path: Path) -> None:
+    """Refuse a truncated JPEG, which ITK fills up with grey without a word."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        data = path.read_bytes()
+        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end after the last scan
+            raise RequestError(
+                f"{path}: found a truncated JPEG, expected a whole file; copy or export it again"
+            )

@@ -1,0 +1,108 @@
+"""What every reader of images refuses, and the words for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import SimpleITK as sitk
+
+from SFDALib import ram
+from SFDALib.errors import RequestError
+from SFDALib.volume.specification import Reading
+
+FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG, a DICOM file or a folder with one DICOM series"
+GROWTH = 1032  # bytes that a byte of a deflated stream can become
+COPIES = 3  # of the voxels, while they are read
+LARGEST_MM = 1e9  # of a spacing or an origin
+NO_SPACING = (1.0, 1.0, 1.0)  # of pictures, whose pixels have no size
+
+# ITK's warnings carry addresses and come before the one line that says what is wrong
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """The system's and ITK's words about a file become a refusal of it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise RequestError(f"{path}: no permission to read it; ask its owner") from error
+    except RuntimeError as error:
+        raise RequestError(
+            f"{path}: found a file that cannot be read ({_reason(error)}), expected {FORMATS};"
+            " it may be damaged or not what its name says: export it again"
+        ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """ITK's own words: the line that says most, without classes and addresses."""
+    lines = [line.strip() for line in str(error).split("ERROR:", 1)[-1].splitlines()]
+    lines = [line for line in lines if line] or ["unknown reason"]
+    line = lines[-1] if lines[-1].startswith("[nrrd]") else lines[0]
+    return re.sub(r"^\w+\(0x[0-9a-f]+\): ", "", line)[:160]
+
+
+def check_promise(path: Path, promised: int, size: int) -> None:
+    """Refuse a header that promises more than its files can hold, or than fits into memory.
+
+    Args:
+        promised, size: bytes of the voxels, and of the files.
+    """
+    if promised > GROWTH * size:
+        raise RequestError(
+            f"{path}: found a header of {promised} bytes of voxels in {size} bytes, expected all of"
+            " them; it may be damaged or not what its name says: export it again"
+        )
+    ram.refuse_beyond(
+        COPIES * promised, f"{path}: reading it", "crop or resample it, or close other programs"
+    )
+
+
+def check_spacing(path: Path, spacing: Sequence[float]) -> None:
+    """Refuse a spacing that is not positive, or beyond what an image can have."""
+    if not all(1 / LARGEST_MM <= mm <= LARGEST_MM for mm in spacing):
+        found = " x ".join(f"{mm:g}" for mm in spacing)
+        raise RequestError(
+            f"{path}: found a voxel spacing of {found} mm, expected positive numbers; correct the"
+            " image's header"
+        )
+
+
+def stated_spacing(
+    path: Path, reading: Reading, found: str, picture: bool = False
+) -> tuple[tuple[float, float, float], str]:
+    """The spacing of a file that states none: what the user states.
+
+    Args:
+        found: what the file has instead, in words.
+        picture: whether it is a 2D picture, which may do without: 1 mm then.
+
+    Returns:
+        mm along I, J, K, and a note.
+
+    Raises:
+        RequestError: the user states none, either, and it is a volume.
+    """
+    if reading.spacing is not None:
+        by = " x ".join(f"{mm:g}" for mm in reading.spacing)
+        return reading.spacing, f"{path.name}: {found}; voxels of {by} mm were taken, as stated."
+    if picture:
+        return NO_SPACING, (
+            f"{path.name}: {found}; pixels count as 1 mm wide and 1 mm thick, so that volumes in ml"
+            " and distances in mm have no meaning (--spacing states the size)."
+        )
+    raise RequestError(
+        f"{path}: {found}, expected the spacing of its voxels in mm; correct the file, or state it"
+        " with --spacing I J K"
+    )
+
+
+def refuse_values(path: Path, count: int) -> NoReturn:
+    raise RequestError(
+        f"{path}: found {count} voxel(s) that are NaN or infinite, expected finite intensities;"
+        " replace them (for example by 0) and try again"
+    )
