@@ -30,6 +30,7 @@ from SFDASegmenterLib.runs import State
 from SFDASegmenterLib.worker import CANCELLED
 
 from SFDALib.errors import RequestError
+from SFDALib.jobs import labelled
 from SFDALib.jobs.request import parse_options
 from SFDALib.registry import METHODS
 from SFDASegmenter import SFDASegmenterLogic
@@ -54,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--method", required=True, help=", ".join(METHODS))
     made.add_argument("--output", required=True, help="result folder; must not exist")
     made.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    made.add_argument(
+        "--labels",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[IMAGE=]LABELS",
+        help="segmentations to learn from, as of SFDALib run and cohort",
+    )
     made.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument(
@@ -70,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         if output.exists():
             raise RequestError(f"--output: found {output}, expected a name that is free")
         dependencies.ensure()
-        volumes = [_load(path) for path in _files(given.input)]
+        files = _files(given.input)
+        labels = labelled.matched(labelled.parse(given.labels), [[str(file)] for file in files])
+        volumes = [_load(path) for path in files]
         request = Request(
             images=tuple(staging.image_of([volume]) for volume in volumes),
             bundle=str(Path(given.bundle).resolve()),
@@ -79,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
             device=given.device,
             seed=given.seed,
             adapt_once=given.adapt == "once",
+            labels=tuple(one.absolute() for one in labels),
         )
         return _carry_out(request, output)
     except (RequestError, dependencies.DependencyError, OSError) as error:
