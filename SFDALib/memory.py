@@ -15,7 +15,9 @@ from SFDALib import ram
 
 SHARE = 0.6  # of the free memory that a batch may take
 LARGEST = 6 << 30  # bytes that it may take, however much is free: more gains nothing
-CPU_BATCH = 8  # larger batches gain nothing on a CPU
+# On a CPU, whatever is free: another batch gives other last digits. Larger ones gain nothing.
+CPU_BATCH = 8
+CPU_ROOM = 1 << 30  # bytes
 GPU_BATCH = 64
 UNKNOWN = 4 << 30
 _sparing: ContextVar[bool] = ContextVar("sparing", default=False)
@@ -91,10 +93,16 @@ def batch_that_fits(
     device: torch.device,
     extra: tuple[Tensor, ...] = (),
 ) -> int:
-    """How many patches ``(C, ...)`` go through the network at once."""
+    """How many patches ``(C, ...)`` go through the network at once.
+
+    On a CPU this depends on the network and the patch alone, so that the same run gives the same
+    result bit for bit; on a GPU it follows the memory that is free.
+    """
     if _sparing.get():
         return 1
-    most = GPU_BATCH if device.type == "cuda" else CPU_BATCH
-    room = min(SHARE * free_bytes(device), LARGEST)
+    if device.type == "cuda":
+        most, room = GPU_BATCH, min(SHARE * free_bytes(device), LARGEST)
+    else:
+        most, room = CPU_BATCH, CPU_ROOM
     fits = int(room / max(activation_bytes(network, patch, extra), 1))
     return max(1, min(most, fits))

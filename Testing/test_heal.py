@@ -151,11 +151,25 @@ def test_a_doubted_foreground_voxel_disagrees_by_one_or_by_its_probability(diff,
     assert denoised.max_variance == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_doubted_background_voxel_does_not_disagree():
+@pytest.mark.parametrize(("diff", "disagreement"), [("hard", 0.0), ("prob", 0.9)])
+def test_a_doubted_background_voxel_disagrees_by_its_probability_or_not_at_all(diff, disagreement):
     probabilities = binary(torch.full((1, 3, 3), 0.1))
     bits = 0.4689956
-    denoised = hierarchical_denoising(probabilities, DenoisingOptions(var_norm="none"))
-    assert denoised.max_variance == pytest.approx((0.8 * bits + 0.01) * (0.5 * bits + 0.01) / 0.11)
+    options = DenoisingOptions(diff=diff, var_norm="none")
+    denoised = hierarchical_denoising(probabilities, options)
+    scale = 0.01 + 0.1 * (1 - disagreement)
+    expected = (0.8 * bits + 0.01) * (0.5 * bits + 0.01) / scale
+    assert denoised.max_variance == pytest.approx(expected, rel=1e-4)
+
+
+def test_samples_are_scaled_to_their_own_range_before_their_edges_are_found():
+    labels = np.zeros((2, 24, 24), np.int64)
+    labels[:, 6:18, 6:18] = 1
+    sample = labels + 0.02 * np.random.default_rng(0).random(labels.shape)
+    whole, faint = (select_sample([x], labels) for x in (sample, 0.05 * sample + 0.4))
+    assert whole.scores == faint.scores and whole.scores[0] > 0.5
+    assert whole.densities == faint.densities
+    assert select_sample([np.full(labels.shape, 0.5)], labels).scores == (0.0,)
 
 
 def test_intersecting_both_masks_is_stricter():
@@ -345,15 +359,20 @@ def test_hard_fusion_replaces_the_smallest_class_by_that_of_the_denoised_label()
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (source_with(0.6), [1, 1, 1, 2, 1, 0]),  # voxel 3: .75 * .6 > .25 * .2
-        (source_with(0.06), [1, 1, 1, 1, 1, 0]),  # voxel 3: .75 * .06 < .25 * .2
-        (None, [1, 1, 1, 2, 1, 0]),  # voxel 3: .75 * 1 > .25 * .2
+        (source_with(0.6), [1, 1, 1, 2, 0, 0]),  # voxel 3: .75 * .6 > .25 * .7
+        (source_with(0.06), [1, 1, 1, 1, 0, 0]),  # voxel 3: .75 * .06 < .25 * .7
+        (None, [1, 1, 1, 2, 0, 0]),  # voxel 3: .75 * 1 > .25 * .7
     ],
 )
-def test_weighted_fusion_stays_within_the_foreground_of_either(source, expected):
-    fused = size_aware_fusion(GENERATED, DENOISED, source, mode="prob_lambda")
+def test_weighted_fusion_gives_a_voxel_no_class_that_neither_source_has_there(source, expected):
+    """Voxel 3 is 2 in Y* and 1 in the sample, voxel 4 background and 2."""
+    generated = GENERATED.clone()
+    generated[:, 0, 0, 3] = torch.tensor([0.2, 0.7, 0.1])
+    fused = size_aware_fusion(generated, DENOISED, source, mode="prob_lambda")
     assert fused.labels.flatten().tolist() == expected
     assert fused.smallest_class == 2
+    either = torch.stack([DENOISED, generated.argmax(0)])
+    assert (fused.labels == either).any(0).all()
 
 
 def test_weighted_fusion_leaves_a_voxel_that_no_class_wants_as_background():

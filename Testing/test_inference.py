@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from SFDALib import inference
 from SFDALib.bundle.source import Source
 from SFDALib.inference import predict, window
-from SFDALib.memory import CPU_BATCH, SHARE, activation_bytes, batch_that_fits
+from SFDALib.memory import CPU_BATCH, GPU_BATCH, SHARE, activation_bytes, batch_that_fits
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import ResidualUNet
 
@@ -214,12 +214,24 @@ def test_the_estimate_grows_with_the_patch(dims: int) -> None:
     assert large == small * 2**dims
 
 
-def test_as_many_patches_go_through_at_once_as_fit_into_the_free_memory(
+def test_on_a_gpu_as_many_patches_go_through_at_once_as_fit_into_the_free_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = ResidualUNet(2, 1, 1, features=4)
     need = activation_bytes(network, (1, 32, 32))
-    for free, expected in ((0, 1), (3.5, 3), (5.0, 5), (1e6, CPU_BATCH)):
+    for free, expected in ((0, 1), (3.5, 3), (5.0, 5), (1e6, GPU_BATCH)):
         free_bytes = math.ceil(free * need / SHARE)
         monkeypatch.setattr("SFDALib.memory.free_bytes", lambda device, n=free_bytes: n)
-        assert batch_that_fits(network, (1, 32, 32), CPU) == expected
+        assert batch_that_fits(network, (1, 32, 32), torch.device("cuda")) == expected
+
+
+def test_on_a_cpu_the_batch_does_not_follow_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that the same run gives the same result bit for bit."""
+    network = ResidualUNet(2, 1, 1, features=4)
+    for free in (0, 10**6, 10**12):
+        monkeypatch.setattr("SFDALib.memory.free_bytes", lambda device, n=free: n)
+        assert batch_that_fits(network, (1, 32, 32), CPU) == CPU_BATCH
+    monkeypatch.setattr("SFDALib.memory.CPU_ROOM", 3 * activation_bytes(network, (1, 32, 32)))
+    assert batch_that_fits(network, (1, 32, 32), CPU) == 3

@@ -32,7 +32,7 @@ def warped(images: Tensor, maps: Tensor, padding: str) -> Tensor:
     """Each image at the places that its map gives, by linear interpolation.
 
     Args:
-        padding: what lies outside of an image: "border" or "zeros".
+        padding: what lies outside of an image: "border", "zeros" or "reflection".
     """
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SFDALib.adaptation import features
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.catalogue import class_logits, class_probabilities
 
 # As published.
 SHARE = 20.0  # per cent of a class's pixels at the start: unsure ones; falls to 0
@@ -24,6 +24,8 @@ CONFIDENT = 0.3  # probability of an anchor's class
 RANKS = slice(2, 5)  # of the classes of which a pixel is a negative, the likeliest being 0
 ANCHORS, NEGATIVES = 64, 256  # of each class a step, and of each anchor
 BANK, BACKGROUND_BANK = 30_000, 50_000  # negatives that are kept of a class
+GATE = 5.0  # nat: entropy of all pixels of a class together, below which all are left out
+PSEUDO_SHARE, PSEUDO_GATE = 20.0, 10.0  # the same of the cross-entropy's labels
 
 
 class Contrast:
@@ -34,26 +36,48 @@ class Contrast:
         name: of its classifier.
         steps: of optimisation, over which the share of unsure pixels falls.
         temperature: divides the cosines.
+        calibration: divides the logits.
+        pseudo_weight: of a cross-entropy with the teacher's labels.
     """
 
-    def __init__(self, teacher: nn.Module, name: str, steps: int, temperature: float) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        name: str,
+        steps: int,
+        temperature: float,
+        calibration: float = 1.0,
+        pseudo_weight: float = 0.0,
+    ) -> None:
         self._teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self._name = name
         self._steps = steps
         self._temperature = temperature
+        self._calibration = calibration
+        self._pseudo_weight = pseudo_weight
         self._done = 0
         self._bank: dict[int, Tensor] = {}
 
-    def loss(self, images: Tensor, seen: Tensor) -> Tensor:
+    def loss(self, images: Tensor, seen: Tensor, logits: Tensor | None = None) -> Tensor:
         """InfoNCE of this step, the mean over the classes that the images show; 0 if one alone.
 
         Args:
             images: a batch.
             seen: the student's features of it (B, F, ...).
+            logits: the student's, which only the cross-entropy needs.
         """
         with torch.no_grad():
-            known, logits = features.forward(self._teacher, self._name, images)
-            p = features.resized(class_probabilities(logits), known)
+            known, found = features.forward(self._teacher, self._name, images)
+            whole = class_probabilities(found / self._calibration)
+            p = features.resized(whole, known)
+        extra = 0.0
+        if self._pseudo_weight:
+            left = PSEUDO_SHARE * max(1 - self._done / self._steps, 0.0)
+            value = sure_cross_entropy(logits / self._calibration, whole, left)
+            extra = self._pseudo_weight * value
+        return extra + self._contrast(p, known, seen)
+
+    def _contrast(self, p: Tensor, known: Tensor, seen: Tensor) -> Tensor:
         p, known, seen = (x.transpose(0, 1).flatten(1).T for x in (p, known, seen))  # (N, ...)
         share = max(1 - self._done / self._steps, 0.0)
         self._done += 1
@@ -83,7 +107,8 @@ class Contrast:
 
 
 def masks(p: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Sure and unsure pixels (N,), by the percentiles of the entropy among the pixels of a class.
+    """Sure and unsure pixels (N,), by the percentiles of the entropy among the pixels of a class;
+    none of a class of which the model is sure everywhere.
 
     Args:
         p: (N, K) probabilities.
@@ -94,11 +119,34 @@ def masks(p: Tensor, share: float) -> tuple[Tensor, Tensor]:
     sure, unsure = (torch.zeros_like(winner, dtype=torch.bool) for _ in range(2))
     for label in winner.unique().tolist():
         inside = winner == label
+        if entropy[inside].sum() <= GATE:
+            continue
         top = 100 - share * (SHARE if label else BACKGROUND_SHARE)
         low, high = np.percentile(entropy[inside].cpu().numpy(), [top - GAP, top])
         sure |= inside & (entropy <= low)
         unsure |= inside & (entropy >= high)
     return sure, unsure
+
+
+def sure_cross_entropy(logits: Tensor, p: Tensor, dropped: float) -> Tensor:
+    """Mean cross-entropy with the teacher's labels, of each class without so many per cent of its
+    most uncertain pixels, times all pixels over those that are left.
+
+    Args:
+        logits: of the student (B, 1 or K, ...).
+        p: of the teacher (B, K, ...).
+    """
+    entropy = -(p * torch.log(p + 1e-6)).sum(1)
+    label = p.argmax(1)
+    left_out = torch.zeros_like(label, dtype=torch.bool)
+    for one in label.unique().tolist():
+        inside = label == one
+        if entropy[inside].sum() > PSEUDO_GATE:
+            limit = np.percentile(entropy[inside].cpu().numpy(), 100 - dropped)
+            left_out |= inside & (entropy >= limit)
+    kept = ~left_out
+    each = F.cross_entropy(class_logits(logits), label, reduction="none")
+    return (each * kept).sum() / kept.sum().clamp(min=1) * kept.numel() / kept.sum().clamp(min=1)
 
 
 def info_nce(anchors: Tensor, positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:

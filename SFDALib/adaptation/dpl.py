@@ -1,7 +1,9 @@
-"""Denoised pseudo-labels: only pixels that dropout and prototypes agree on teach the model.
+"""Denoised pseudo-labels: the model is trained on pixels that dropout and prototypes agree on.
 
-The original's one sigmoid a structure is the probability of each foreground class here, and salt is
-bright (there, by an oversight, nearly black).
+Other than in the original: its one sigmoid a structure is the probability of each foreground class
+here; salt is bright (there, by an oversight, nearly black); and what is delivered is the most
+likely class by running statistics, so that the adapted model is one like the source's (there a
+structure is where p > .75 by the statistics of each image).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from SFDALib.adaptation.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
@@ -34,15 +36,29 @@ METHOD = Method(
         Option("dropout_passes", 10, "Passes with dropout.", 2, 1000, kind="int"),
         Option(
             "dropout",
-            0.5,
+            None,
             "Rate of the dropout of the features before the classifier, for networks that have no"
-            " dropout of their own.",
+            " dropout of their own (the original's has, of .5); none: the largest of .5, .2, .1,"
+            " .05, .02 and .01 that leaves half of the labelled pixels of every structure trusted.",
             0,
             0.95,
+            optional=True,
         ),
         Option("confidence", 0.75, "Probability above which a pixel is labelled.", 0, 1),
-        Option("uncertainty", 0.05, "Pixels whose deviation is larger teach nothing.", 0, 1),
-        Option("gamma_max", 3.5, "Random gamma of half of the images, from 0.5.", 0.5, 10),
+        Option(
+            "uncertainty",
+            0.05,
+            "Pixels whose standard deviation over the dropout passes is larger are ignored.",
+            0,
+            1,
+        ),
+        Option(
+            "gamma_max",
+            3.5,
+            "Half of the images are raised to 1/g, with g from 0.5 to this.",
+            0.5,
+            10,
+        ),
         Option("specks", 0.5, "Share of the images that get salt or pepper.", 0, 1),
         Option("erasing", 0.5, "Share of the images of which a rectangle is erased.", 0, 1),
         *COMMON_OPTIONS,
@@ -50,6 +66,8 @@ METHOD = Method(
     entry="SFDALib.adaptation.dpl:adapt",
     adapts=True,
 )
+RATES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+ENOUGH = 0.5  # of the labelled pixels of a structure
 
 
 def adapt(
@@ -71,22 +89,19 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation import features
     from SFDALib.adaptation.intensity import random_erasing, random_gamma, random_specks
     from SFDALib.adaptation.loop import Recipe
-    from SFDALib.networks.catalogue import class_probabilities
 
     network, patches, options = setting.network, setting.patches, setting.options
     name = features.classifier(network, patches.batch([0]))
     taught: list[tuple[Tensor, Tensor]] = []
+    notes: list[str] = []
 
     def begin(epoch: int) -> None:
         if epoch:
             return
-        network.eval()
-        with torch.no_grad():
-            parts = [
-                _trusted(network, name, patches.batch(indices), options)
-                for indices in patches.ordered(options["batch"])
-            ]
-        taught[:] = [(y.cpu(), m.cpu()) for part in parts for y, m in zip(*part, strict=True)]
+        rates = RATES if options["dropout"] is None else (options["dropout"],)
+        if features.has_dropout(network):
+            rates = (0.0,)  # of no effect
+        taught[:], notes[:] = _chosen(setting, name, rates)
 
     def loss(indices: list[int]) -> Tensor:
         y, mask = (
@@ -96,9 +111,9 @@ def recipe(setting: Setting) -> Recipe:
         images = patches.batch(indices)
         if torch.is_grad_enabled():
             images = random_specks(images, options["specks"])
-            images = random_gamma(images, 0.5, options["gamma_max"])
+            images = random_gamma(images, 0.5, options["gamma_max"], inverse=True)
             images = random_erasing(images, options["erasing"])
-        return masked_bce(class_probabilities(network(images).float())[:, 1:], y, mask)
+        return masked_bce(setting.probabilities(images)[:, 1:], y, mask)
 
     return Recipe(
         loss=loss,
@@ -108,26 +123,90 @@ def recipe(setting: Setting) -> Recipe:
         mode=lambda: network.train(options["bn"] == "train"),
         shuffle=False,
         begin=begin,
+        notes=notes,
     )
 
 
-def _trusted(network: nn.Module, name: str, images: Tensor, options: Any) -> tuple[Tensor, Tensor]:
+def _chosen(
+    setting: Setting, name: str, rates: Sequence[float]
+) -> tuple[list[tuple[Tensor, Tensor]], list[str]]:
+    """Pseudo-labels and trust of every patch by the first rate of dropout that leaves enough of
+    them, by the last if none does; and what to say of them.
+    """
+    for rate in rates:
+        taught = _labels(setting, name, rate)
+        kept = trusted_share(taught)
+        if all(share is None or share >= ENOUGH for share in kept):
+            break
+    labels = setting.model.description.labels
+    found = [
+        f"{label.name} {'unlabelled' if share is None else f'{share:.0%}'}"
+        for label, share in zip(labels, kept, strict=True)
+    ]
+    by = f"dropout {rate:g}" if rate else "the network's own dropout"
+    notes = [f"labelled pixels that are trusted, by {by}: {', '.join(found)}"]
+    empty = [label.name for label, share in zip(labels, kept, strict=True) if not share]
+    if empty:
+        notes.append(
+            f"no trusted pixel of {', '.join(empty)}: training can only take from them; lower"
+            " --option confidence or raise --option uncertainty"
+        )
+    return taught, notes
+
+
+def trusted_share(taught: Sequence[tuple[Tensor, Tensor]]) -> list[float | None]:
+    """Of each foreground class the share of its labelled pixels that are trusted; None without any.
+
+    Args:
+        taught: labels and trust of every patch, bool ``(K-1, ...)``.
+    """
+    import torch
+
+    labelled = torch.stack([y.flatten(1).sum(1) for y, _ in taught]).sum(0)
+    trusted = torch.stack([(y & mask).flatten(1).sum(1) for y, mask in taught]).sum(0)
+    return [float(t / n) if n else None for t, n in zip(trusted, labelled, strict=True)]
+
+
+def _labels(setting: Setting, name: str, rate: float) -> list[tuple[Tensor, Tensor]]:
+    """Pseudo-labels and trust of every patch, on the CPU.
+
+    As in the original by the statistics of each batch, with the option ``bn`` its training has;
+    the running ones stay as they were, as its training starts from the source again.
+    """
+    import torch
+
+    network, options = setting.network, setting.options
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.train(options["bn"] == "train")
+    taught: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad():
+        for indices in setting.patches.ordered(options["batch"]):
+            parts = _trusted(setting, name, setting.patches.batch(indices), rate)
+            taught += [(y.cpu(), mask.cpu()) for y, mask in zip(*parts, strict=True)]
+        for buffer_name, buffer in network.named_buffers():
+            buffer.copy_(before[buffer_name])
+    network.eval()
+    return taught
+
+
+def _trusted(setting: Setting, name: str, images: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     """Pseudo-labels and trust of a batch, bool ``(B, K-1, ...)``."""
     import torch
 
     from SFDALib.adaptation import features
     from SFDALib.networks.catalogue import class_probabilities
 
+    network, options = setting.network, setting.options
     means, spreads, seen = [], [], []
-    with features.dropout(network, name, options["dropout"]):
+    with features.dropout(network, name, rate):
         for _ in range(options["dropout_passes"]):
             before, logits = features.forward(network, name, images)
+            logits = logits / setting.temperature
             means.append(class_probabilities(logits)[:, 1:])
             spreads.append(class_probabilities(logits / 2)[:, 1:])
             seen.append(before)
-    p = torch.stack(means).mean(0)
     return denoised(
-        p,
+        torch.stack(means).mean(0),
         torch.stack(spreads).std(0),
         torch.stack(seen).mean(0),
         **{key: options[key] for key in ("confidence", "uncertainty")},
@@ -142,24 +221,28 @@ def denoised(
 
     Args:
         p, spread: (B, K-1, ...) mean and standard deviation over the passes.
-        seen: (B, F, ...) mean features.
+        seen: (B, F, ...) mean features, perhaps at a lower resolution, to which probabilities and
+            spread are brought linearly before they are compared, labels by the nearest neighbour.
     """
     import torch
 
     from SFDALib.adaptation.features import class_means, resized
 
     label = p > confidence
-    trusted = spread < uncertainty
+    chance, steady = (resized(x, seen, "linear") for x in (p, spread))
+    steady = steady < uncertainty
+    inside = resized(label.float(), seen) > 0
+    flat = seen.movedim(1, -1)
     agrees = []
     for k in range(p.shape[1]):
-        chance, kept, inside = p[:, k : k + 1], trusted[:, k : k + 1], label[:, k : k + 1]
-        weights = torch.cat([(1 - chance) * kept * ~inside, chance * kept * inside], dim=1)
-        means = class_means(seen, resized(weights, seen))
-        flat = seen.movedim(1, -1)
+        share, kept, within = (x[:, k : k + 1] for x in (chance, steady, inside))
+        means = class_means(
+            seen, torch.cat([(1 - share) * kept * ~within, share * kept * within], 1)
+        )
         distance = [(flat - mean).square().sum(-1) for mean in means]
         nearer = resized((distance[1] < distance[0])[:, None].float(), p) > 0
-        agrees.append(nearer == inside)
-    return label, trusted & torch.cat(agrees, dim=1)
+        agrees.append(nearer == label[:, k : k + 1])
+    return label, (spread < uncertainty) & torch.cat(agrees, dim=1)
 
 
 def masked_bce(p: Tensor, label: Tensor, mask: Tensor) -> Tensor:

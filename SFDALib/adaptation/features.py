@@ -99,6 +99,29 @@ def forward(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tens
     return seen[0].float(), logits
 
 
+def head_parameters(network: nn.Module, name: str, images: Tensor) -> list[nn.Parameter]:
+    """The weights of the classifier and of what follows it, such as a normalisation of the logits.
+
+    Args:
+        images: any batch (B, C, ...) that the network accepts.
+    """
+    base, _ = assembly.split(network)
+    called: list[str] = []
+    hooks = [
+        part.register_forward_hook(lambda *_, name=name: called.append(name))
+        for name, part in base.named_modules()
+        if list(part.parameters(recurse=False)) or isinstance(part, LAYERS)
+    ]
+    with _evaluating(base):
+        base(images)
+    for hook in hooks:
+        hook.remove()
+    classifier_ = base.get_submodule(name)
+    first = next(i for i, one in enumerate(called) if f"{one}.".startswith(f"{name}."))
+    parts = [classifier_, *(base.get_submodule(one) for one in called[first:])]
+    return list({id(p): p for part in parts for p in part.parameters()}.values())
+
+
 def with_head_rate(
     network: nn.Module, name: str, rate: float, factor: float
 ) -> list[dict[str, object]]:
@@ -108,12 +131,22 @@ def with_head_rate(
     return [{"params": body}, {"params": head, "lr": rate * factor}]
 
 
+def _own_dropout(network: nn.Module) -> list[nn.Module]:
+    kind = nn.modules.dropout._DropoutNd
+    return [module for module in network.modules() if isinstance(module, kind) and module.p]
+
+
+def has_dropout(network: nn.Module) -> bool:
+    """Whether it has layers of dropout with a rate above 0."""
+    return bool(_own_dropout(network))
+
+
 @contextmanager
 def dropout(network: nn.Module, name: str, rate: float) -> Iterator[None]:
     """Dropout in a network for the time being: its own, or of the features before the classifier
     where it has none.
     """
-    own = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p]
+    own = _own_dropout(network)
     was = [module.training for module in own]
     hook = None
     if own:

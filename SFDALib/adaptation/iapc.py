@@ -1,7 +1,7 @@
 """Importance-weighted pseudo-labels and class centroids (IAPC).
 
-Left out of the original: the warm-up of 5000 steps, more than one volume has in all; random crops,
-scales and colours; and the memory of absent classes' weights.
+Left out of the original: the warm-up of 5000 steps, more than one volume has in all; and random
+crops, scales and colours.
 """
 
 from __future__ import annotations
@@ -36,8 +36,15 @@ METHOD = Method(
         Option("momentum", 0.9, "Nesterov's, of SGD.", 0.001, 0.999),
         Option("weight_decay", 5e-4, "L2 penalty in SGD.", 0, 1),
         Option("memory_decay", 0.9999, "Of the averaged model that finds centroids.", 0, 1),
-        Option("small_weight", 7.0, "Weight of a class that is small in a patch.", 0, 1000),
-        Option("small_size", 4096, "Pixels below which it is.", 0, 10**9, kind="int"),
+        Option(
+            "small_weight",
+            7.0,
+            "Weight of a class that is small in a batch; an absent class approaches it by a tenth a"
+            " step, and leaves it so.",
+            0,
+            1000,
+        ),
+        Option("small_size", 4096, "Pixels a patch below which it is small.", 0, 10**9, kind="int"),
         Option(
             "several_scales",
             True,
@@ -56,6 +63,7 @@ METHOD = Method(
     adapts=True,
 )
 IMPORTANCE, PROTOTYPE, SYMMETRIC, ENTROPY = 0.2, 0.5, 0.04, 2.0  # weights of the terms
+ENTROPY_EPSILON = 1e-5
 SCALES = (1.0, 1.25, 0.75)
 IGNORED = 255
 
@@ -73,8 +81,9 @@ def adapt(
 
 
 def recipe(setting: Setting) -> Recipe:
-    """``L = .2 w CE(z, y) + .5 CE(z, y where the centroids agree) + .04 (CE(z, c) + CE(cos, z))
-    + 2 H(p)`` with the source's labels y, its importance w, and the nearest centroids c.
+    """``L = .2 w v CE(z, y) + .5 v CE(z, y where the centroids agree, else 0) + .04 (CE(z, c) +
+    CE(cos, z)) + 2 H(p)``, each the mean over all pixels, with the source's labels y, its
+    importance w, the weights v of the classes, and the nearest centroids c.
     """
     import copy
 
@@ -91,14 +100,16 @@ def recipe(setting: Setting) -> Recipe:
     source = setting.model.network
     scales = SCALES if options["several_scales"] else ()
     labels: list[Tensor] = []
+    rarity = torch.ones(setting.model.description.classes)
 
     def begin(epoch: int) -> None:
         if epoch:
             return
         memory.load_state_dict(network.state_dict())  # settled or not, as the student starts
+        rarity.fill_(1)
         if not labels:
             for indices in patches.ordered(options["batch"]):
-                labels.extend(source_labels(setting.model, patches.batch(indices), scales).cpu())
+                labels.extend(source_labels(setting, patches.batch(indices), scales).cpu())
 
     @torch.no_grad()
     def after_step() -> None:
@@ -107,31 +118,40 @@ def recipe(setting: Setting) -> Recipe:
         for kept, new in zip(memory.buffers(), network.buffers(), strict=True):
             kept.copy_(new)
 
+    def centroids(images: Tensor) -> Tensor:
+        """Of each class in each image, by the memory network, which is in the student's mode."""
+        memory.train(network.training)
+        kept, logits = features.forward(memory, name, images)
+        z = class_logits(logits)
+        return image_centroids(kept, resized_labels(z.argmax(1), kept), z.shape[1])
+
     def loss(indices: list[int]) -> Tensor:
-        images = patches.batch(indices)
+        images, training = patches.batch(indices), torch.is_grad_enabled()
         with torch.no_grad():
-            clear = class_logits(source(images).float())
+            clear = class_logits(setting.logits(images, source))
             label = torch.stack([labels[index] for index in indices]).to(clear.device).long()
             weight = importance(clear, options["importance"])
-            sizes = torch.stack([(label == k).flatten(1).sum(1) for k in range(clear.shape[1])], 1)
-            factors = torch.where(sizes < options["small_size"], options["small_weight"], 1.0)
-            pixels = torch.gather(factors, 1, label.flatten(1)).view(label.shape)
-            kept, old = features.forward(memory.eval(), name, images)
-            kept_label = features.resized(class_logits(old), kept).argmax(1)
-            centroids = image_centroids(kept, kept_label, clear.shape[1])
+            weights, absence = class_weights(
+                label, rarity, options["small_size"], options["small_weight"]
+            )
+            if training:
+                rarity.copy_(absence)
+            pixels = weights.to(clear)[label]
+            means = centroids(images)
         seen, logits = features.forward(network, name, images)
-        z = class_logits(logits)
-        cosine = features.resized(cosines(seen, centroids), z)
-        nearest = cosine.detach().argmax(1)
+        z = class_logits(logits) / setting.temperature
+        cosine = cosines(seen, means)
+        nearest = resized_labels(cosine.detach().argmax(1), z)
         agreed = label.masked_fill(nearest != label, IGNORED)
-        student = z.detach().argmax(1)
-        symmetric = masked_cross_entropy(z, nearest, IGNORED)
-        symmetric = symmetric + masked_cross_entropy(cosine, student, IGNORED)
+        symmetric = masked_cross_entropy(z, nearest, IGNORED) + masked_cross_entropy(
+            features.resized(cosine, z, "linear"), z.detach().argmax(1), IGNORED
+        )
+        share = (agreed != IGNORED).float().mean()  # of the pixels: the mean is over all of them
         return (
             IMPORTANCE * masked_cross_entropy(z, label, IGNORED, weight * pixels)
-            + PROTOTYPE * masked_cross_entropy(z, agreed, IGNORED)
+            + PROTOTYPE * share * masked_cross_entropy(z, agreed, IGNORED, pixels)
             + SYMMETRIC * symmetric
-            + ENTROPY * mean_entropy(torch.softmax(z, 1))
+            + ENTROPY * mean_entropy(torch.softmax(z, 1), ENTROPY_EPSILON)
         )
 
     return Recipe(
@@ -149,7 +169,34 @@ def recipe(setting: Setting) -> Recipe:
     )
 
 
-def source_labels(model: Source, images: Tensor, scales: Sequence[float]) -> Tensor:
+def class_weights(
+    label: Tensor, rarity: Tensor, small_size: int, small_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Weights of the classes (K,) in a batch, and the renewed factors of rare ones.
+
+    ``w_k = (small_weight if the class has fewer than small_size pixels an image, else 1) r_k``
+    with ``r_k <- .9 r_k + .1 (small_weight if it is absent, else 1)``.
+
+    Args:
+        label: (B, ...) whole numbers.
+        rarity: (K,) r before this batch.
+    """
+    import torch
+
+    counts = torch.bincount(label.flatten(), minlength=len(rarity)).cpu()
+    small = torch.where(counts < small_size * len(label), small_weight, 1.0)
+    renewed = 0.9 * rarity + 0.1 * torch.where(counts == 0, small_weight, 1.0)
+    return small * renewed, renewed
+
+
+def resized_labels(label: Tensor, like: Tensor) -> Tensor:
+    """Labels (B, ...) at the resolution of others, nearest neighbour."""
+    from SFDALib.adaptation.features import resized
+
+    return resized(label[:, None].float(), like)[:, 0].long()
+
+
+def source_labels(setting: Setting, images: Tensor, scales: Sequence[float]) -> Tensor:
     """Labels (B, ...) uint8 of the source: the largest of its probabilities, which are summed over
     images of these sizes, and over their mirror images; without sizes those of the images alone.
 
@@ -159,13 +206,11 @@ def source_labels(model: Source, images: Tensor, scales: Sequence[float]) -> Ten
     import torch
     import torch.nn.functional as F
 
-    from SFDALib.networks.catalogue import class_probabilities
-
-    size = images.shape[2:]
+    model, size = setting.model, images.shape[2:]
     mode = "bilinear" if len(size) == 2 else "trilinear"
 
     def probabilities(seen: Tensor) -> Tensor:
-        p = class_probabilities(model.network(seen).float())
+        p = setting.probabilities(seen, model.network)
         return F.interpolate(p, size, mode=mode, align_corners=False)
 
     def at(scale: float) -> Tensor:

@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 
 
-def random_gamma(images: Tensor, low: float, high: float, chance: float = 0.5) -> Tensor:
-    """``x^g`` of each image's range with g uniform in [low, high], or the image as it is."""
+def random_gamma(
+    images: Tensor, low: float, high: float, chance: float = 0.5, inverse: bool = False
+) -> Tensor:
+    """``x^g``, or ``x^(1/g)``, of each image's range with g uniform in [low, high]; or the image as
+    it is.
+    """
     count = len(images)
     per_image = (count, *[1] * (images.ndim - 1))
     flat = images.flatten(1)
     least = flat.min(dim=1).values.view(per_image)
     extent = (flat.max(dim=1).values.view(per_image) - least).clamp(min=1e-8)
     gamma = (low + (high - low) * torch.rand(count)).to(images)
+    gamma = 1 / gamma if inverse else gamma
     gamma = torch.where(torch.rand(count).to(images) < chance, gamma, 1.0).view(per_image)
     return ((images - least) / extent) ** gamma * extent + least
 

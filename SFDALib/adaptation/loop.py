@@ -57,7 +57,8 @@ class Setting:
 
     def logits(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
         """Logits (B, 1 or K, ...) over the temperature, of the network to be trained or another."""
-        return (network or self.network)(images).float() / self.temperature
+        network = self.network if network is None else network
+        return network(images).float() / self.temperature
 
     def probabilities(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
         """Class probabilities (B, K, ...) of these logits."""
@@ -237,8 +238,9 @@ def _batches(
 
 @torch.no_grad()
 def _untrained_loss(recipe: Recipe, patches: PatchList, batch: int) -> float:
+    stacks = patches.stacks(batch, np.random.default_rng(0)) if recipe.stacks else None
     total = 0.0
-    for indices in patches.ordered(batch):
+    for indices in stacks or patches.ordered(batch):
         total += recipe.loss(indices).item() * len(indices)
     return total / len(patches)
 

@@ -1,8 +1,9 @@
 """Rounds of pseudo-labels and training on them: what self-training and CBST share.
 
-No source image takes part (source portion 0), patches are neither rescaled nor cropped, and rare
-classes are not mined; the rest is as published. The two regularisers are those of CRST (Zou, Yu,
-Liu, Kumar, Wang. Confidence regularized self-training. ICCV 2019), off as in CBST.
+Thresholds, portions, optimiser and mirroring are those of CRST's code (Zou, Yu, Liu, Kumar, Wang.
+Confidence regularized self-training. ICCV 2019), and so are the two regularisers, off as in CBST.
+Left out: the source images that it mixes in (source portion 0), random crops and scales of the
+patches, and the mining of rare classes, which wants source labels.
 """
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ OPTIONS = (
     Option("portion_step", 0.05, "Growth of that share a round.", 0, 1),
     Option("portion_max", 0.5, "Largest share.", 0, 1),
     Option("stride", 4, "One pixel of so many counts for the thresholds.", 1, 1000, kind="int"),
+    Option(
+        "flips",
+        0.5,
+        "Share of the patches that are mirrored left to right in training, with their labels; none"
+        " where the bundle says that its model may not be mirrored so.",
+        0,
+        1,
+    ),
     Option(
         "kld_weight",
         0.0,
@@ -94,7 +103,11 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
 
     def loss(indices: list[int]) -> Tensor:
         target = torch.stack([targets[index] for index in indices]).to(setting.model.device)
-        logits = network(patches.batch(indices)).float()
+        images = patches.batch(indices)
+        if torch.is_grad_enabled() and mirrors:
+            mirrored = torch.rand(len(images)) < options["flips"]
+            images, target = (_mirrored(x, mirrored) for x in (images, target))
+        logits = setting.logits(images)
         if soft:
             value = masked_soft_cross_entropy(logits, target.float())
         else:
@@ -102,6 +115,8 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
         labelled = target.sum(1) > 0 if soft else target != IGNORED
         return value + pull * uniform_cross_entropy(logits, labelled) if pull else value
 
+    axes = setting.model.description.mirror_axes
+    mirrors = axes is None or setting.model.description.spatial_dims - 1 in axes
     name = features.classifier(network, patches.batch([0]))
     return Recipe(
         loss=loss,
@@ -117,20 +132,26 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
     )
 
 
+def _mirrored(batch: Tensor, which: Tensor) -> Tensor:
+    """The batch with these of its items mirrored along the last axis."""
+    import torch
+
+    each = which.view(-1, *[1] * (batch.ndim - 1)).to(batch.device)
+    return torch.where(each, batch.flip(-1), batch)
+
+
 def _labels(setting: Setting, portion: float, by_class: bool) -> list[Tensor]:
     """The pseudo-labels of every patch, on the CPU: ``([k,] j, i)`` uint8, or where they are soft
     ``(K, [k,] j, i)`` float16.
     """
     import torch
 
-    from SFDALib.networks.catalogue import class_probabilities
-
     network, patches = setting.network, setting.patches
     network.eval()
 
     def predictions() -> Any:
         for index in range(len(patches)):  # one by one: the rest of the memory is the training's
-            yield class_probabilities(network(patches.batch([index])).float())
+            yield setting.probabilities(patches.batch([index]))
 
     with torch.no_grad():
         best = [p.max(dim=1) for p in predictions()]

@@ -13,9 +13,24 @@ from SFDALib.jobs import events
 def add(commands: Any) -> None:
     command = commands.add_parser("import-model", help="a bundle of a model trained elsewhere")
     command.add_argument(
-        "model", nargs="?", help="a model folder of nnU-Net v2, a MONAI bundle, or a state dict"
+        "model",
+        nargs="?",
+        help="a model folder of nnU-Net v2, a MONAI bundle, or a state dict",
     )
     command.add_argument("--output", help="bundle folder to write")
+    command.add_argument(
+        "--diffusion",
+        choices=("med-ddpm-brats", "med-ddpm-128"),
+        help="MODEL is a file of Med-DDPM's published weights, of BraTS or of whole heads, which"
+        " becomes the diffusion model of --bundle",
+    )
+    command.add_argument("--bundle", help="for --diffusion: the bundle, which stays as it is")
+    command.add_argument(
+        "--relabel",
+        default="",
+        metavar="1=2,2=1",
+        help="for --diffusion: labels of BraTS (1 necrosis, 2 edema, 3 enhancing) = in the bundle",
+    )
     command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
     command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
     command.add_argument(
@@ -39,10 +54,20 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         return
     if not arguments.model or not arguments.output:
         raise RequestError("import-model: expected a model and --output; see import-model --help")
-    from SFDALib.jobs.import_model import Choices, import_model
+    from SFDALib.jobs.import_model import Choices, import_diffusion, import_model
     from SFDALib.jobs.inspect import in_words, inspect
 
     output = Path(arguments.output)
+    if arguments.diffusion or arguments.bundle or arguments.relabel:
+        if not (arguments.diffusion and arguments.bundle):
+            raise RequestError("import-model: expected --diffusion and --bundle together")
+        from SFDALib.training.manifest import read_relabel
+
+        relabel = read_relabel(arguments.relabel)
+        files = (Path(arguments.model), arguments.diffusion, Path(arguments.bundle))
+        import_diffusion(*files, relabel, output)
+        print(in_words(inspect(output)))
+        return
     choices = Choices(
         configuration=arguments.configuration,
         folds=arguments.fold,

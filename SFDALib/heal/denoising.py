@@ -1,5 +1,7 @@
 """Hierarchical denoising (HD): from the source model's prediction Y_T to the pseudo-label Y*.
 
+The constants of the NIG are the released ones (``uncertainty.NIGConstants``) and no options.
+
 Two filters in a row: voxels of high entropy are doubted first, then those whose NIG variance,
 built on the regional entropy and on that first doubt, is high among the voxels of the image.
 """
@@ -38,7 +40,7 @@ class DenoisingOptions:
         entropy_source: E of the NIG. "mean_entropy" is the mean of H / log K over `region`, in
             [0, 1]; "hist10" the released histogram entropy of the refined map, in bits, 3x3.
         diff: d of the NIG. "hard" is 1 for a foreground voxel that is not certain, else 0;
-            "prob" is that voxel's largest probability instead of 1.
+            "prob" is the largest probability of any voxel that is not certain, else 0.
         nig: how alpha, beta and the variance are read; see `nig_variance`.
         var_norm: "minmax" cuts the variance scaled to [0, 1] over the image, "none" the raw
             one. The paper's reading, negative as it is, is always cut raw.
@@ -91,7 +93,8 @@ def hierarchical_denoising(
     """Reject the voxels of the source model's prediction that are not to be trusted.
 
     1. Y_T = arg-max_c p_c; a voxel is certain where H(p) <= tau1 (eqs. 1 and 2).
-    2. d = |Y_T - Y_entropy|, the foreground that the entropy doubts; E = regional entropy.
+    2. d = |Y_T - Y_entropy|, the foreground that the entropy doubts, or |p_max - p_max where
+       certain| of every voxel; E = regional entropy.
     3. NIG variance from E and d, normalised over the image; reliable where <= tau2.
     4. Y* = Y_T where reliable, else background (eq. 5).
 
@@ -108,9 +111,7 @@ def hierarchical_denoising(
     else:
         certain = reliability_mask(entropy(probabilities, options.entropy_unit), options.tau1)
 
-    initial = foreground.to(probabilities.dtype)
-    if options.diff == "prob":
-        initial = initial * confidence
+    initial = confidence if options.diff == "prob" else foreground.to(probabilities.dtype)
     refined = initial * certain
 
     if options.entropy_source == "hist10":

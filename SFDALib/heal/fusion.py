@@ -44,10 +44,14 @@ def size_aware_fusion(
     in Y* (the highest label on ties) and lambda_k = v_k^-1 / sum_i v_i^-1.
 
     "hard": the labels of M_S(I_B), in which k* gives way to the second-best class, and Y* == k*
-    painted on top. "prob_lambda": arg-max over the foreground classes of lambda_k P_k, where
-    P_k is M_S(I_B)'s probability, but for k* that of the source model on the target where
-    Y* == k* and 0 elsewhere; only where Y* or M_S(I_B) has foreground. Background has no
-    lambda: its size would make it vanish and flood the image with foreground.
+    painted on top. "prob_lambda": of the labels that Y* and M_S(I_B) give a voxel, the
+    foreground class of the largest lambda_k P_k, where P_k is M_S(I_B)'s probability, but for
+    k* that of the source model on the target where Y* == k* and 0 elsewhere; Y*'s label where
+    none is above 0. Background has no lambda: its size would make it vanish and flood the
+    image with foreground.
+
+    Left out: the smallest of overlapping regions instead of labels, which of nested ones is
+    always the innermost.
 
     Args:
         generated_probabilities: (K, k, j, i), M_S(I_B) of the chosen sample I_B.
@@ -80,10 +84,10 @@ def size_aware_fusion(
             if source_probabilities is not None:
                 scores[smallest - 1] *= source_probabilities[smallest]
             scores *= scores.new_tensor(lambdas).view(-1, 1, 1, 1)
+            for label in range(1, num_classes):
+                scores[label - 1] *= (denoised_labels == label) | (generated == label)
             best, labels = scores.max(dim=0)
-            foreground = (denoised_labels != 0) | (generated != 0)
-            # A voxel to which no class gives any probability has no arg-max to speak of.
-            labels = torch.where(foreground & (best > 0), labels + 1, 0)
+            labels = torch.where(best > 0, labels + 1, denoised_labels)
         case _:
             assert_never(mode)
     return Fused(labels, smallest, lambdas, False, ())

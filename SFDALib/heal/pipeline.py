@@ -37,7 +37,9 @@ METHOD = Method(
             "Regional entropy as in the paper, or the released code's 10-bin histogram.",
         ),
         choice(
-            "diff", ("hard", "prob"), "What the entropy step changed: labels, or probabilities."
+            "diff",
+            ("hard", "prob"),
+            "What the entropy step changed: labels, or the largest probability of every voxel.",
         ),
         choice(
             "nig",
@@ -76,7 +78,7 @@ METHOD = Method(
             kind="float",
             optional=True,
         ),
-        Option("canny_low", 0.1, "Canny's low threshold on images in 0..1.", 0, 10),
+        Option("canny_low", 0.1, "Canny's low threshold on samples scaled to 0..1.", 0, 10),
         Option("canny_high", 0.2, "Canny's high threshold.", 0, 10),
         choice(
             "label_edges",

@@ -1,7 +1,8 @@
 """Edge-guided selection (EGS): the diffusion sample whose edges best follow the condition.
 
 Works on numpy arrays, as the Canny detector does. Edges are found slice by slice along `axis`
-(0, the slices, in our order (k, j, i)); samples and condition must lie on the same grid.
+(0, the slices, in our order (k, j, i)); samples and condition must lie on the same grid. Left out:
+edges of the brain area in the condition, whose outline would outweigh the structures' own.
 """
 
 from __future__ import annotations
@@ -153,6 +154,11 @@ def edge_agreement(image_edges: np.ndarray, condition_edges: np.ndarray) -> tupl
     return intersection, intersection / total if total else 0.0
 
 
+def _scaled(image: np.ndarray) -> np.ndarray:
+    least, most = image.min(), image.max()
+    return (image - least) / (most - least) if most > least else np.zeros_like(image)
+
+
 def select_sample(
     samples: Sequence[np.ndarray],
     condition_labels: np.ndarray,
@@ -162,10 +168,11 @@ def select_sample(
     """Choose the sample whose Canny edges cover most of the condition's edges.
 
     Args:
-        samples: images of (k, j, i) or (C, k, j, i), intensities scaled to [0, 1]; the edges of
-            several channels are those of their mean.
+        samples: images of (k, j, i) or (C, k, j, i), which are scaled to [0, 1] by their least and
+            largest value, as in the released code; the edges of several channels are those of
+            their mean.
         condition_labels: (k, j, i) integers, Y* on the samples' grid, without any label for the
-            brain area: its outline would outweigh the structures' own.
+            brain area.
         axis: the axis of (k, j, i) along which the slices lie.
     """
     options = options or SelectionOptions()
@@ -173,7 +180,7 @@ def select_sample(
     condition = condition_edges(condition_labels, options, axis)
     agreements, densities = [], []
     for sample in samples:
-        image = sample.mean(axis=0) if sample.ndim == 4 else sample
+        image = _scaled(sample.mean(axis=0) if sample.ndim == 4 else sample)
         edges = widened(canny_edges(image, **detector), options.edge_tolerance, axis)
         agreements.append(edge_agreement(edges, condition))
         densities.append(float(edges.mean()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from SFDALib.bundle import source
 from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers import plain
+from SFDALib.bundle.importers import med_ddpm, plain
 from SFDALib.bundle.importers.imported import Imported
 from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.bundle.importers.nnunet import NnUNetModel
@@ -46,6 +49,40 @@ def import_model(model: Path, output: Path, choices: Choices | None = None) -> N
             imported.description,
             imported.network.state_dict(),
             documents=imported.documents,
+        )
+
+
+def import_diffusion(
+    weights: Path, preset: str, bundle: Path, relabel: Sequence[tuple[int, int]], output: Path
+) -> None:
+    """Write a bundle with Med-DDPM's published weights as its diffusion model.
+
+    Args:
+        preset: which of the published networks, see ``med_ddpm_presets``.
+        bundle: what they are added to, which stays as it is.
+        relabel: see ``med_ddpm.read``.
+
+    Raises:
+        RequestError: the weights are of another network, or the bundle is not what they are for.
+    """
+    if output.exists():
+        raise RequestError(f"{output}: exists already; choose another name or remove it")
+    if not weights.exists():
+        raise RequestError(f"{weights}: no such file; check the path")
+    model = source.load(bundle, torch.device("cpu"), diffusion=False)
+    described, converted = med_ddpm.read(weights, preset, model.description, relabel)
+    origin = {"diffusion": {"from": "Med-DDPM", "network": preset, "file": weights.name}}
+    description = model.description.with_changes(
+        diffusion=described, provenance={**model.description.provenance, **origin}
+    )
+    with ResultFolder(output) as folder:
+        source.write(
+            folder,
+            description,
+            model.network.state_dict(),
+            early_head=source.state(model.early_head),
+            diffusion=converted,
+            documents=model.documents,
         )
 
 

@@ -31,8 +31,7 @@ class Architecture:
             image, give the features at full resolution, and from there those after the first
             down-sampling; empty for a network without such stages.
         batch_norm: network arguments -> whether it normalises by batch statistics.
-        encoder: submodules of the contracting path; the rest is the decoder. Empty where the two
-            cannot be told apart.
+        encoder: network arguments -> submodules of the contracting path; the rest is the decoder.
         one_output: the arguments with which it has one output while it trains, too.
         training_heads: pattern of the weights that it has no use for then.
     """
@@ -40,7 +39,7 @@ class Architecture:
     divisor: Callable[[Mapping[str, Any]], int | tuple[int, ...]]
     early_stages: tuple[tuple[str, ...], ...] = ()
     batch_norm: Callable[[Mapping[str, Any]], bool] = lambda arguments: False
-    encoder: tuple[str, ...] = ()
+    encoder: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda arguments: ()
     one_output: Mapping[str, Any] = field(default_factory=dict)
     training_heads: str = "(?!)"
 
@@ -69,30 +68,50 @@ def _names_batch(argument: str, default: str = "instance") -> Callable[[Mapping[
     return names_batch
 
 
+def _parts(*names: str) -> Callable[[Mapping[str, Any]], tuple[str, ...]]:
+    return lambda arguments: names
+
+
+def _nested_levels(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of MONAI's UNet, in which each level holds the next deeper one: the way down, the deepest."""
+    deeper = ".1.submodule"
+    levels = len(arguments["strides"])
+    return (
+        *(f"model{level * deeper}.0" for level in range(levels)),
+        f"model{levels * deeper}",
+    )
+
+
 SEGMENTATION: dict[str, Architecture] = {
     "SFDALib.networks.residual_unet.ResidualUNet": Architecture(
         divisor=lambda arguments: 8,
         early_stages=(("init_path",), ("down1",)),
         batch_norm=lambda arguments: True,
-        encoder=("init_path", "down1", "down2", "down3"),
+        encoder=_parts("init_path", "down1", "down2", "down3"),
+    ),
+    "SFDALib.networks.sfda_unet.SFDAUNet": Architecture(
+        divisor=lambda arguments: 8,
+        early_stages=(("conv0",), ("conv1",)),
+        batch_norm=lambda arguments: True,
+        encoder=_parts("conv0", "conv1", "conv2", "bridge"),
     ),
     "SFDALib.networks.nnunet.PlainConvUNet": Architecture(
         divisor=_product_of_strides,
         early_stages=(("encoder.stages.0",), ("encoder.stages.1",)),
         batch_norm=_names_batch("norm"),
-        encoder=("encoder",),
+        encoder=_parts("encoder"),
     ),
     "SFDALib.networks.nnunet.ResidualEncoderUNet": Architecture(
         divisor=_product_of_strides,
         early_stages=(("encoder.stem", "encoder.stages.0"), ("encoder.stages.1",)),
         batch_norm=_names_batch("norm"),
-        encoder=("encoder",),
+        encoder=_parts("encoder"),
     ),
     "monai.networks.nets.DynUNet": Architecture(
         divisor=_product_of_strides,
         early_stages=(("input_block",), ("downsamples.0",)),
         batch_norm=_names_batch("norm_name"),
-        encoder=("input_block", "downsamples", "bottleneck"),
+        encoder=_parts("input_block", "downsamples", "bottleneck"),
         one_output={"deep_supervision": False},
         training_heads=r"(.*\.)?(deep_supervision_heads|super_head)\.",
     ),
@@ -100,7 +119,7 @@ SEGMENTATION: dict[str, Architecture] = {
         divisor=_levels((1, 2, 2, 4)),
         early_stages=(("convInit", "down_layers.0"), ("down_layers.1",)),
         batch_norm=_names_batch("norm"),
-        encoder=("convInit", "down_layers"),
+        encoder=_parts("convInit", "down_layers"),
     ),
     "monai.networks.nets.SegResNetDS": Architecture(
         divisor=_levels((1, 2, 2, 4)),  # at least what anisotropic kernels ask for
@@ -109,7 +128,7 @@ SEGMENTATION: dict[str, Architecture] = {
             ("encoder.layers.0.downsample", "encoder.layers.1.blocks"),
         ),
         batch_norm=_names_batch("norm", default="batch"),
-        encoder=("encoder",),
+        encoder=_parts("encoder"),
         one_output={"dsdepth": 1},
         training_heads=r"up_layers\.\d+\.head\.",
     ),
@@ -117,21 +136,21 @@ SEGMENTATION: dict[str, Architecture] = {
         divisor=lambda arguments: arguments.get("patch_size", 2) ** 5,
         early_stages=(("encoder1",),),  # the transformer halves the image at once
         batch_norm=_names_batch("norm_name"),
-        encoder=("swinViT", "encoder1", "encoder2", "encoder3", "encoder4", "encoder10"),
+        encoder=_parts("swinViT", "encoder1", "encoder2", "encoder3", "encoder4", "encoder10"),
     ),
     "monai.networks.nets.UNet": Architecture(
-        divisor=_product_of_strides, batch_norm=_names_batch("norm")
+        divisor=_product_of_strides, batch_norm=_names_batch("norm"), encoder=_nested_levels
     ),
     "monai.networks.nets.BasicUNet": Architecture(
         divisor=lambda arguments: 16,
         early_stages=(("conv_0",), ("down_1",)),
         batch_norm=_names_batch("norm"),
-        encoder=("conv_0", "down_1", "down_2", "down_3", "down_4"),
+        encoder=_parts("conv_0", "down_1", "down_2", "down_3", "down_4"),
     ),
     "monai.networks.nets.VNet": Architecture(
         divisor=lambda arguments: 16,
         batch_norm=lambda arguments: True,
-        encoder=("in_tr", "down_tr32", "down_tr64", "down_tr128", "down_tr256"),
+        encoder=_parts("in_tr", "down_tr32", "down_tr64", "down_tr128", "down_tr256"),
     ),
 }
 WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
@@ -308,7 +327,7 @@ def has_batch_norm(definition: Mapping[str, Any]) -> bool:
 
 def encoder(network: nn.Module, definition: Mapping[str, Any]) -> tuple[nn.Module, ...]:
     """The submodules of the contracting path; none where it is not known."""
-    names = SEGMENTATION[definition["_target_"]].encoder
+    names = SEGMENTATION[definition["_target_"]].encoder(definition)
     return tuple(network.get_submodule(name) for name in names)
 
 

@@ -7,7 +7,7 @@ Dorjsembe et al., "Conditional Diffusion Models for Semantic 3D Brain MRI Synthe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -37,6 +37,9 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
             middle block. 0 where a level has no attention.
         norm_num_groups: groups of every group normalisation.
         max_period: longest period of the timestep embedding, in steps.
+        condition_encoding: what becomes of the condition, whose channels are 0 or 1 and whose last
+            is the body, before it enters. "mask": nothing; "exclusive": the body is where no other
+            channel is; "signed": so, and all from -1 to 1.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
         num_head_channels: Sequence[int],
         norm_num_groups: int = 32,
         max_period: int = 1000,
+        condition_encoding: Literal["mask", "exclusive", "signed"] = "mask",
     ) -> None:
+        if condition_encoding not in ("mask", "exclusive", "signed"):
+            raise ValueError(f"condition_encoding is {condition_encoding!r:.40}")
         super().__init__(
             spatial_dims=spatial_dims,
             in_channels=image_channels + condition_channels,
@@ -66,6 +72,7 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
         self.image_channels = image_channels
         self.condition_channels = condition_channels
         self.max_period = max_period
+        self.condition_encoding = condition_encoding
         for module in self.modules():
             if isinstance(module, nn.Upsample):
                 module.mode = {2: "bilinear", 3: "trilinear"}[spatial_dims]
@@ -100,7 +107,7 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
         embedding = get_timestep_embedding(timesteps, self.block_out_channels[0], self.max_period)
         embedding = self.time_embed(embedding.to(x.dtype))
 
-        h = self.conv_in(torch.cat([x, condition], dim=1))
+        h = self.conv_in(torch.cat([x, self._encoded(condition)], dim=1))
         skips = [h]
         for block in self.down_blocks:
             h, outputs = block(hidden_states=h, temb=embedding)
@@ -111,6 +118,13 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
             h = block(hidden_states=h, res_hidden_states_list=skips[-count:], temb=embedding)
             del skips[-count:]
         return self.out(h)
+
+    def _encoded(self, condition: torch.Tensor) -> torch.Tensor:
+        if self.condition_encoding == "mask":
+            return condition
+        structures, body = condition[:, :-1], condition[:, -1:]
+        exclusive = torch.cat([structures, body * (structures.sum(1, keepdim=True) == 0)], dim=1)
+        return exclusive if self.condition_encoding == "exclusive" else 2 * exclusive - 1
 
 
 # The two published configurations. The "16" of the original's attention_resolutions is a
@@ -125,6 +139,7 @@ med_ddpm_presets: dict[str, dict[str, Any]] = {
         "num_res_blocks": 1,
         "attention_levels": [False, False, False, True, False],
         "num_head_channels": [0, 0, 0, 192, 256],
+        "condition_encoding": "signed",
     },
     "med-ddpm-brats": {
         "spatial_dims": 3,
@@ -134,5 +149,6 @@ med_ddpm_presets: dict[str, dict[str, Any]] = {
         "num_res_blocks": 2,
         "attention_levels": [False, False, False, False, False],
         "num_head_channels": [0, 0, 0, 0, 256],
+        "condition_encoding": "exclusive",
     },
 }

@@ -63,12 +63,17 @@ def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
     Raises:
         RequestError: missing columns or files, or no training case.
     """
-    pairs = _read_relabel(relabel)
+    pairs = read_relabel(relabel)
     entries = _read_raw(Path(path)) if Path(path).is_dir() else _read_csv(Path(path))
     return tuple(replace(entry, relabel=pairs) for entry in entries)
 
 
-def _read_relabel(words: str) -> tuple[tuple[int, int], ...]:
+def read_relabel(words: str) -> tuple[tuple[int, int], ...]:
+    """Pairs of labels from words such as "1=2,2=1".
+
+    Raises:
+        RequestError: they are none.
+    """
     try:
         pairs = [word.split("=") for word in words.split(",")] if words else []
         found = tuple((int(old), int(new)) for old, new in pairs)
