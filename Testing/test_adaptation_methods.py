@@ -43,6 +43,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.networks import catalogue
+from SFDALib.networks.assembly import ensemble_of
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.outcome import Adapted
 from SFDALib.progress import silent
@@ -454,7 +455,8 @@ def test_every_method_serves_every_kind_of_model_and_leaves_it_alone(
     after = source.network.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in after.items())
     assert not any(p.requires_grad for p in source.network.parameters())
-    assert list(outcome.weights) == list(before)
+    held = ensemble_of([source.network] * outcome.members).state_dict()
+    assert list(outcome.weights) == list(held)
     assert len({len(curve) for curve in outcome.curves.values()}) == 1
     assert all(math.isfinite(x) for x in outcome.curves["training_loss"])
 

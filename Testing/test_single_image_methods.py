@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from test_adaptation_methods import DYNUNET, adapt, delivered, image, model, take_the_last_state
+from test_every_network import NETWORKS
 from torch import Tensor, nn
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -309,6 +310,26 @@ def test_muvi_serves_every_normalisation_and_repeats_itself(classes: int) -> Non
         )
         after = source.network.state_dict()
         assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+@pytest.mark.parametrize("name", ["SFDAUNet", "PlainConvUNet", "SegResNet", "UNet", "BasicUNet"])
+def test_muvi_trains_every_weight_of_every_3d_network(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step on one window; deviations of features and labels both reach the weights."""
+    take_the_last_state(monkeypatch)
+    side = 32 if name == "BasicUNet" else 16
+    definition = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, **NETWORKS[name][0]}
+    source = with_network(definition, (side,) * 3)
+    method = registry.find("muvi")
+    whole = image()
+    array = np.random.default_rng(0).random((1, side, side, side), dtype=np.float32)
+    values = method.values({"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0})
+    outcome = registry.entry(method)(source, [replace(whole, array=array)], values, 0, silent)
+    every = {name for name, _ in source.network.named_parameters(remove_duplicate=False)}
+    assert delivered(outcome, source) <= every and len(delivered(outcome, source)) > 0.9 * len(
+        every
+    )
 
 
 def test_muvi_is_refused_by_a_model_of_slices() -> None:

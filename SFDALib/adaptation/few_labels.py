@@ -7,7 +7,8 @@ no unsupervised adaptation; it is held to the same judge.
 windows of the labelled images, a third of them (3D) around a structure, with augmentation, and
 minimise Dice and cross-entropy with their labels, plus the pull towards the source's weights
 (L2-SP; Li, Grandvalet, Davoine, ICML 2018). 3. Deliver the state with the lowest loss on the
-labelled images, or stop where a structure vanishes from the images to be segmented or floods them.
+labelled images, leaving out those in which a structure vanishes from the images to be segmented or
+floods them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.method import (
+    BN_MODE,
     INFERENCE_OPTIONS,
     LOOP_OPTIONS,
     SETTLE_BN,
@@ -63,11 +65,7 @@ METHOD = Method(
             " contrast random convolutions (GIN), too.",
         ),
         choice("loss", ("dice-ce", "ce"), "Cross-entropy with soft Dice, or alone."),
-        choice(
-            "bn",
-            ("eval", "train"),
-            "Batch normalisation by the running statistics, or by each batch's.",
-        ),
+        BN_MODE,
         SETTLE_BN,
         *(replace(o, default=ANCHOR) if o.name == "anchor" else o for o in LOOP_OPTIONS),
         *INFERENCE_OPTIONS,
@@ -117,7 +115,7 @@ def recipe(setting: Setting, cases: Sequence[Case], seed: int) -> Recipe:
         return segmentation_loss(logits, patches.labels(indices), options["loss"])
 
     @torch.no_grad()
-    def criterion(delivered: nn.Module) -> float:
+    def guide(delivered: nn.Module) -> float:
         """The loss on all of the labelled images, as they are."""
         delivered.eval()
         total = 0.0
@@ -133,6 +131,6 @@ def recipe(setting: Setting, cases: Sequence[Case], seed: int) -> Recipe:
         mode=lambda: network.train(options["bn"] == "train"),
         patches=patches,
         begin=lambda _: patches.draw(),
-        criterion=criterion,
+        guide=guide,
         notes=(f"learned from the labels of {len(cases)} image(s)",),
     )

@@ -85,8 +85,8 @@ class Recipe:
             they are settled, once more for the settled statistics; renews pseudo-labels.
         after_step: renews a teacher.
         measures: the network to be delivered -> what else is worth a curve.
-        criterion: the network to be delivered -> what the best state has least of, if not what
-            ``Watch`` has.
+        guide: the network to be delivered -> what the best state has least of by labels, where
+            there are some; see ``Watch.look``.
         stop: the curves -> why to end, in plain words; None to go on.
         notes: for the report; read at the end.
     """
@@ -105,7 +105,7 @@ class Recipe:
     begin: Callable[[int], None] = lambda epoch: None
     after_step: Callable[[], None] = lambda: None
     measures: Callable[[nn.Module], dict[str, float]] = lambda network: {}
-    criterion: Callable[[nn.Module], float] | None = None
+    guide: Callable[[nn.Module], float] | None = None
     stop: Callable[[Mapping[str, list[float]]], str | None] = lambda curves: None
     notes: Sequence[str] = ()
 
@@ -181,8 +181,8 @@ def run(
     def look(delivered: nn.Module, training_loss: float) -> bool:
         state = measure(delivered, patches, model.description.temperature)
         more = recipe.measures(delivered)
-        criterion = recipe.criterion and recipe.criterion(delivered)
-        return watch.look(delivered, state, criterion, training_loss=training_loss, **more)
+        guide = recipe.guide and recipe.guide(delivered)
+        return watch.look(delivered, state, guide, training_loss=training_loss, **more)
 
     def first_look() -> bool:
         for learner in learners:

@@ -99,24 +99,26 @@ class Watch:
     _weights: dict[str, Tensor] = field(default_factory=dict)
 
     def look(
-        self, network: nn.Module, state: State, criterion: float | None = None, **more: float
+        self, network: nn.Module, state: State, guide: float | None = None, **more: float
     ) -> bool:
         """Note the state after an epoch (the first call: of the source). True: go on.
 
         Args:
-            criterion: what the best state has least of, if not ``self.criterion``.
+            guide: what the best state has least of by labels, instead of ``self.criterion``. They
+                lead out of a collapse, too, which then is passed over instead of ending it.
             more: what else is worth a curve.
         """
         self._source = self._source or state
-        criterion = self.criterion(state) if criterion is None else criterion
+        criterion = self.criterion(state) if guide is None else guide
         self._note(criterion=criterion, entropy_bits=state.entropy, **more)
         self._note(**{f"share_{k}": share for k, share in enumerate(state.shares, start=1)})
         epoch = len(self.curves["criterion"]) - 1
         collapse = self.collapse(state)
-        if collapse:
+        if collapse and (guide is None or not math.isfinite(state.entropy)):
             self.stopped = f"collapse after epoch {epoch}: {collapse}"
             return False
-        if epoch == 0 or criterion < self.curves["criterion"][self.best_epoch]:
+        better = criterion < self.curves["criterion"][self.best_epoch]
+        if epoch == 0 or (better and not collapse):
             self.best_epoch = epoch
             self._weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
         elif self.patience and epoch - self.best_epoch >= self.patience:

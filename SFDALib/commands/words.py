@@ -77,6 +77,7 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
     command.add_argument(
         "--labels",
         nargs="+",
+        action="extend",
         metavar="[IMAGE=]LABELS",
         help="segmentations to learn from, for few-labels: IMAGE=LABELS (IMAGE;IMAGE=LABELS with"
         " several channels); without IMAGE that of the input or, of several, of the one of the same"

@@ -38,6 +38,14 @@ class Labelled:
                 raise RequestError(f"labels: found {word!r:.60} for a file, expected a name")
             check_name(word)
 
+    def word(self) -> str:
+        """As it is typed on the command line."""
+        return "=".join(part for part in (CHANNELS.join(self.image), self.labels) if part)
+
+    def absolute(self) -> Labelled:
+        """The same files whatever the working folder."""
+        return Labelled(os.path.abspath(self.labels), tuple(map(os.path.abspath, self.image)))
+
 
 def parse(words: Sequence[str]) -> tuple[Labelled, ...]:
     """``[IMAGE[;IMAGE...]=]LABELS`` words of the command line; a folder stands for the images in

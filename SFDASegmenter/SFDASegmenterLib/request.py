@@ -10,8 +10,11 @@ from typing import Any
 
 from SFDALib import registry
 from SFDALib.errors import RequestError
+from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
+from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
+from SFDALib.volume.specification import Reading
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Request:
         compared: where several methods are compared, their options; ``method`` is then one of them.
         gate: "on" delivers what the judge advises, "off" always the result; a comparison always
             shows every method's own result.
+        labels: files of segmentations that the method learns from, each with its image's files.
+        reading: how the files of the volumes are read.
     """
 
     images: tuple[Image, ...]
@@ -54,6 +59,8 @@ class Request:
     adapt_once: bool = False
     compared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gate: str = "on"
+    labels: tuple[Labelled, ...] = ()
+    reading: Reading = field(default_factory=Reading)
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -63,9 +70,12 @@ class Request:
         if not self.bundle:
             return "Choose a source model."
         try:
-            facts = inspect(Path(self.bundle))
-            for method, options in (self.compared or {self.method: self.options}).items():
+            facts = inspect(Path(self.bundle), (labelled.NEED,) if self.labels else ())
+            methods = self.compared or {self.method: self.options}
+            for method, options in methods.items():
                 registry.find(method).values(options)
+            if self.labels:
+                labelled.check(self.labels, tuple(methods))
         except RequestError as error:
             return str(error)
         lack = facts["unavailable"].get(self.method)
@@ -131,6 +141,8 @@ class Request:
             "output": str(output),
             "device": self.device,
             "seed": self.seed,
+            "labels": self.labels,
+            "reading": self.reading,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -155,6 +167,8 @@ class Request:
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
             *("--gate", self.gate),
+            *(("--resample-channels",) if self.reading.resample_channels else ()),
+            *(word for one in self.labels for word in ("--labels", one.word())),
             # The files share one folder, in the order of their names: a line of hundreds of
             # names is longer than Windows takes.
             *("--input", str(files[0].parent)),

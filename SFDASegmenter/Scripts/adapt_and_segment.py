@@ -34,6 +34,7 @@ from SFDASegmenterLib.worker import CANCELLED
 from SFDALib.commands import compare, run
 from SFDALib.commands.words import Parser
 from SFDALib.errors import RequestError
+from SFDALib.jobs import labelled
 from SFDALib.jobs.request import Comparison, Job
 from SFDASegmenter import SFDASegmenterLogic
 
@@ -78,13 +79,24 @@ def main(arguments: Sequence[str]) -> int:
 def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
     """The same of volumes in the scene."""
     many = given.name == MANY
-    volumes = [_load(path) for path in _files(asked.input, many)]
+    if asked.reading.spacing or asked.reading.series:
+        raise RequestError(
+            "--spacing or --series: found one, expected none here, as Slicer reads the volumes; name"
+            " the files of one series, or use SFDALib's own command"
+        )
+    files = _files(asked.input, many)
+    labels = labelled.matched(
+        asked.labels, [[str(file)] for file in files] if many else [[str(file) for file in files]]
+    )
+    volumes = [_load(path) for path in files]
     images = [[volume] for volume in volumes] if many else [volumes]
     common = {
         "images": tuple(map(staging.image_of, images)),
         "bundle": str(Path(asked.bundle).resolve()),
         "device": asked.device,
         "seed": asked.seed,
+        "labels": tuple(one.absolute() for one in labels),
+        "reading": asked.reading,
     }
     if isinstance(asked, Comparison):
         return Request(**common, method=next(iter(asked.methods)), compared=asked.methods)
