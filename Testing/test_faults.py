@@ -233,8 +233,8 @@ def test_an_image_that_changes_during_the_run_is_told(
     image.write_bytes(head_file.read_bytes())
     real = engine_module.read_volume
 
-    def meanwhile(paths: Any) -> Any:
-        volume = real(paths)
+    def meanwhile(*asked: Any) -> Any:
+        volume = real(*asked)
         data = image.read_bytes()
         image.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         return volume
@@ -255,15 +255,15 @@ def test_a_bundle_that_changes_during_the_run_is_told(
     request[request.index("--bundle") + 1] = str(bundle)
     real = engine_module.read_volume
 
-    def changing(paths: Any) -> Any:
+    def changing(*asked: Any) -> Any:
         weights = bundle / "models/model.pt"
         data = weights.read_bytes()
         weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        return real(paths)
+        return real(*asked)
 
-    def going(paths: Any) -> Any:
+    def going(*asked: Any) -> Any:
         shutil.rmtree(bundle)
-        return real(paths)
+        return real(*asked)
 
     for meanwhile in (changing, going):
         with monkeypatch.context() as patched:

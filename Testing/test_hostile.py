@@ -193,7 +193,9 @@ def test_voxels_are_read_from_one_file_beside_the_header_alone(
 @pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
 def test_a_data_file_beside_its_header_is_read(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "a.raw").write_bytes(RAMP.tobytes())
-    text = META.format(3, "7 6 5", "a.raw") if suffix == ".mhd" else f"{NRRD}data file: a.raw\n"
+    meta = META.replace("ElementType", "ElementSpacing = 1 1 2\nElementType")
+    nrrd = f"{NRRD}spacings: 1 1 2\ndata file: a.raw\n"
+    text = meta.format(3, "7 6 5", "a.raw") if suffix == ".mhd" else nrrd
     (tmp_path / f"x{suffix}").write_text(text)
     assert np.array_equal(read_volume(tmp_path / f"x{suffix}").array[0], RAMP)
 
@@ -256,7 +258,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"', "\ufeff{}"]
+    "text",
+    ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"', "\ufeff\ufeff{}"],
 )
 def test_json_that_cannot_be_written_again_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8")

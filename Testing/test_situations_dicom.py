@@ -158,6 +158,15 @@ def _moved(data: Dataset, k: int) -> Dataset:
     return data
 
 
+def _twelve(data: Dataset) -> Dataset:
+    """500 less than the scene in 12 bits with a sign; the other four bits hold an overlay."""
+    stored = (np.frombuffer(data.PixelData, "<i2").astype(int) - 500) & 0xFFF | 0x8000
+    data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 1
+    data.RescaleSlope, data.RescaleIntercept = 1, 500
+    data.PixelData = stored.astype("<u2").tobytes()
+    return data
+
+
 LEFT_DECUBITUS = replace(Slices(), axes=((0, 1, 0), (-1, 0, 0)), size=(44, 40))
 RIGHT = {
     "plain": Right(series(Slices())),
@@ -322,6 +331,10 @@ RIGHT = {
     ),
     "nuclear medicine": Right(one(nuclear(3.0))),
     "nuclear medicine, from above": Right(one(nuclear(-3.0))),
+    "12 bits with a sign, and others above them": Right(series(Slices(), lambda d, k: _twelve(d))),
+    "a file without an ending": Right(
+        lambda folder: save(enhanced(replace(Slices(), kind=ENHANCED_MR)), folder / "IM0001")
+    ),
     "a file by itself": Right(
         lambda folder: save(enhanced(replace(Slices(), kind=ENHANCED_MR)), folder / "one.dcm")
     ),
@@ -402,6 +415,13 @@ REFUSED = {
         "no DICOM series",
     ),
     "a truncated file": (lambda folder: _truncated(folder), "truncated or damaged"),
+    "a mosaic": (
+        series(
+            replace(Slices(), count=2), setting(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+        ),
+        "mosaic",
+    ),
+    "a table of values": (series(Slices(), lambda data, k: _with_table(data)), "Modality LUT"),
     "positions in no order at all": (
         series(
             Slices(),
@@ -416,6 +436,14 @@ def _cine() -> Dataset:
     data = enhanced(replace(Slices(), modality="US", kind="1.2.840.10008.5.1.4.1.1.3.1"))
     del data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence
     data.PixelSpacing = [1.5, 1.6]
+    return data
+
+
+def _with_table(data: Dataset) -> Dataset:
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [1000, 0, 16], "US"
+    table.LUTData = (np.arange(1000) * 2).astype("<u2").tobytes()
+    data.ModalityLUTSequence = [table]
     return data
 
 

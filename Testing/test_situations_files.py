@@ -392,6 +392,17 @@ def test_pictures_of_every_kind_keep_their_values(tmp_path: Path) -> None:
     assert np.array_equal(read_labels(tmp_path / "palette.png").array[0, 0], numbers)
 
 
+def test_a_transparent_grey_is_a_grey(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png", transparency=10)
+    assert np.array_equal(read_volume(tmp_path / "a.png").array[0, 0], GREY)
+
+
+def test_the_colours_of_a_print_are_refused(tmp_path: Path) -> None:
+    Image.merge("CMYK", [Image.fromarray(GREY)] * 4).save(tmp_path / "a.jpg")
+    with pytest.raises(RequestError, match="CMYK"):
+        read_volume(tmp_path / "a.jpg")
+
+
 def test_a_picture_that_is_stored_turned_says_so(tmp_path: Path) -> None:
     tag = Image.Exif()
     tag[0x0112] = 6

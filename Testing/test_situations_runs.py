@@ -185,6 +185,26 @@ def test_evaluate_takes_voxels_whose_axes_are_stored_in_another_order(tmp_path: 
         assert volumes == pytest.approx(list(scene.ML), rel=0.03)
 
 
+@pytest.mark.parametrize("cropped", ["result", "reference"])
+def test_evaluate_takes_a_segmentation_that_is_cropped_to_its_segments(
+    cropped: str, tmp_path: Path
+) -> None:
+    """As Slicer stores a .seg.nrrd."""
+    whole = Volume(labels_on(GRID)[None], GRID).to_sitk()
+    sitk.WriteImage(whole, str(tmp_path / "whole.nrrd"))
+    part = sitk.DICOMOrient(whole[4:35, 3:42, 2:18], "RAS")
+    sitk.WriteImage(part, str(tmp_path / "part.seg.nrrd"))
+    pair = [tmp_path / "part.seg.nrrd", tmp_path / "whole.nrrd"]
+    result, reference = pair if cropped == "result" else pair[::-1]
+    words = ["--result", result, "--reference", reference, "--json", tmp_path / "table.json"]
+    assert main(["evaluate", *map(str, words)]) == 0
+    classes = json.loads((tmp_path / "table.json").read_text())["results"][0]["classes"]
+    for value in (1, 2):
+        assert classes[str(value)]["dice"] == 1.0
+        assert classes[str(value)]["predicted_ml"] == classes[str(value)]["reference_ml"]
+        assert classes[str(value)]["reference_ml"] == pytest.approx(scene.ML[value - 1], rel=0.03)
+
+
 # --- What a method makes of it -------------------------------------------------------------------
 
 

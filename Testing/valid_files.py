@@ -15,12 +15,13 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scene
+from hostile import Files, Reader
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -30,7 +31,6 @@ from SFDALib.volume.files import read_volume
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.specification import Reading
 
-Files = Mapping[str, bytes]
 ANSWER = ".expected.json"  # hidden: no reader takes it for an image
 UNPLACED = ("left and right", "as stated")  # of notes: where voxels lie is assumed
 MOVED = ("gantry tilt", "shifted in their plane")  # voxels were interpolated
@@ -391,15 +391,6 @@ def _read_picture(folder: Path) -> Volume:
     assert np.array_equal(volume.array[:, 0], expected), "silent: other values"
     assert volume.geometry.spacing == (1.0, 1.0, 1.0) and volume.notes, "silent: a pixel size"
     return volume
-
-
-@dataclass(frozen=True)
-class Reader:
-    """As ``hostile.Reader``."""
-
-    name: str
-    files: st.SearchStrategy[Files]
-    read: Callable[[Path], object]
 
 
 def readers() -> dict[str, Reader]:

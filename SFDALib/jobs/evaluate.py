@@ -15,7 +15,7 @@ from SFDALib.results.folder import write_atomically
 from SFDALib.results.images import SEGMENTATION, read_segment_names
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_labels
-from SFDALib.volume.geometry import rearranged
+from SFDALib.volume.geometry import Volume, on_grid_of
 
 
 def evaluate(
@@ -25,25 +25,25 @@ def evaluate(
 
     Args:
         results: segmentation files or result folders.
-        reference: a segmentation on the same grid; its axes may be stored in another order.
+        reference: a segmentation on the same grid; its axes may be stored in another order, or it
+            may be cropped, as Slicer stores it.
         tolerance_mm: of the surface Dice.
         table: where to write the same as JSON.
 
     Raises:
         RequestError: unreadable, or on different grids.
     """
-    truth = read_labels(reference)
+    reference_labels = read_labels(reference)
     files = [path / SEGMENTATION if path.is_dir() else path for path in results]
     rows = []
     for path, file in zip(results, files, strict=True):
-        found = read_labels(file)
-        if not found.geometry.matches(truth.geometry):
-            found = rearranged(found, truth.geometry)
-        if found is None:
+        together = _on_one_grid(read_labels(file), reference_labels)
+        if together is None:
             raise RequestError(
                 f"{file}: found another grid than that of {reference}, expected both on the input"
                 " image's grid; resample one of them"
             )
+        found, truth = together
         labels = np.union1d(np.unique(found.array), np.unique(truth.array))
         measured = metrics.evaluate_labels(
             found.array[0],
@@ -63,3 +63,14 @@ def evaluate(
         with write_atomically(table) as partial:
             write_report(partial, summary)
     return summary
+
+
+def _on_one_grid(found: Volume, truth: Volume) -> tuple[Volume, Volume] | None:
+    """Both on the grid of the reference, or of the result where the reference is a part of it;
+    None where their voxels lie at different places.
+    """
+    if (moved := on_grid_of(found, truth.geometry)) is not None:
+        return moved, truth
+    if (moved := on_grid_of(truth, found.geometry)) is not None:
+        return found, moved
+    return None

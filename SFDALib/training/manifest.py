@@ -19,7 +19,7 @@ from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
-from SFDALib.volume.geometry import rearranged
+from SFDALib.volume.geometry import on_grid_of
 from SFDALib.volume.grid import conform, conform_labels
 from SFDALib.volume.specification import Grid, Reading, unit
 
@@ -154,7 +154,7 @@ def read_case(entry: Entry, grid: Grid, classes: int, reading: Reading | None = 
     """
     volume, labels = read_volume(entry.images, reading), read_labels(entry.label)
     if not labels.geometry.matches(volume.geometry):
-        labels = rearranged(labels, volume.geometry)
+        labels = on_grid_of(labels, volume.geometry)
     if labels is None:
         raise RequestError(
             f"{entry.label}: found another grid than that of {entry.images[0]}, expected"

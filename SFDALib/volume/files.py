@@ -17,6 +17,7 @@ import numpy as np
 from SFDALib.errors import RequestError, check_name
 from SFDALib.volume import headed, headers, nifti, pictures
 from SFDALib.volume.dicom import pixels
+from SFDALib.volume.dicom.frames import is_dicom
 from SFDALib.volume.dicom.stacks import open_folder
 from SFDALib.volume.geometry import Geometry, Volume, rearranged, resampled
 from SFDALib.volume.image_file import ImageFile
@@ -163,6 +164,8 @@ def open_image(path: Path, reading: Reading, labels: bool = False) -> ImageFile:
             return nifti.open_nifti(path, reading)
         if name.endswith(tuple(pictures.READERS)):
             return pictures.open_picture(path, reading, labels)
+        if is_dicom(path):  # whose files often have no ending
+            return _open_dicom(path, reading)
     raise RequestError(
         f'{path}: found the ending "{path.suffix}", expected {FORMATS}; convert the image'
     )

@@ -154,6 +154,49 @@ def rearranged(volume: Volume, geometry: Geometry) -> Volume | None:
     Returns:
         None where voxels of the two grids lie at different places.
     """
+    found = _turned(volume, geometry)
+    if found is None or not found.geometry.matches(geometry):
+        return None
+    return Volume(found.array, geometry, found.notes)
+
+
+def on_grid_of(labels: Volume, geometry: Geometry) -> Volume | None:
+    """A label map on ``geometry`` whose own grid is that or a part of it, with axes in any order:
+    0 where it has no voxels. Slicer stores a segmentation cropped to its segments.
+
+    Returns:
+        None where voxels of the two grids lie at different places, or labels lie outside.
+    """
+    found = _turned(labels, geometry)
+    if found is None or not np.allclose(found.geometry.spacing, geometry.spacing, rtol=1e-3):
+        return None
+    directions = np.array(geometry.direction).reshape(3, 3)
+    offset = directions.T @ (np.array(found.geometry.origin) - geometry.origin)
+    first = np.rint(offset / geometry.spacing).astype(int)
+    part = Geometry(
+        found.geometry.size, geometry.spacing, tuple(geometry.to_lps(first)), geometry.direction
+    )
+    if not part.matches(found.geometry):
+        return None
+    array = np.zeros((labels.channels, *geometry.shape), labels.array.dtype)
+    inside, outside = [slice(None)], [slice(None)]
+    for start, n, whole in zip(first[::-1], part.shape, geometry.shape, strict=True):
+        low, high = max(start, 0), min(start + n, whole)
+        if high <= low:
+            return None
+        outside.append(slice(low, high))
+        inside.append(slice(low - start, high - start))
+    kept = found.array[tuple(inside)]
+    if np.count_nonzero(kept) < np.count_nonzero(found.array):
+        return None
+    array[tuple(outside)] = kept
+    return Volume(array, geometry, labels.notes)
+
+
+def _turned(volume: Volume, geometry: Geometry) -> Volume | None:
+    """The volume with axes permuted and reversed towards those of ``geometry``, wherever it lies;
+    None where its axes lie between them.
+    """
     source = volume.geometry
     directions = np.array(source.direction).reshape(3, 3)
     turn = np.array(geometry.direction).reshape(3, 3).T @ directions
@@ -169,11 +212,9 @@ def rearranged(volume: Volume, geometry: Geometry) -> Volume | None:
         tuple(source.to_lps(first)),
         tuple((directions[:, order] * signs).ravel()),
     )
-    if not found.matches(geometry):
-        return None
     array = volume.array.transpose(0, *(3 - axis for axis in order[::-1]))
     array = np.flip(array, [3 - axis for axis in range(3) if signs[axis] < 0])
-    return Volume(np.ascontiguousarray(array), geometry, volume.notes)
+    return Volume(np.ascontiguousarray(array), found, volume.notes)
 
 
 def resampled(volume: Volume, geometry: Geometry) -> tuple[Volume, float]:

@@ -52,7 +52,7 @@ def open_headed(path: Path, reading: Reading) -> ImageFile:
     fields = headers.read_fields(path)
     files = tuple(dict.fromkeys((path, headers.data_file(path, fields))))
     nrrd = headers.is_nrrd(path)
-    spacing = _nrrd_spacing(fields) if nrrd else _meta_spacing(fields)
+    spacing = _nrrd_spacing(fields) if nrrd else _meta_spacing(fields, path)
     if spacing is not None:
         check_spacing(path, spacing)
     with refusals(path):
@@ -142,8 +142,15 @@ def _nrrd_spacing(fields: Mapping[str, str]) -> list[float] | None:
     return [] if re.search(r"\(", directions) else None
 
 
-def _meta_spacing(fields: Mapping[str, str]) -> list[float] | None:
+def _meta_spacing(fields: Mapping[str, str], path: Path) -> list[float] | None:
+    """The spacings that a MetaImage states; None where it states none."""
     names = [name for name in ("elementspacing", "elementsize") if name in fields]
+    for name in names:
+        if len(fields[name].split()) != int(fields["ndims"]):
+            raise RequestError(
+                f'{path}: found the spacing "{fields[name][:60]}" of {fields["ndims"]} dimensions,'
+                " expected a number for each; correct the header"
+            )
     try:
         values = [float(value) for name in names for value in fields[name].split()]
     except ValueError:

@@ -21,7 +21,8 @@ from SFDALib.volume.specification import Reading
 READERS = {**dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"), ".png": "PNGImageIO"}
 EXIF_ORIENTATION, UPRIGHT = 0x0112, (None, 1)
 PNG_START = b"\x89PNG\r\n\x1a\n"
-GREY_AND_ALPHA, PALETTE = 4, 3  # of the types of PNG's colours
+GREY, PALETTE, GREY_AND_ALPHA = 0, 3, 4  # of the types of PNG's colours
+HEAD = 1 << 16  # bytes before a PNG's pixels, as a rule
 TYPE_AT, DEPTH_AT = 25, 24  # bytes of a PNG where they stand
 
 
@@ -50,7 +51,12 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
             size, promised = reader.GetSize()[:2], itk.voxel_bytes(reader)
     spacing, note = stated_spacing(path, reading, "a picture's pixels have no size", picture=True)
     notes = [note]
-    turn = _exif_orientation(path)
+    turn, colours = _metadata(path)
+    if colours == "CMYK":
+        raise RequestError(
+            f"{path}: found a picture in the colours of a print (CMYK), expected grey or RGB;"
+            " convert it"
+        )
     if turn not in UPRIGHT:
         notes.append(
             f"{path.name}: its EXIF orientation ({turn}) says that it is to be shown turned or"
@@ -63,7 +69,7 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
         with refusals(path):
             if by_pillow:
                 with _pillow(path) as image:
-                    grey = image if kind == PALETTE else image.getchannel(0)
+                    grey = image if kind == PALETTE else image.convert("LA").getchannel(0)
                     return np.array(grey)[None, None], ()
             array = itk.channels_first(reader.Execute(), path)
         return (array[:3] if len(array) == 4 else array), ()  # an alpha channel is no intensity
@@ -74,10 +80,13 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
 def _png(path: Path) -> tuple[int | None, int | None]:
     """The type of a PNG's colours, and bits of each; None of another file."""
     with open(path, "rb") as stream:
-        start = stream.read(TYPE_AT + 1)
+        start = stream.read(HEAD)
     if len(start) <= TYPE_AT or not start.startswith(PNG_START):
         return None, None
-    return start[TYPE_AT], start[DEPTH_AT]
+    kind, depth = start[TYPE_AT], start[DEPTH_AT]
+    if kind == GREY and b"tRNS" in start.partition(b"IDAT")[0]:  # one grey is transparent
+        kind = GREY_AND_ALPHA
+    return kind, depth
 
 
 @contextmanager
@@ -90,12 +99,13 @@ def _pillow(path: Path) -> Iterator[Image.Image]:
         raise RuntimeError(str(error)) from error
 
 
-def _exif_orientation(path: Path) -> int | None:
+def _metadata(path: Path) -> tuple[int | None, str | None]:
+    """The EXIF orientation, and Pillow's word for the colours."""
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
-            return image.getexif().get(EXIF_ORIENTATION)
+            return image.getexif().get(EXIF_ORIENTATION), image.mode
     except Exception:  # damaged metadata; the pixels have their own check
-        return None
+        return None, None
 
 
 def _check_end(path: Path) -> None:

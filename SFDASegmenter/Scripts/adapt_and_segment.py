@@ -81,8 +81,8 @@ def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
     many = given.name == MANY
     if asked.reading.spacing or asked.reading.series:
         raise RequestError(
-            "--spacing or --series: found one, expected none here, as Slicer reads the volumes; name"
-            " the files of one series, or use SFDALib's own command"
+            "--spacing or --series: found one, expected none here, as Slicer reads the volumes;"
+            " name the files of one series, or use SFDALib's own command"
         )
     files = _files(asked.input, many)
     labels = labelled.matched(

@@ -1,4 +1,5 @@
-"""Read many thousands of hostile and damaged files with every reader, and count what comes of it.
+"""Read many thousands of hostile and damaged files with every reader, and count what comes of it;
+and valid files of every kind, which must be read right, or refused, or read with a note.
 
     python Testing/Benchmarks/fuzz.py [--inputs 10000] [--reader NAME ...] [--failures FOLDER]
 
@@ -33,8 +34,13 @@ def readers(place: Path) -> dict[str, Any]:
     """Every reader, by name."""
     import hostile
     import hostile_models
+    import valid_files
 
-    return {**hostile.readers(place), **hostile_models.readers(place)}
+    return {
+        **hostile.readers(place),
+        **hostile_models.readers(place),
+        **valid_files.readers(),
+    }
 
 
 def fuzz(name: str, count: int, seed: int, folder: str, answers: Any) -> None:

@@ -135,6 +135,7 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
             f"{path}: found {count} images of {size[0]}x{size[1]} pixels, expected sizes from 1; it"
             " is damaged: export it again"
         )
+    _refuse_unknown(path, header)
     bits = math.prod(size) * count * int(header.get("BitsAllocated") or 1)
     check.check_pixels(path, bits)
     series = Series(
@@ -198,6 +199,20 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
     ):
         return [replace(one, rescale=None) for one in found]
     return [replace(one, rescale=one.rescale or UNSCALED) for one in found]
+
+
+def _refuse_unknown(path: Path, header: Dataset) -> None:
+    """Refuse what a decoder would take for something else without a word."""
+    if "MOSAIC" in [str(word).upper() for word in _listed(header.get("ImageType"))]:
+        raise RequestError(
+            f"{path}: found a mosaic (slices side by side in one image), expected slices of their"
+            " own; convert it, for example by dcm2niix"
+        )
+    if header.get("ModalityLUTSequence"):
+        raise RequestError(
+            f"{path}: found a Modality LUT (a table of values), expected a Rescale Slope and"
+            " Intercept; export the image with these"
+        )
 
 
 def _offsets(header: Dataset, count: int) -> tuple[tuple[float, ...], list[Any]] | None:

@@ -199,6 +199,9 @@ def _choose(stacks: list[Stack], path: Path, reading: Reading) -> tuple[Stack, s
             f"The folder holds several DICOM series; {whole[0].words()} is the only whole volume"
             f" and was taken. Left out: {', '.join(others[:LISTED])}{more}."
         )
+    volumes = [s for s in stacks if len(s.frames) > 1 and not s.frames[0].localizer]
+    if len(volumes) == 1:  # what is wrong with it says more than the list
+        return volumes[0], None
     count = len({stack.series.uid for stack in stacks})
     found = f"{count} DICOM series" if count > 1 else f"{len(stacks)} volumes in one DICOM series"
     raise RequestError(_several(stacks, path, f"found {found}: "))
