@@ -281,6 +281,8 @@ def _applied(step: Cleaning, found: Tensor, grid: Grid, spacing: Spacing) -> Ten
         spacing = tuple(mm for axis, mm in enumerate(spacing, start=1) if axis != plane)
     if arguments.get("by_measure"):
         arguments["pixdim"] = spacing
+    if arguments.get("connectivity"):
+        arguments["connectivity"] = min(arguments["connectivity"], found.dim() - 1)
     with warnings.catch_warnings():  # of MONAI about scikit-image's next version
         warnings.simplefilter("ignore")
         cleaned = getattr(transforms, step.transform)(**arguments)(found.cpu().clone())

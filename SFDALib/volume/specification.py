@@ -36,6 +36,7 @@ class Normalisation:
     Args:
         within: one of ``WITHIN``: the voxels that "zscore" measures and changes.
         channels: the channels that it applies to; None for all.
+        together: whether all channels are measured as one, not each by itself.
     """
 
     kind: str = "percentile"
@@ -45,6 +46,7 @@ class Normalisation:
     std: float = 1.0
     within: str = "image"
     channels: tuple[int, ...] | None = None
+    together: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Normalisation:
@@ -60,15 +62,23 @@ class Normalisation:
                 f" {', '.join(KINDS)} with lower, upper, mean, std; correct the bundle's metadata"
             )
         values = dict(values)
-        words = {key: values.pop(key) for key in ("kind", "within", "channels") if key in values}
+        names = ("kind", "within", "channels", "together")
+        words = {key: values.pop(key) for key in names if key in values}
         channels = words.get("channels")
-        if words.get("within", "image") not in list(WITHIN) or not (
-            channels is None
-            or (isinstance(channels, list) and all(type(c) is int and c >= 0 for c in channels))
+        together = words.get("together", False)
+        if (
+            words.get("within", "image") not in list(WITHIN)
+            or type(together) is not bool
+            or (together and (channels is not None or words.get("within") == "body"))
+            or not (
+                channels is None
+                or (isinstance(channels, list) and all(type(c) is int and c >= 0 for c in channels))
+            )
         ):
             raise RequestError(
                 f"{where}: found {words!r:.120}, expected within to be one of {', '.join(WITHIN)}"
-                " and channels to be a list of their numbers from 0 or null; correct it"
+                " and channels to be a list of their numbers from 0, or null, as where together is"
+                " true; correct it"
             )
         numbers = dict(values)
         if not all(
@@ -104,6 +114,8 @@ class Normalisation:
             del values["within"]
         if self.channels is None:
             del values["channels"]
+        if not self.together:
+            del values["together"]
         return values
 
 
@@ -243,7 +255,14 @@ def check_cleaning(step: Cleaning, where: str) -> Cleaning:
         for name, value in step.arguments.items()
         if name not in known or not (value is None or good[known[name][0]](value))
     ]
-    if not known or wrong or step.on not in CLEANING_GRIDS or type(step.one_hot) is not bool:
+    lacking = step.transform == "LabelFilter" and not step.arguments.get("applied_labels")
+    if (
+        not known
+        or wrong
+        or lacking
+        or step.on not in CLEANING_GRIDS
+        or type(step.one_hot) is not bool
+    ):
         raise RequestError(
             f"{where}: found {step.transform[:60]!r} with {dict(step.arguments)!r:.160}, expected"
             f" one of {', '.join(CLEANINGS)} with arguments of its own, on one of"
