@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
 
 
 def parse(data: bytes, where: str) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text in UTF-8, perhaps with the mark (BOM) that Windows puts before it.
 
     Raises:
         RequestError: larger than ``LIMIT``, nested deeper than ``DEPTH``, or no JSON.
@@ -38,7 +38,7 @@ def parse(data: bytes, where: str) -> Any:
     if len(data) > LIMIT:
         raise RequestError(f"{where}: found more than {LIMIT} bytes, expected fewer; correct it")
     try:
-        content = json.loads(data.decode("utf-8"))
+        content = json.loads(data.decode("utf-8-sig"))
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{where} is no valid JSON ({str(error)[:120]}); correct it") from error

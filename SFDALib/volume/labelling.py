@@ -273,6 +273,7 @@ def _cut(map_: np.ndarray, inside: np.ndarray, least: int) -> None:
 def _applied(step: Cleaning, found: Tensor, grid: Grid, spacing: Spacing) -> Tensor:
     """MONAI's own transform on ``(C, ...)`` uint8; on a plane where a 2D model sees one alone."""
     from monai import transforms
+    from monai.utils import convert_to_tensor
 
     arguments = copy.deepcopy(dict(step.arguments))
     plane = next((axis for axis in (1, 2, 3) if grid.slices and found.shape[axis] == 1), None)
@@ -286,7 +287,8 @@ def _applied(step: Cleaning, found: Tensor, grid: Grid, spacing: Spacing) -> Ten
     with warnings.catch_warnings():  # of MONAI about scikit-image's next version
         warnings.simplefilter("ignore")
         cleaned = getattr(transforms, step.transform)(**arguments)(found.cpu().clone())
-    cleaned = torch.as_tensor(cleaned).to(found.device, found.dtype)
+    # without MONAI's own spacing, which the next transform would go by
+    cleaned = convert_to_tensor(cleaned, track_meta=False).to(found.device, found.dtype)
     return cleaned if plane is None else cleaned.unsqueeze(plane)
 
 

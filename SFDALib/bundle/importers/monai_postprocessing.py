@@ -223,6 +223,7 @@ class _Postprocessing:
         function = given.get("func")
         text = function if isinstance(function, str) else ""
         if self._discrete == "masks" and self._argmax and FOREGROUND.fullmatch(text):
+            self._discrete = "painted"
             return
         painted = painting_order(text)
         if self._discrete != "masks" or self._argmax or painted is None:
