@@ -65,15 +65,19 @@ class Conformed:
 
         return labels(self, probabilities)
 
-    def resampled(self, maps: Tensor) -> Tensor:
-        """Maps ``(N, k, j, i)`` of the model's spacing at the input's, in the box; float32."""
+    def resampled(self, maps: Tensor, outside: float = 0.0) -> Tensor:
+        """Maps ``(N, k, j, i)`` of the model's spacing at the input's, in the box; float32.
+
+        Args:
+            outside: the value in what was cropped after resampling.
+        """
         import torch.nn.functional as F
 
         from SFDALib.volume.labelling import enlarged
 
         maps = maps.float()
         if self.inner is not None:
-            maps = F.pad(maps, _around(self.inner, self.shape))
+            maps = F.pad(maps, _around(self.inner, self.shape), value=outside)
         size = tuple(part.stop - part.start for part in self.box)
         if maps.shape[1:] == size:
             return maps

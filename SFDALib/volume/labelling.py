@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from SFDALib.volume.specification import Cleaning, Grid
+from SFDALib.volume.specification import Cleaning, Grid, Region
 
 if TYPE_CHECKING:
     from SFDALib.volume.grid import Conformed
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EVEN = 0.5  # a region's threshold where the model says none; it has to be more
 CERTAIN = 85.0  # a logit: float32 knows no probability nearer to 1 that is not 1
 Spacing = tuple[float, ...]
+Resampled = Callable[..., Tensor]  # of maps and the value outside, as ``Conformed.resampled``
 
 
 def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
@@ -84,7 +85,7 @@ class _Rule:
         self.cleaned: Tensor | None = None
         self.changed: Tensor | None = None
         if steps := _steps(self.grid, "model"):
-            before = self.decided(lambda maps: maps)
+            before = self.decided(lambda maps, outside=0.0: maps)
             self.cleaned = self.clean(before, steps, conformed.geometry.spacing_kji)
             self.changed = self.cleaned != before
 
@@ -97,7 +98,7 @@ class _Rule:
             found = self.clean(found.permute(0, 3, 2, 1), steps, spacing).permute(0, 3, 2, 1)
         return found
 
-    def decided(self, resampled: Callable[[Tensor], Tensor]) -> Tensor:
+    def decided(self, resampled: Resampled) -> Tensor:
         """Labels ``(1, ...)`` or a mask of each channel ``(C, ...)``, uint8."""
         raise NotImplementedError
 
@@ -128,7 +129,7 @@ class _Rule:
 class _Classes(_Rule):
     """The largest probability wins, the first of equal ones; background where it is too small."""
 
-    def decided(self, resampled: Callable[[Tensor], Tensor]) -> Tensor:
+    def decided(self, resampled: Resampled) -> Tensor:
         threshold, binary = self.grid.threshold, len(self.probabilities) == 2
         if threshold is not None and binary:  # whichever is larger
             return (self._probability(1, resampled) >= threshold).to(torch.uint8)
@@ -146,10 +147,10 @@ class _Classes(_Rule):
             found[~certain] = 0
         return found
 
-    def _probability(self, value: int, resampled: Callable[[Tensor], Tensor]) -> Tensor:
+    def _probability(self, value: int, resampled: Resampled) -> Tensor:
         return resampled(self._of(value)[None].float())
 
-    def _candidate(self, value: int, resampled: Callable[[Tensor], Tensor]) -> Tensor:
+    def _candidate(self, value: int, resampled: Resampled) -> Tensor:
         p = self._of(value)[None].float()
         # but for a term that all classes share, log p is the logit
         return resampled(_log(p) if self.grid.resampling.maps == "logits" else p)
@@ -211,19 +212,21 @@ class _Regions(_Rule):
     odds are those of its label against all that is painted before.
     """
 
-    def decided(self, resampled: Callable[[Tensor], Tensor]) -> Tensor:
-        masks = None
-        for region, logit in self._logits(resampled):
+    def decided(self, resampled: Resampled) -> Tensor:
+        masks, logits = None, self.grid.resampling.maps == "logits"
+        limit = EVEN if self.grid.threshold is None else self.grid.threshold
+        if logits:
+            limit = math.log(limit / (1 - limit))
+        for region, map_ in self._maps(resampled):
             if masks is None:
                 count = 1 + max(r.channel for r in self.grid.regions)
-                masks = torch.zeros((count, *logit.shape), dtype=torch.uint8, device=logit.device)
-            threshold = self.grid.threshold
-            masks[region.channel] = (
-                logit > 0 if threshold is None else logit >= math.log(threshold / (1 - threshold))
-            )
+                masks = torch.zeros((count, *map_.shape), dtype=torch.uint8, device=map_.device)
+            inside = map_ > limit if self.grid.threshold is None else map_ >= limit
+            masks[region.channel] = inside
         return masks
 
-    def _logits(self, resampled: Callable[[Tensor], Tensor]) -> Iterator[tuple[object, Tensor]]:
+    def _maps(self, resampled: Resampled) -> Iterator[tuple[Region, Tensor]]:
+        """Of each region its logits or probabilities, whichever are interpolated."""
         before = self.probabilities[0].float()
         for region in self.grid.regions:
             p = self.probabilities[region.label].float()
@@ -231,7 +234,10 @@ class _Regions(_Rule):
             if self.cleaned is not None:
                 sure = torch.where(self.cleaned[region.channel] > 0, CERTAIN, -CERTAIN)
                 logit = torch.where(self.changed[region.channel], sure, logit)
-            yield region, resampled(logit[None])[0]
+            if self.grid.resampling.maps == "logits":
+                yield region, resampled(logit[None], -CERTAIN)[0]
+            else:
+                yield region, resampled(torch.sigmoid(logit)[None])[0]
             before = before + p
 
     def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
@@ -249,8 +255,10 @@ class _Regions(_Rule):
         return [region.label for region in self.grid.regions]
 
     def channels(self) -> Iterator[Tensor]:
-        for _, logit in self._logits(self.conformed.resampled):
-            yield self.conformed.placed(torch.sigmoid(logit)[None])[0]
+        for _, map_ in self._maps(self.conformed.resampled):
+            if self.grid.resampling.maps == "logits":
+                map_ = torch.sigmoid(map_)
+            yield self.conformed.placed(map_[None])[0]
 
     def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
         for channel, region in enumerate(self.grid.regions):

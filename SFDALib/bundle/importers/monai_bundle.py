@@ -160,7 +160,7 @@ class MonaiModel:
             name=str(metadata.get("name", model)),
             modality=named.modality,
             network=definition,
-            grid=prepared.grid(named.regions, found.threshold, found.cleaning),
+            grid=prepared.grid(named.regions, found.threshold, found.cleaning, found.maps),
             patch_size=inferer.patch_size,
             labels=labels(named.names),
             windows=inferer.windows,

@@ -43,12 +43,14 @@ class Outputs:
         cleaning: of the labels.
         order: of the regions' channels as they are painted, the outermost first; None where the
             bundle does not say.
+        maps: what is interpolated on the way back to the image.
     """
 
     regions: bool
     threshold: float | None = None
     cleaning: tuple[Cleaning, ...] = ()
     order: tuple[int, ...] | None = None
+    maps: str = "probabilities"
 
 
 def outputs(config: Configuration, channels: int) -> Outputs:
@@ -85,6 +87,7 @@ class _Postprocessing:
         self._cleaning: list[Cleaning] = []
         self._order: tuple[int, ...] | None = None
         self._on = "model"
+        self._inverted_logits = False
 
     def read(self) -> Outputs:
         for transform in self._listed:
@@ -106,7 +109,8 @@ class _Postprocessing:
             threshold = self._threshold
             if threshold <= EVEN:
                 self._refuse("AsDiscreted", "labels of a softmax above so low a threshold overlap")
-        return Outputs(regions, threshold, tuple(self._cleaning), self._order)
+        maps = "logits" if self._inverted_logits else "probabilities"
+        return Outputs(regions, threshold, tuple(self._cleaning), self._order, maps)
 
     def _key(self) -> str:
         """The key of the prediction: "pred" for MONAI's evaluators."""
@@ -153,6 +157,7 @@ class _Postprocessing:
         if given.get("post_func") is not None:
             self._refuse("Invertd", "its post_func has no counterpart")
         self._on = "input"
+        self._inverted_logits = self._activation is None and self._discrete is None
 
     def _read_Activationsd(self, name: str, given: dict[str, Any]) -> None:
         sigmoid, softmax = given.pop("sigmoid", False), given.pop("softmax", False)

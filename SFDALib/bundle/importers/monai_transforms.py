@@ -94,6 +94,7 @@ class Preprocessing:
         regions: tuple[Region, ...],
         threshold: float | None = None,
         cleaning: tuple[Cleaning, ...] = (),
+        maps: str = "probabilities",
     ) -> Grid:
         """MONAI's arrays have the axes I, J, K, ours K, J, I: an orientation is read backwards.
 
@@ -111,7 +112,9 @@ class Preprocessing:
             slices=self._slices is not None,
             axes=tuple(axes[axis] for axis in order),
             crop=self._crop,
-            resampling=Resampling(smooth=False, normalised=bool(self._before_resampling)),
+            resampling=Resampling(
+                smooth=False, normalised=bool(self._before_resampling), maps=maps
+            ),
             regions=regions,
             size=size,
             threshold=threshold,
