@@ -67,6 +67,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        engine = replace(engine, probabilities=job.probabilities)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}
         early: Cancelled | DiskError | None = None

@@ -10,7 +10,7 @@ import torch
 
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
-from SFDALib.jobs import devices
+from SFDALib.jobs import certainty, devices
 from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.outcome import Adapted, Segmented
@@ -53,6 +53,13 @@ def write_result(
             segmentations["adapted_segmentation.seg.nrrd"] = after
             if judgement.delivered == "source":
                 segmentations[SEGMENTATION] = before
+        source_alone = judgement is not None and judgement.delivered == "source"
+        delivered = target.source_probabilities if source_alone else segmented.probabilities
+        unsure = certainty.structures(
+            target, delivered, segmentations[SEGMENTATION], description.labels
+        )
+        if engine.probabilities:
+            certainty.write_probabilities(folder, target, delivered, description)
         for name, labels in segmentations.items():
             write_segmentation(folder / name, labels, geometry, description.labels)
         for name, map_ in maps.items():
@@ -91,9 +98,12 @@ def write_result(
         },
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
+        "uncertainty": unsure,
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
+            *target.notes,
+            *description.cautions,
             *engine.stopwatch.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),

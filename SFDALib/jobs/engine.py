@@ -24,6 +24,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference import predict
 from SFDALib.jobs import devices
+from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.jobs.need import refuse_too_large
 from SFDALib.memory import sparing
@@ -31,6 +32,7 @@ from SFDALib.method import Method
 from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
+from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
@@ -66,6 +68,7 @@ class Target:
 
     Args:
         checksums: SHA-256 of each of its files, taken before they were read.
+        notes: what does not fit the model.
     """
 
     paths: tuple[Path, ...]
@@ -73,6 +76,7 @@ class Target:
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
+    notes: tuple[str, ...] = ()
 
     @property
     def source_labels(self) -> np.ndarray:
@@ -98,6 +102,7 @@ class Engine:
         bundle_sha256: its checksum before it was read.
         model: its networks on the device.
         method, options, seed: what to do.
+        probabilities: whether those of the classes are delivered, too.
     """
 
     bundle: BundleFiles | ForeignModel
@@ -107,6 +112,7 @@ class Engine:
     options: Mapping[str, Any]
     seed: int
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    probabilities: bool = False
 
     @contextmanager
     def stage(self, name: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -169,22 +175,26 @@ class Engine:
     def conform(self, paths: Sequence[Path]) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, self.model, self.method.judged)
+            refuse_too_large(paths, self.model, self.method.judged, self.probabilities)
             volume = read_volume(paths)
             return volume, conform(volume, self.model.description.grid)
 
-    def read(self, paths: Sequence[Path], progress: Progress) -> Target:
-        """Read an image, conform it, and run the source model on it."""
+    def read(self, paths: Sequence[Path], progress: Reporter) -> Target:
+        """Read an image, conform it, say what does not fit, and run the source model on it."""
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
         volume, conformed = self.conform(paths)
+        notes = tuple(unlike(volume.array, self.model.description))
+        for note in notes:
+            log.warning("%s: %s", paths[0].name, note)
+            progress.event("warning", image=paths[0].name, text=note)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(
                 self.model, conformed.array, options, progress, stage="source model"
             ),
         )
-        return Target(paths, before, volume, conformed, probabilities)
+        return Target(paths, before, volume, conformed, probabilities, notes)
 
     def adapt(self, images: Sequence[Conformed], progress: Progress) -> Adapted | None:
         """Adapt weights to the images together; None for a method that updates nothing."""

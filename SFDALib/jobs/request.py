@@ -30,6 +30,7 @@ class Job:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         seed: of everything random.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
+        probabilities: whether those of the classes are written, too.
     """
 
     bundle: str
@@ -40,6 +41,7 @@ class Job:
     device: str = "auto"
     seed: int = 0
     gate: str = "on"
+    probabilities: bool = False
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
@@ -63,7 +65,7 @@ class Comparison:
 
     Args:
         methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed: as in a Job.
+        bundle, input, output, device, seed, probabilities: as in a Job.
     """
 
     bundle: str
@@ -72,6 +74,7 @@ class Comparison:
     output: str
     device: str = "auto"
     seed: int = 0
+    probabilities: bool = False
 
     def checked(self) -> Comparison:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
@@ -128,7 +131,10 @@ def _check_common(request: Job | Comparison) -> None:
     check_name(request.output)
 
 
-_COMMON = {"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int}
+_COMMON = {
+    **{"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int},
+    "probabilities": bool,
+}
 FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
 COMPARISON_FIELDS = {**_COMMON, "methods": dict}
@@ -170,7 +176,7 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
             raise RequestError(
                 f'{path}: found the field "{name[:60]}", expected only {", ".join(fields)}'
             )
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             raise RequestError(
                 f'{path}, field "{name}": found {value!r:.60}, expected {_word(kind)}'
             )
@@ -183,6 +189,7 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
 
 def _word(kind: type | tuple[type, ...]) -> str:
     words = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
+    words[bool] = "true or false"
     kinds = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join(words[one] for one in kinds)
 

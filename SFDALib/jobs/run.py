@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
+        engine = replace(engine, probabilities=job.probabilities)
         target = engine.read([Path(path) for path in job.input], reporter)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:

@@ -25,6 +25,7 @@ from SFDALib.volume.specification import Grid, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
+INTENSITIES = 10_000  # of a case, for the model's fingerprint
 LIMIT = 64 << 20  # letters of a manifest
 
 
@@ -43,12 +44,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Case:
-    """A case on the model's grid: ``image`` (C, k, j, i) float32, ``labels`` (k, j, i) uint8."""
+    """A case on the model's grid: ``image`` (C, k, j, i) float32, ``labels`` (k, j, i) uint8;
+    ``intensities`` (C, n) are some of the image as stored, inside the labels.
+    """
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     spacing_kji: tuple[float, float, float]
+    intensities: np.ndarray | None = None
 
 
 def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
@@ -169,19 +173,28 @@ def load_cases(
                 cache.mkdir(parents=True, exist_ok=True)
                 np.save(image_file, conformed.array)
                 np.save(stem.with_suffix(".spacing.npy"), conformed.geometry.spacing_kji)
+                np.save(stem.with_suffix(".intensities.npy"), _inside(volume, labels))
                 partial = stem.with_suffix(".partial.npy")
                 np.save(partial, conform_labels(labels.array[0], conformed))
                 os.replace(partial, label_file)  # last and at once: where it is, all are whole
         spacing = np.load(stem.with_suffix(".spacing.npy"))
+        intensities = stem.with_suffix(".intensities.npy")
         cases.append(
             Case(
                 entry.images[0].name,
                 np.load(image_file, mmap_mode="r"),
                 np.load(label_file, mmap_mode="r"),
                 tuple(float(mm) for mm in spacing),
+                np.load(intensities) if intensities.exists() else None,
             )
         )
     return cases
+
+
+def _inside(volume: Volume, labels: Volume) -> np.ndarray:
+    """Up to ``INTENSITIES`` voxels of each channel inside the labels, evenly chosen."""
+    inside = volume.array[:, labels.array[0] > 0]
+    return inside[:, :: max(1, inside.shape[1] // INTENSITIES)].astype(np.float32)
 
 
 def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -42,8 +42,9 @@ def check_trainer(trainer: object, where: str, trust: bool) -> None:
         return
     raise RequestError(
         f'{where}: found the trainer "{str(trainer)[:80]}", expected one of nnU-Net\'s own that'
-        " keep network and inference as planned; others may do what the plans do not say: if you know"
-        " that it changes the training alone, import the model with import-model --trust-trainer"
+        " keep network and inference as planned; others may do what the plans do not say: if you"
+        " know that it changes the training alone, import the model with import-model"
+        " --trust-trainer"
     )
 
 
