@@ -5,6 +5,7 @@ Knows no methods. Probabilities stay on the model's device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from SFDALib.bundle.description import Description
+from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
 from SFDALib.memory import batch_that_fits
 from SFDALib.networks.assembly import split
@@ -43,8 +44,8 @@ def predict(
 ) -> Tensor:
     """Class probabilities ``(K, k, j, i)`` of an image ``(C, k, j, i)``, on the model's device.
 
-    The logits of windows, mirrored copies and sets of weights are averaged, windows with Gaussian
-    weights, and divided by the bundle's temperature. A 2D network sees the slices as batches.
+    The logits of windows, mirrored copies and sets of weights are averaged, windows with weights
+    as the bundle says, and divided by its temperature. A 2D network sees the slices as batches.
 
     Args:
         options: ``method.INFERENCE_OPTIONS``.
@@ -56,10 +57,12 @@ def predict(
     slices = description.grid.slices
     data = torch.from_numpy(image)
     data = data.transpose(0, 1) if slices else data[None]  # (N, C, [k,] j, i)
-    even = description.windows == "even"
     size = description.patch_size
-    if not even:
+    if description.windows == "dense":
         size = window(data.shape[2:], size, model.divisor)
+    elif description.windows == "whole":
+        sides = zip(data.shape[2:], model.divisor, strict=True)
+        size = tuple(-(-n // multiple) * multiple for n, multiple in sides)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
     flips = _flips(description) if options["mirror"] else [()]
     averaged, class_logits = split(network)
@@ -73,22 +76,38 @@ def predict(
     results = []
     for chunk in _chunks(len(data), batch):
         images = data[chunk].to(model.device)
-        if even:
-            blended = blend(images, size, batch, logits, options["overlap"])
-        else:
-            blended = sliding_window_inference(
-                images,
-                size,
-                batch,
-                logits,
-                overlap=options["overlap"],
-                mode="gaussian",
-                padding_mode="replicate",
-            )
+        blended = _blended(images, size, batch, logits, options["overlap"], description)
         results.append(class_probabilities(class_logits(blended) / description.temperature))
         progress(stage, chunk.stop, len(data))
     result = torch.cat(results)
     return result.transpose(0, 1) if slices else result[0]
+
+
+def _blended(
+    images: Tensor,
+    size: tuple[int, ...],
+    batch: int,
+    logits: Callable[[Tensor], Tensor],
+    overlap: float,
+    description: Description,
+) -> Tensor:
+    """The mean of what the windows give, laid as the description says."""
+    if description.windows in ("even", "whole"):
+        return blend(images, size, batch, logits, overlap)
+    how = description.sliding
+    if description.windows == "dense":
+        how = Sliding("gaussian", padding="replicate")
+    return sliding_window_inference(
+        images,
+        size,
+        batch,
+        logits,
+        overlap=overlap,
+        mode=how.mode,
+        sigma_scale=how.sigma,
+        padding_mode=how.padding,
+        cval=how.value,
+    )
 
 
 def _flips(description: Description) -> list[tuple[int, ...]]:

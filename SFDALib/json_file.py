@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
 
 
 def parse(data: bytes, where: str) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text in UTF-8, perhaps with the mark (BOM) that Windows puts before it.
 
     Raises:
         RequestError: larger than ``LIMIT``, nested deeper than ``DEPTH``, or no JSON.

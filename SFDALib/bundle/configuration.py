@@ -17,7 +17,7 @@ from SFDALib.errors import RequestError
 CONFIGURATION = {
     *("name", "licence", "network", "modality", "labels"),
     *("orientation", "spacing", "normalisation", "patch_size", "axes", "crop", "resampling"),
-    *("regions", "windows", "mirror_axes"),
+    *("regions", "windows", "sliding", "mirror_axes", "size", "threshold", "cleaning"),
 }
 
 

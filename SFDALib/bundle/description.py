@@ -6,74 +6,34 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from SFDALib.bundle import terminology
 from SFDALib.bundle.fields import Fields
 from SFDALib.bundle.grid_fields import grid_from_json, grid_to_json
+from SFDALib.bundle.parts import (
+    INFERENCE,
+    DiffusionDescription,
+    EarlyHeadDescription,
+    Fingerprint,
+    Label,
+    Sliding,
+    read_cautions,
+    read_diffusion,
+    read_early_head,
+    read_fingerprint,
+    read_labels,
+    read_sliding,
+)
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
 from SFDALib.volume.specification import Grid
 
 METADATA = "configs/metadata.json"
-INFERENCE = "configs/inference.json"
 WINDOWS = {
     "dense": "as large as the patch or the image, in fixed steps, borders repeated (MONAI)",
     "even": "as large as the patch, in equal steps, zeros around a smaller image (nnU-Net)",
+    "fixed": "as large as the patch, in fixed steps, blended and padded as sliding says (MONAI)",
+    "whole": "one as large as the image, with zeros around to what the network needs",
 }
 ENSEMBLE_LIMIT = 32
-
-
-@dataclass(frozen=True)
-class Label:
-    """One foreground class.
-
-    Args:
-        value: its value in label maps, 1..K-1 without gaps.
-        name, color: as shown in Slicer; colour is RGB 0..255.
-        terminology: what it is in codes, as ``bundle.terminology`` describes; found by the name
-            where none is given, so that every label has one.
-        size_ml: smallest and largest volume that is plausible, in ml.
-        mean_ml: mean volume over the source's training cases, in ml.
-        slice_area_mm2: mean area over the source's slices that show it (2D models).
-    """
-
-    value: int
-    name: str
-    color: tuple[int, int, int]
-    terminology: str = ""
-    size_ml: tuple[float, float] | None = None
-    mean_ml: float | None = None
-    slice_area_mm2: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.terminology:
-            object.__setattr__(self, "terminology", terminology.of_name(self.name))
-
-
-@dataclass(frozen=True)
-class EarlyHeadDescription:
-    """The head on early features: their level (0 or 1) and number of channels."""
-
-    level: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class DiffusionDescription:
-    """The diffusion model and its conditions.
-
-    Args:
-        network: MONAI ``network_def`` of the denoiser.
-        spacing: mm along I, J, K of its grid (None keeps that of the segmentation model).
-        timesteps: T of the cosine schedule.
-        foreground: whether the body's silhouette is a further condition channel.
-        source_only: whether it was trained on images of the source domain alone.
-    """
-
-    network: Mapping[str, Any]
-    spacing: tuple[float | None, float | None, float | None]
-    timesteps: int = 250
-    foreground: bool = False
-    source_only: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,11 +48,14 @@ class Description:
         patch_size: sliding-window size along (k,) j, i: two numbers for a 2D network, else three.
         labels: the foreground classes.
         windows: one of ``WINDOWS``: how patches are laid over the image.
+        sliding: of the windows "fixed".
         mirror_axes: the patch's axes along which the model may be mirrored; None for all.
         ensemble: how many sets of weights there are, whose logits are averaged.
         temperature: divides the logits so that the source's confidence is calibrated.
         provenance: how, on what and with what it was trained.
         licence: one line; the text lies in LICENSE.
+        fingerprint: of each channel; empty where the training has left none.
+        cautions: what a reader of every result should know of the model.
     """
 
     name: str
@@ -102,6 +65,7 @@ class Description:
     patch_size: tuple[int, ...]
     labels: tuple[Label, ...]
     windows: str = "dense"
+    sliding: Sliding = field(default_factory=Sliding)
     mirror_axes: tuple[int, ...] | None = None
     ensemble: int = 1
     temperature: float = 1.0
@@ -109,6 +73,8 @@ class Description:
     diffusion: DiffusionDescription | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "see LICENSE"
+    fingerprint: tuple[Fingerprint, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -158,6 +124,12 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
         sfda["diffusion"] = diffusion
     if description.windows != "dense":
         sfda["windows"] = description.windows
+    if description.sliding != Sliding():
+        sfda["sliding"] = asdict(description.sliding)
+    if description.fingerprint:
+        sfda["fingerprint"] = [asdict(channel) for channel in description.fingerprint]
+    if description.cautions:
+        sfda["cautions"] = list(description.cautions)
     if description.mirror_axes is not None:
         sfda["mirror_axes"] = list(description.mirror_axes)
     if description.ensemble > 1:
@@ -237,7 +209,7 @@ def from_json(metadata: object, inference: object) -> Description:
             f'{sfda.where}, field "patch_size": found {list(patch_size)}, expected whole numbers'
             f" that are multiples of {_few(divisor)}, as the network needs; correct it"
         )
-    labels = _labels(sfda)
+    labels = read_labels(sfda)
     description = Description(
         name=top.get("name", str),
         modality=sfda.get("modality", str),
@@ -246,13 +218,16 @@ def from_json(metadata: object, inference: object) -> Description:
         patch_size=patch_size,
         labels=labels,
         windows=sfda.choice("windows", WINDOWS, "dense"),
+        sliding=read_sliding(sfda),
         mirror_axes=sfda.axes("mirror_axes", tuple(range(len(patch_size))), whole=False),
         ensemble=sfda.get("ensemble", int, 1),
         temperature=float(sfda.number("temperature", 1.0)),
-        early_head=_early_head(sfda),
-        diffusion=_diffusion(sfda, networks),
+        early_head=read_early_head(sfda),
+        diffusion=read_diffusion(sfda, networks),
         provenance=sfda.get("provenance", dict, {}),
         licence=top.get("copyright", str, "see LICENSE"),
+        fingerprint=read_fingerprint(sfda),
+        cautions=read_cautions(sfda),
     )
     if definition.get("in_channels") != description.grid.channels:
         raise RequestError(
@@ -270,6 +245,12 @@ def from_json(metadata: object, inference: object) -> Description:
             f"{METADATA}: found {len(labels)} label(s), expected as many as the network's"
             f" {definition.get('out_channels')} output channel(s) say; correct the labels"
         )
+    outputs = definition["out_channels"]
+    if any(region.channel >= outputs for region in description.grid.regions):
+        raise RequestError(
+            f'{sfda.where}, field "regions": found a channel beyond the network\'s {outputs}'
+            " output(s), expected their numbers from 0; correct it"
+        )
     _check_conditions(description)
     return description
 
@@ -280,8 +261,8 @@ def _few(divisor: tuple[int, ...]) -> str:
 
 def _possible_outputs(description: Description) -> tuple[int, ...]:
     """Output channels that a network of this description may have."""
-    if description.grid.regions:
-        return (len(description.labels),)
+    if description.grid.regions:  # perhaps the background as another one
+        return (len(description.labels), len(description.labels) + 1)
     return (1, 2) if description.classes == 2 else (description.classes,)
 
 
@@ -297,53 +278,6 @@ def _image_channels(top: Fields) -> int:
             f'{image.where}, field "num_channels": found {channels}, expected at least 1'
         )
     return channels
-
-
-def _labels(sfda: Fields) -> tuple[Label, ...]:
-    labels = []
-    for index, values in enumerate(sfda.get("labels", list)):
-        one = Fields(values, f"{sfda.where}, labels[{index}]")
-        color = one.get("color", list)
-        if len(color) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in color):
-            raise RequestError(
-                f'{one.where}, field "color": found {color!r:.60}, expected three whole numbers 0'
-                " to 255; correct it"
-            )
-        labels.append(
-            Label(
-                value=one.get("value", int),
-                name=one.get("name", str),
-                color=tuple(color),
-                terminology=_terminology(one),
-                size_ml=one.numbers("size_ml", 2, None),
-                mean_ml=one.number("mean_ml", None),
-                slice_area_mm2=one.number("slice_area_mm2", None),
-            )
-        )
-        if labels[-1].size_ml and labels[-1].size_ml[0] > labels[-1].size_ml[1]:
-            raise RequestError(
-                f'{one.where}, field "size_ml": found {list(labels[-1].size_ml)}, expected the'
-                " smallest before the largest; correct it"
-            )
-    values = [label.value for label in labels]
-    if not labels or values != list(range(1, len(values) + 1)) or len(values) > 254:
-        raise RequestError(
-            f'{sfda.where}, field "labels": found the values {values!r:.80}, expected 1, 2, 3, ...'
-            " without gaps; correct it"
-        )
-    return tuple(labels)
-
-
-def _terminology(label: Fields) -> str:
-    """What a label says of itself in codes; "" where it leaves that to its name."""
-    entry = label.get("terminology", str, None) or ""
-    lack = entry and terminology.fault(entry)
-    if lack:
-        raise RequestError(
-            f'{label.where}, field "terminology": found {entry!r:.80}, expected {lack}, as Slicer'
-            " stores it; correct it, or leave the field out to have it found by the label's name"
-        )
-    return entry
 
 
 def _check_conditions(description: Description) -> None:
@@ -362,36 +296,3 @@ def _check_conditions(description: Description) -> None:
                 f'{INFERENCE}, diffusion_def, field "{key}": found {network.get(key)!r:.80},'
                 f" expected {value} as {METADATA} says; correct one of them"
             )
-
-
-def _early_head(sfda: Fields) -> EarlyHeadDescription | None:
-    values = sfda.get("early_head", dict, None)
-    if values is None:
-        return None
-    head = Fields(values, f"{sfda.where}, early_head")
-    level, channels = head.get("level", int), head.get("channels", int)
-    if level not in (0, 1) or not 0 < channels < 4096:
-        raise RequestError(
-            f"{head.where}: found level {level} with {channels} channels, expected level 0 or 1"
-            " with 1 to 4095; correct it"
-        )
-    return EarlyHeadDescription(level, channels)
-
-
-def _diffusion(sfda: Fields, networks: Fields) -> DiffusionDescription | None:
-    values = sfda.get("diffusion", dict, None)
-    if values is None:
-        return None
-    diffusion = Fields(values, f"{sfda.where}, diffusion")
-    timesteps = diffusion.get("timesteps", int)
-    if not 2 <= timesteps <= 10000:
-        raise RequestError(f"{diffusion.where}: found {timesteps} timesteps, expected 2 to 10000")
-    return DiffusionDescription(
-        network=catalogue.check_definition(
-            networks.values.get("diffusion_def"), catalogue.DIFFUSION, f"{INFERENCE}, diffusion_def"
-        ),
-        spacing=diffusion.numbers("spacing", 3, missing=True),
-        timesteps=timesteps,
-        foreground=diffusion.get("foreground", bool),
-        source_only=diffusion.get("source_only", bool),
-    )

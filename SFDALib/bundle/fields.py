@@ -8,6 +8,7 @@ from typing import Any
 from SFDALib.errors import RequestError, shown
 
 SMALLEST, LARGEST = 1e-6, 1e6  # of the numbers in a description: mm, ml, voxels
+LARGEST_REAL = 1e30  # of any other number
 LONGEST = 1000  # letters of a text
 
 
@@ -42,6 +43,16 @@ class Fields:
         if value is not default and not SMALLEST <= value < LARGEST:
             raise RequestError(
                 f'{self.where}, field "{key}": found {value!r:.80}, expected a positive number;'
+                " correct it"
+            )
+        return value
+
+    def real(self, key: str, default: Any = ...) -> Any:
+        """A finite number of any sign."""
+        value = self.get(key, (int, float), default)
+        if not abs(value) < LARGEST_REAL:
+            raise RequestError(
+                f'{self.where}, field "{key}": found {value!r:.80}, expected a finite number;'
                 " correct it"
             )
         return value

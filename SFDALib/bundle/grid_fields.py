@@ -7,9 +7,19 @@ from typing import Any
 
 from SFDALib.bundle.fields import Fields
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import CROPS, Grid, Normalisation, Region, Resampling, steps
+from SFDALib.volume.specification import (
+    CROPS,
+    Cleaning,
+    Grid,
+    Normalisation,
+    Region,
+    Resampling,
+    check_cleaning,
+    steps,
+)
 
 ORIENTATIONS = ("LR", "PA", "SI")
+SIZE_LIMIT = 1 << 16  # voxels along an axis
 
 
 def grid_to_json(grid: Grid) -> dict[str, Any]:
@@ -27,6 +37,12 @@ def grid_to_json(grid: Grid) -> dict[str, Any]:
         values["resampling"] = asdict(grid.resampling)
     if grid.regions:
         values["regions"] = [asdict(region) for region in grid.regions]
+    if grid.size is not None:
+        values["size"] = list(grid.size)
+    if grid.threshold is not None:
+        values["threshold"] = grid.threshold
+    if grid.cleaning:
+        values["cleaning"] = [asdict(step) for step in grid.cleaning]
     return values
 
 
@@ -67,7 +83,44 @@ def grid_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> Gr
             sfda.get("resampling", dict, {}), f"{sfda.where}, resampling"
         ),
         regions=_regions(sfda, labels),
+        size=_size(sfda),
+        threshold=_threshold(sfda),
+        cleaning=_cleaning(sfda),
     )
+
+
+def _size(sfda: Fields) -> tuple[int | None, int | None, int | None] | None:
+    size = sfda.numbers("size", 3, None, missing=True)
+    if size and not all(n is None or (type(n) is int and n < SIZE_LIMIT) for n in size):
+        raise RequestError(
+            f'{sfda.where}, field "size": found {list(size)!r:.80}, expected three whole numbers'
+            f" below {SIZE_LIMIT} or null; correct it"
+        )
+    return size
+
+
+def _threshold(sfda: Fields) -> float | None:
+    threshold = sfda.number("threshold", None)
+    if threshold is not None and not 0 < threshold < 1:
+        raise RequestError(
+            f'{sfda.where}, field "threshold": found {threshold!r:.40}, expected a probability'
+            " between 0 and 1; correct it"
+        )
+    return threshold
+
+
+def _cleaning(sfda: Fields) -> tuple[Cleaning, ...]:
+    found = []
+    for index, values in enumerate(sfda.get("cleaning", list, [])):
+        one = Fields(values, f"{sfda.where}, cleaning[{index}]")
+        step = Cleaning(
+            one.get("transform", str),
+            one.get("arguments", dict, {}),
+            one.get("on", str, "input"),
+            one.get("one_hot", bool, False),
+        )
+        found.append(check_cleaning(step, one.where))
+    return tuple(found)
 
 
 def _normalisation(sfda: Fields, channels: int) -> Normalisation | tuple[Normalisation, ...]:
@@ -88,14 +141,18 @@ def _normalisation(sfda: Fields, channels: int) -> Normalisation | tuple[Normali
 
 
 def _regions(sfda: Fields, labels: int) -> tuple[Region, ...]:
-    """Regions in the order in which they are painted: one for each label and channel."""
+    """Regions in the order in which they are painted: one for each label, each of a channel of its
+    own. One channel may be left over: some models have the background as a region, too.
+    """
     regions = []
     for index, values in enumerate(sfda.get("regions", list, [])):
         one = Fields(values, f"{sfda.where}, regions[{index}]")
         regions.append(Region(one.get("channel", int), one.get("label", int)))
     channels, painted = ([getattr(r, name) for r in regions] for name in ("channel", "label"))
     if regions and (
-        sorted(channels) != list(range(labels)) or sorted(painted) != list(range(1, labels + 1))
+        len(set(channels)) < labels
+        or not set(channels) <= set(range(labels + 1))
+        or sorted(painted) != list(range(1, labels + 1))
     ):
         raise RequestError(
             f'{sfda.where}, field "regions": found the channels {channels!r:.60} and labels'

@@ -32,8 +32,13 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--device", default="auto")
     command.add_argument("--volumes", type=int, default=1, help="how many of this size")
-    command.add_argument("--size", required=True, help="voxels along I, J, K, such as 256,256,40")
-    command.add_argument("--spacing", required=True, help="mm along I, J, K")
+    command.add_argument(
+        "--input", nargs="+", metavar="FILE", help="the image; several files are its channels"
+    )
+    command.add_argument(
+        "--size", help="in place of --input: voxels along I, J, K, such as 256,256,40"
+    )
+    command.add_argument("--spacing", help="with --size: mm along I, J, K")
     command.add_argument("--direction", default="1,0,0,0,1,0,0,0,1", help="3x3, row by row, LPS")
     command.add_argument("--json", action="store_true", help="as data")
     command.set_defaults(command=_estimate)
@@ -67,21 +72,40 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     else:
         job = Job(method=arguments.method, options=parse_options(arguments.option), **common)
         methods = {job.method: job.checked().options}
-    size = tuple(int(n) for n in _numbers("--size", arguments.size, 3))
-    spacing = _numbers("--spacing", arguments.spacing, 3)
-    if min(*size, *spacing) <= 0 or arguments.volumes < 1:
+    if arguments.volumes < 1:
         raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+    geometry, voxels = _image(arguments)
     from SFDALib.jobs.estimate import estimate
-    from SFDALib.volume.geometry import Geometry
 
-    geometry = Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9))
-    found = estimate(Path(arguments.bundle), methods, arguments.device, geometry, arguments.volumes)
+    bundle, count = Path(arguments.bundle), arguments.volumes
+    found = estimate(bundle, methods, arguments.device, geometry, count, voxels)
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return
     print(f"{found.title}: about {found.seconds:.0f} s, {found.memory_mb:.0f} MB of memory")
-    if found.advice:
-        print(found.advice)
+    for line in filter(None, (found.advice, *found.notes)):
+        print(line)
+
+
+def _image(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The geometry of the image and, if it is one of files, its voxels."""
+    described = arguments.size or arguments.spacing
+    if bool(arguments.input) == bool(described):
+        raise RequestError(
+            "estimate: expected either --input with the image, or --size and --spacing of it"
+        )
+    if arguments.input:
+        from SFDALib.volume.files import read_volume
+
+        volume = read_volume([Path(path) for path in arguments.input])
+        return volume.geometry, volume.array
+    size = tuple(int(n) for n in _numbers("--size", arguments.size or "", 3))
+    spacing = _numbers("--spacing", arguments.spacing or "", 3)
+    if min(*size, *spacing) <= 0:
+        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+    from SFDALib.volume.geometry import Geometry
+
+    return Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9)), None
 
 
 def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:

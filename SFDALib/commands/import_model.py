@@ -34,6 +34,11 @@ def add(commands: Any) -> None:
     command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
     command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
     command.add_argument(
+        "--trust-trainer",
+        action="store_true",
+        help="of nnU-Net: take over a trainer not its own, which must change the training alone",
+    )
+    command.add_argument(
         "--region-order",
         default="",
         metavar="NAME,NAME",
@@ -73,6 +78,7 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         folds=arguments.fold,
         region_order=tuple(filter(None, arguments.region_order.split(","))),
         description=Path(arguments.describe) if arguments.describe else None,
+        trust_trainer=arguments.trust_trainer,
     )
     import_model(Path(arguments.model), output, choices)
     print(in_words(inspect(output)))

@@ -68,6 +68,12 @@ def add_request(command: argparse.ArgumentParser, files: str, option: str) -> No
     )
     command.add_argument("--output", help="result folder; must not exist")
     command.add_argument(
+        "--probabilities",
+        action="store_true",
+        default=None,
+        help="write the classes' probabilities, too (probabilities.nrrd)",
+    )
+    command.add_argument(
         "--option",
         action="append",
         default=[],

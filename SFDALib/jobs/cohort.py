@@ -57,6 +57,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         images = {name: files for name, (_, files) in zip(names, found, strict=True)}
         labelled = matched(job.labels, [[str(file) for file in files] for files in images.values()])
         engine = engine.learning_from(labelled, job.reading)
+        engine = replace(engine, probabilities=job.probabilities)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}
         early: Cancelled | DiskError | None = None

@@ -70,7 +70,8 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
             reporter("compare", index, len(engines), method=name)
             devices.start_afresh(device)
             with attempt(name, method=name):
-                one = replace(engine, stopwatch=Stopwatch(dict(shared)))  # as a run of its own
+                watch = Stopwatch(dict(shared))  # as a run of its own
+                one = replace(engine, stopwatch=watch, probabilities=request.probabilities)
                 with ResultFolder(folder / name) as inside:
                     report = run_on(target, one, inside, reporter, gate="off")
                 reports[name] = report

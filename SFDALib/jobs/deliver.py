@@ -12,7 +12,7 @@ import torch
 from SFDALib.adaptation import none
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
-from SFDALib.jobs import devices
+from SFDALib.jobs import certainty, devices
 from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.outcome import Adapted, Segmented
@@ -54,11 +54,18 @@ def write_result(
         segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
         if engine.method.judged:
             segmentations["adapted_segmentation.seg.nrrd"] = own
-        if judgement is not None and judgement.delivered == "source":
+        source_alone = judgement is not None and judgement.delivered == "source"
+        if source_alone:
             segmentations[SEGMENTATION] = source
         if segmented.denoised is not None:
             denoised = _restored_denoised(target, segmented.denoised, description.classes)
             segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
+        delivered = target.source_probabilities if source_alone else segmented.probabilities
+        unsure = certainty.structures(
+            target, delivered, segmentations[SEGMENTATION][0], description.labels
+        )
+        if engine.probabilities:
+            certainty.write_probabilities(folder, target, delivered, description)
         for name, (labels, method) in segmentations.items():
             write_segmentation(folder / name, labels, geometry, description.labels, method)
         for name, map_ in maps.items():
@@ -95,10 +102,13 @@ def write_result(
         },
         "volumes": volumes,
         "mean_entropy_bits": float(maps["entropy"].mean()),
+        "uncertainty": unsure,
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
             *target.volume.notes,
+            *target.notes,
+            *description.cautions,
             *engine.stopwatch.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),

@@ -14,6 +14,8 @@ from SFDALib import ram
 from SFDALib.errors import RequestError
 from SFDALib.memory import known_free_bytes
 
+MPS_SINCE = (2, 11)  # earlier versions lack 3D operations there, or compute them wrongly
+OLD_MPS = "found torch %s, expected at least 2.11 for an Apple GPU"
 log = logging.getLogger(__name__)
 
 
@@ -27,7 +29,10 @@ def resolve(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda:0")
         if torch.backends.mps.is_available():
-            return torch.device("mps")
+            if _mps_is_sound():
+                return torch.device("mps")
+            log.warning("%s: computing on the CPU", OLD_MPS % torch.__version__)
+            return torch.device("cpu")
         log.warning(
             "no GPU that torch %s can use was found: computing on the CPU", torch.__version__
         )
@@ -40,7 +45,17 @@ def resolve(name: str) -> torch.device:
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RequestError("device: found no Apple GPU, expected mps; choose --device cpu")
+    if device.type == "mps" and not _mps_is_sound():
+        raise RequestError(
+            f"device: {OLD_MPS % torch.__version__}; update torch, or choose --device cpu"
+        )
     return device
+
+
+def _mps_is_sound() -> bool:
+    """Whether this torch computes on Apple GPUs what it computes elsewhere."""
+    numbers = torch.__version__.split("+")[0].split(".")[:2]
+    return tuple(int("".join(filter(str.isdigit, n)) or 0) for n in numbers) >= MPS_SINCE
 
 
 def listed() -> list[dict[str, Any]]:
@@ -49,7 +64,7 @@ def listed() -> list[dict[str, Any]]:
     """
     found = [torch.device("cpu")]
     found += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
+    if torch.backends.mps.is_available() and _mps_is_sound():
         found.append(torch.device("mps"))
     return [
         {"name": str(device), "title": describe(device), "free_mb": free_mb(device)}

@@ -25,6 +25,7 @@ from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference import predict
 from SFDALib.jobs import devices
 from SFDALib.jobs.cases import read_cases
+from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.jobs.labelled import NEED, Labelled
 from SFDALib.jobs.need import refuse_too_large
@@ -35,6 +36,7 @@ from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case
+from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.files import files_of, read_volume
 from SFDALib.volume.geometry import Volume
@@ -71,6 +73,7 @@ class Target:
 
     Args:
         checksums: SHA-256 of each of its files, taken before they were read.
+        notes: what does not fit the model.
     """
 
     paths: tuple[Path, ...]
@@ -78,6 +81,7 @@ class Target:
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
+    notes: tuple[str, ...] = ()
 
     @property
     def source_labels(self) -> np.ndarray:
@@ -105,6 +109,7 @@ class Engine:
         method, options, seed: what to do.
         cases: images with segmentations that the method learns from.
         learned_from: SHA-256 of their files, taken before they were read.
+        probabilities: whether those of the classes are delivered, too.
     """
 
     bundle: BundleFiles | ForeignModel
@@ -116,6 +121,7 @@ class Engine:
     cases: tuple[Case, ...] = ()
     learned_from: Mapping[Path, str] = field(default_factory=dict)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    probabilities: bool = False
 
     @contextmanager
     def stage(self, name: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -178,7 +184,7 @@ class Engine:
     def conform(self, paths: Sequence[Path], reading: Reading) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, reading, self.model, self.method.judged)
+            refuse_too_large(paths, reading, self.model, self.method.judged, self.probabilities)
             volume = read_volume(paths, reading)
             return volume, conform(volume, self.model.description.grid)
 
@@ -195,18 +201,22 @@ class Engine:
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
 
-    def read(self, paths: Sequence[Path], reading: Reading, progress: Progress) -> Target:
-        """Read an image, conform it, and run the source model on it."""
+    def read(self, paths: Sequence[Path], reading: Reading, progress: Reporter) -> Target:
+        """Read an image, conform it, say what does not fit, and run the source model on it."""
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
         volume, conformed = self.conform(paths, reading)
+        notes = tuple(unlike(volume.array, self.model.description))
+        for note in notes:
+            log.warning("%s: %s", paths[0].name, note)
+            progress.event("warning", image=paths[0].name, text=note)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(
                 self.model, conformed.array, options, progress, stage="source model"
             ),
         )
-        return Target(paths, before, volume, conformed, probabilities)
+        return Target(paths, before, volume, conformed, probabilities, notes)
 
     def adapt(self, images: Sequence[Conformed], progress: Progress) -> Adapted | None:
         """Adapt weights to the images together; None for a method that updates nothing."""

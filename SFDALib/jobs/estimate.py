@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
 from SFDALib.memory import GPU_BATCH, SHARE, activation_bytes, batch_that_fits, free_bytes
 from SFDALib.method import Work
+from SFDALib.trust.fingerprint import unlike
 from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.grid import shape_on
@@ -49,6 +51,7 @@ class Estimate:
         memory_mb: the largest need on the device.
         free_mb: what is free there; None where the system does not say.
         advice: one line if it will not fit, with the option that lowers the need; else empty.
+        notes: what of the image does not fit the model; empty where it was not looked at.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Estimate:
     memory_mb: float
     free_mb: float | None
     advice: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,11 +71,13 @@ def estimate(
     device: str,
     geometry: Geometry,
     images: int = 1,
+    voxels: np.ndarray | None = None,
 ) -> Estimate:
     """Estimate one method, or several compared, on images of this geometry.
 
     Args:
         methods: for each method every option's value, checked.
+        voxels: of the image ``(C, K, J, I)``, to tell whether it fits the model.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
@@ -103,6 +109,7 @@ def estimate(
         round(need, 1),
         free,
         _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
+        () if voxels is None else tuple(unlike(voxels, model.description)),
     )
 
 

@@ -24,6 +24,7 @@ class Choices:
 
     Args:
         configuration, folds: which of nnU-Net's.
+        trust_trainer: of nnU-Net: take over a trainer that is not known.
         region_order: of a MONAI bundle with overlapping regions, as they are painted.
         description: of a state dict, the JSON file about its model.
     """
@@ -32,6 +33,7 @@ class Choices:
     folds: str = "all"
     region_order: tuple[str, ...] = ()
     description: Path | None = None
+    trust_trainer: bool = False
 
 
 def import_model(model: Path, output: Path, choices: Choices | None = None) -> None:
@@ -92,7 +94,8 @@ def _read(model: Path, choices: Choices) -> Imported:
     if choices.description is not None:
         return plain.read(model, choices.description)
     if NnUNetModel.is_at(model):
-        return NnUNetModel(model, choices.configuration, choices.folds).read()
+        asked = choices.configuration, choices.folds, choices.trust_trainer
+        return NnUNetModel(model, *asked).read()
     files = BundleFiles(model)
     if not MonaiModel.is_in(files):
         raise RequestError(f"{model}: found a bundle that needs no import; use it as it is")

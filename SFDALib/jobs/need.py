@@ -17,17 +17,21 @@ FLOAT = 4  # bytes
 # stored, floats of the input's grid (maps and labels), and of the model's for each channel and each
 # class; more of a class where the judge looks at what a method made.
 STORED_COPIES = 2
+DELIVERED_COPIES = 2  # bytes of a class on the input's grid: as an array, and as what is written
 INPUT_ARRAYS = 3
 CHANNEL_ARRAYS = 2
 CLASS_ARRAYS = 1
 JUDGED_ARRAYS = 8
 
 
-def refuse_too_large(paths: Sequence[Path], reading: Reading, model: Source, judged: bool) -> None:
+def refuse_too_large(
+    paths: Sequence[Path], reading: Reading, model: Source, judged: bool, delivered: bool = False
+) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
         judged: whether a method makes something of it that is judged.
+        delivered: whether the probabilities of the classes are written, too.
 
     Raises:
         OutOfMemoryError: with what it needs and what is free.
@@ -37,8 +41,11 @@ def refuse_too_large(paths: Sequence[Path], reading: Reading, model: Source, jud
     grid, classes = model.description.grid, model.description.classes
     on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)
+    need = memory_need(header, on_grid, grid.channels, classes, judged, model.device.type == "cpu")
+    if delivered:
+        need += DELIVERED_COPIES * classes * math.prod(header.geometry.size)
     ram.refuse_beyond(
-        memory_need(header, on_grid, grid.channels, classes, judged, model.device.type == "cpu"),
+        need,
         f"{paths[0]}: an image of {size} voxels, {on_grid:.3g} of them on the model's grid,",
         "crop or resample it, close other programs, or choose a machine with more memory",
     )

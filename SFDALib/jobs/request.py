@@ -35,6 +35,7 @@ class Job:
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
         labels: segmentations that the method learns from, if it does.
         reading: what the user states of the image's files.
+        probabilities: whether those of the classes are written, too.
     """
 
     bundle: str
@@ -47,6 +48,7 @@ class Job:
     gate: str = "on"
     labels: tuple[Labelled, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    probabilities: bool = False
 
     def checked(self) -> Job:
         """The same with every option's value filled in and checked.
@@ -71,7 +73,7 @@ class Comparison:
 
     Args:
         methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed, labels, reading: as in a Job.
+        bundle, input, output, device, seed, labels, reading, probabilities: as in a Job.
     """
 
     bundle: str
@@ -82,6 +84,7 @@ class Comparison:
     seed: int = 0
     labels: tuple[Labelled, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    probabilities: bool = False
 
     def checked(self) -> Comparison:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
@@ -143,6 +146,7 @@ _COMMON = {
     **{"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int},
     "labels": list,
     "reading": dict,
+    "probabilities": bool,
 }
 FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
 REQUIRED = ("bundle", "input", "method", "output")
@@ -185,7 +189,7 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
             raise RequestError(
                 f'{path}: found the field "{name[:60]}", expected only {", ".join(fields)}'
             )
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             raise RequestError(
                 f'{path}, field "{name}": found {value!r:.60}, expected {_word(kind)}'
             )
@@ -201,6 +205,7 @@ def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> d
 
 def _word(kind: type | tuple[type, ...]) -> str:
     words = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
+    words[bool] = "true or false"
     kinds = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join(words[one] for one in kinds)
 

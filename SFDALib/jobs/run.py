@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         engine = engine.learning_from(matched(job.labels, [job.input]), job.reading)
+        engine = replace(engine, probabilities=job.probabilities)
         target = engine.read([Path(path) for path in job.input], job.reading, reporter)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:

@@ -32,7 +32,9 @@ class Architecture:
             down-sampling; empty for a network without such stages.
         batch_norm: network arguments -> whether it normalises by batch statistics.
         encoder: network arguments -> submodules of the contracting path; the rest is the decoder.
-        one_output: the arguments with which it has one output while it trains, too.
+            None of them where the two cannot be told apart.
+        one_output: the arguments with which it has one output while it trains, too, and loads
+            nothing.
         training_heads: pattern of the weights that it has no use for then.
     """
 
@@ -147,6 +149,21 @@ SEGMENTATION: dict[str, Architecture] = {
         batch_norm=_names_batch("norm"),
         encoder=_parts("conv_0", "down_1", "down_2", "down_3", "down_4"),
     ),
+    "monai.networks.nets.AttentionUnet": Architecture(
+        divisor=_product_of_strides, batch_norm=lambda arguments: True
+    ),
+    "monai.networks.nets.FlexibleUNet": Architecture(
+        divisor=lambda arguments: 32,
+        batch_norm=_names_batch("norm", default="batch"),
+        encoder=_parts("encoder"),
+        one_output={"pretrained": False},
+    ),
+    "SFDALib.networks.dints.DiNTS": Architecture(
+        divisor=lambda arguments: (
+            2 ** (arguments.get("num_depths", 3) + bool(arguments.get("use_downsample", True)))
+        ),
+        batch_norm=_names_batch("norm_name"),
+    ),
     "monai.networks.nets.VNet": Architecture(
         divisor=lambda arguments: 16,
         batch_norm=lambda arguments: True,
@@ -218,6 +235,11 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
     """
     import torch
 
+    if definition.get("pretrained"):
+        raise RequestError(
+            f"{where}: found pretrained weights asked for, which would be downloaded, expected"
+            ' "pretrained": false, as the bundle has weights of its own; correct it'
+        )
     module, name = definition["_target_"].rsplit(".", 1)
     arguments = {key: value for key, value in definition.items() if key != "_target_"}
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,33 @@ def write_map(path: str | os.PathLike[str], array: np.ndarray, geometry: Geometr
     if bad:
         raise ValueError(f"{Path(path).name}: {bad} of {values.size} values are not finite")
     _write(_image(values, geometry), path)
+
+
+def write_bytes(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    geometry: Geometry,
+    header: Mapping[str, str],
+) -> None:
+    """Write an image of several channels.
+
+    Args:
+        path: ends in ``.nrrd``.
+        array: ``(K, J, I, channels)`` uint8.
+        geometry: where the voxels lie.
+        header: further fields of the file's header.
+
+    Raises:
+        ValueError: the shape is wrong: a defect of the caller.
+        OSError: the disk is full.
+    """
+    if array.shape[:3] != geometry.shape:
+        raise ValueError(f"an array of shape {array.shape} on a grid of shape {geometry.shape}")
+    image = sitk.GetImageFromArray(array, isVector=True)
+    geometry.apply(image)
+    for key, value in header.items():
+        image.SetMetaData(key, value)
+    _write(image, path)
 
 
 def _segment_metadata(

@@ -19,12 +19,13 @@ from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
-from SFDALib.volume.geometry import on_grid_of
+from SFDALib.volume.geometry import Volume, on_grid_of
 from SFDALib.volume.grid import conform, conform_labels
 from SFDALib.volume.specification import Grid, Reading, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
+INTENSITIES = 10_000  # of a case, for the model's fingerprint
 LIMIT = 64 << 20  # letters of a manifest
 
 
@@ -43,12 +44,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Case:
-    """A case on the model's grid: ``image`` (C, k, j, i) float32, ``labels`` (k, j, i) uint8."""
+    """A case on the model's grid: ``image`` (C, k, j, i) float32, ``labels`` (k, j, i) uint8;
+    ``intensities`` (C, n) are some of the image as stored, inside the labels.
+    """
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     spacing_kji: tuple[float, float, float]
+    intensities: np.ndarray | None = None
 
 
 def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
@@ -169,7 +173,7 @@ def read_case(entry: Entry, grid: Grid, classes: int, reading: Reading | None = 
     conformed = conform(volume, grid)
     spacing = tuple(float(mm) for mm in conformed.geometry.spacing_kji)
     labels = conform_labels(array, conformed)
-    return Case(entry.images[0].name, conformed.array, labels, spacing)
+    return Case(entry.images[0].name, conformed.array, labels, spacing, _inside(volume, array))
 
 
 def load_cases(
@@ -192,20 +196,29 @@ def load_cases(
                 cache.mkdir(parents=True, exist_ok=True)
                 np.save(image_file, case.image)
                 np.save(stem.with_suffix(".spacing.npy"), case.spacing_kji)
+                np.save(stem.with_suffix(".intensities.npy"), case.intensities)
                 partial = stem.with_suffix(".partial.npy")
                 np.save(partial, case.labels)
                 os.replace(partial, label_file)  # last and at once: where it is, all are whole
             del case
         spacing = np.load(stem.with_suffix(".spacing.npy"))
+        intensities = stem.with_suffix(".intensities.npy")
         cases.append(
             Case(
                 entry.images[0].name,
                 np.load(image_file, mmap_mode="r"),
                 np.load(label_file, mmap_mode="r"),
                 tuple(float(mm) for mm in spacing),
+                np.load(intensities) if intensities.exists() else None,
             )
         )
     return cases
+
+
+def _inside(volume: Volume, labels: np.ndarray) -> np.ndarray:
+    """Up to ``INTENSITIES`` voxels of each channel inside the labels, evenly chosen."""
+    inside = volume.array[:, labels > 0]
+    return inside[:, :: max(1, inside.shape[1] // INTENSITIES)].astype(np.float32)
 
 
 def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SFDALib.bundle import source
-from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.description import Description, Fingerprint, Label
 from SFDALib.networks import assembly, catalogue
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
+from SFDALib.trust import fingerprint
 
 SIZE_MARGIN = 0.25  # plausible volumes reach this share beyond the smallest and largest seen
 
@@ -69,6 +70,7 @@ def train(
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
     described = description.with_changes(
         labels=tuple(measured(label, cases, description) for label in description.labels),
+        fingerprint=_fingerprint(cases, description.grid.channels),
         temperature=calibrate(network, calibration, workers.device),
         provenance={**description.provenance, **request.provenance("segmentation", curve)},
     )
@@ -117,6 +119,15 @@ def calibrate(network: nn.Module, patches: Patches, device: torch.device, draws:
 
     found: Any = minimize_scalar(loss_at, bounds=(np.log(0.25), np.log(8.0)), method="bounded")
     return round(float(np.exp(found.x)), 4)
+
+
+def _fingerprint(cases: list[Case], channels: int) -> tuple[Fingerprint, ...]:
+    """What intensities the training images have inside the labels, channel by channel."""
+    known = [case.intensities for case in cases if case.intensities is not None]
+    found = [
+        fingerprint.measured([values[channel] for values in known]) for channel in range(channels)
+    ]
+    return tuple(found) if all(found) else ()
 
 
 def measured(label: Label, cases: Sequence[Case], description: Description) -> Label:

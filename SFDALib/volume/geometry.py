@@ -69,6 +69,13 @@ class Geometry:
         direction = np.array(self.direction).reshape(3, 3)
         return np.array(self.origin) + direction @ (np.array(self.spacing) * np.asarray(index))
 
+    def cropped(self, box: tuple[slice, slice, slice]) -> Geometry:
+        """The grid of the part ``array[box]`` of an array (K, J, I)."""
+        first = np.array([part.start for part in box[::-1]])
+        origin = tuple(float(mm) for mm in self.to_lps(first))
+        size = tuple(part.stop - part.start for part in box[::-1])
+        return Geometry(size, self.spacing, origin, self.direction)
+
     def apply(self, image: sitk.Image) -> None:
         """Give a 3D SimpleITK image this spacing, origin and direction."""
         image.SetSpacing(self.spacing)

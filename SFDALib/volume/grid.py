@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VOXEL_LIMIT = 1 << 31  # beyond any scanner; a spacing in the wrong unit asks for more
+BEFORE = ("nonzero", "positive")  # crops of the image as it is
 ANISOTROPIC = 3  # thickest over thinnest spacing, as nnU-Net has it
 
 
@@ -34,6 +35,8 @@ class Conformed:
         order, flips: the axes' permutation and reversal, in array order (K, J, I).
         box: what was cropped, after permutation and reversal.
         grid: the model's; says how maps come back and become labels.
+        inner: what was cropped after resampling, of the ``shape`` (k, j, i) that it gave; None for
+            all of it.
     """
 
     array: np.ndarray
@@ -43,6 +46,8 @@ class Conformed:
     flips: tuple[bool, bool, bool]
     box: tuple[slice, slice, slice]
     grid: Grid
+    inner: tuple[slice, slice, slice] | None = None
+    shape: tuple[int, int, int] | None = None
 
     def restore(self, maps: Tensor) -> Tensor:
         """Bring maps ``(N, k, j, i)`` to the input's grid ``(N, K, J, I)`` by linear interpolation;
@@ -50,103 +55,69 @@ class Conformed:
 
         The tensor stays on its device.
         """
-        return self._placed(self._resampled(maps))
+        return self.placed(self.resampled(maps))
 
     def restore_labels(self, probabilities: Tensor) -> np.ndarray:
-        """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``.
-
-        They are interpolated class by class, as probabilities or as logits, so that borders are
-        smooth and memory is that of few classes, whatever their number. The largest wins; of
-        regions each is painted over the earlier ones where it is more likely than not.
+        """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``, as
+        ``labelling.labels`` has them.
         """
-        labels = self._painted(probabilities) if self.grid.regions else self._largest(probabilities)
-        return self._placed(labels[None])[0].cpu().numpy()
+        from SFDALib.volume.labelling import labels
 
-    def _largest(self, probabilities: Tensor) -> Tensor:
-        import torch
+        return labels(self, probabilities)
 
-        logits = self.grid.resampling.maps == "logits"
+    def resampled(self, maps: Tensor, outside: float = 0.0) -> Tensor:
+        """Maps ``(N, k, j, i)`` of the model's spacing at the input's, in the box; float32.
 
-        def candidate(value: int) -> Tensor:
-            p = probabilities[value : value + 1].float()
-            # but for a term that all classes share, log p is the logit
-            return self._resampled(_log(p) if logits else p)[0]
-
-        best = candidate(0)
-        labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-        for value in range(1, probabilities.shape[0]):
-            found = candidate(value)
-            wins = found > best
-            labels[wins] = value
-            best = torch.where(wins, found, best)
-        return labels
-
-    def _painted(self, probabilities: Tensor) -> Tensor:
-        """Undo ``networks.assembly.Regions``: a region's odds are those of its label against all
-        that is painted before.
+        Args:
+            outside: the value in what was cropped after resampling.
         """
-        import torch
+        import torch.nn.functional as F
 
-        before, labels = probabilities[0].float(), None
-        for value in self.grid.painted:
-            p = probabilities[value].float()
-            logit = self._resampled((_log(p) - _log(before))[None])[0]
-            if labels is None:
-                labels = torch.zeros(logit.shape, dtype=torch.uint8, device=logit.device)
-            labels[logit > 0] = value
-            before = before + p
-        return labels
+        from SFDALib.volume.labelling import enlarged
 
-    def _resampled(self, maps: Tensor) -> Tensor:
-        """Maps ``(N, k, j, i)`` of the model's spacing at the input's, in the box; float32."""
-        size = tuple(part.stop - part.start for part in self.box)
         maps = maps.float()
+        if self.inner is not None:
+            maps = F.pad(maps, _around(self.inner, self.shape), value=outside)
+        size = tuple(part.stop - part.start for part in self.box)
         if maps.shape[1:] == size:
             return maps
         spacing = tuple(self.input_geometry.spacing_kji[axis] for axis in self.order)
-        thick = None
+        thick = nearest = None
         if self.grid.resampling.separate_z:
             thick = thick_axis(_wanted(self.grid, spacing), spacing)
-        return _enlarged(maps, size, thick)
+        if thick is not None:
+            nearest = nearest_index(maps.shape[1 + thick], size[thick])
+        return enlarged(maps, size, thick, nearest)
 
-    def _placed(self, maps: Tensor) -> Tensor:
-        """Maps ``(N, k, j, i)`` of the box on the input's grid ``(N, K, J, I)``."""
+    def placed(self, maps: Tensor, outside: float = 0.0) -> Tensor:
+        """Maps ``(N, k, j, i)`` of the box on the input's grid ``(N, K, J, I)``.
+
+        Args:
+            outside: the value where the model did not look.
+        """
         import torch.nn.functional as F
 
         whole = tuple(self.input_geometry.shape[axis] for axis in self.order)
-        ends = [
-            n for part, n in zip(self.box, whole, strict=True) for n in (part.start, n - part.stop)
-        ]
+        ends = _around(self.box, whole)
         if any(ends):
-            maps = F.pad(maps, [ends[i + side] for i in (4, 2, 0) for side in (0, 1)])
+            maps = F.pad(maps, ends, value=outside)
         maps = maps.flip([axis + 1 for axis, flip in enumerate(self.flips) if flip])
         return maps.permute(0, *(1 + axis for axis in np.argsort(self.order)))
 
 
-def _log(p: Tensor) -> Tensor:
-    return p.clamp(min=1e-37).log()
-
-
-def _enlarged(maps: Tensor, size: tuple[int, ...], thick: int | None) -> Tensor:
-    """Linear interpolation over the same extent; to the nearest voxel along the thick axis."""
-    import torch
-    import torch.nn.functional as F
-
-    if thick is None:
-        return F.interpolate(maps[None], size=size, mode="trilinear", align_corners=False)[0]
-    nearest = nearest_index(maps.shape[1 + thick], size[thick])
-    maps = maps.index_select(1 + thick, torch.from_numpy(nearest).to(maps.device))
-    in_plane = [n for axis, n in enumerate(size) if axis != thick]
-    planes = maps.movedim(1 + thick, 0)
-    planes = F.interpolate(planes, size=in_plane, mode="bilinear", align_corners=False)
-    return planes.movedim(0, 1 + thick)
+def _around(box: tuple[slice, slice, slice], whole: tuple[int, int, int]) -> list[int]:
+    """How much lies around a box, as ``F.pad`` wants it."""
+    ends = [
+        n for part, size in zip(box, whole, strict=True) for n in (part.start, size - part.stop)
+    ]
+    return [ends[axis + side] for axis in (4, 2, 0) for side in (0, 1)]
 
 
 def conform(volume: Volume, grid: Grid) -> Conformed:
     """Orient, crop, resample and normalise a volume for a model.
 
     Raises:
-        RequestError: wrong channel count, a single slice for a 3D model, or a constant image.
+        RequestError: wrong channel count, or a single slice for a 3D model.
     """
     if volume.channels != grid.channels:
         raise RequestError(
@@ -157,7 +128,8 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     order, flips = (tuple(every[axis] for axis in grid.axes) for every in (order, flips))
     direction = direction[:, [2 - axis for axis in grid.axes[::-1]]]
     array = _arranged(volume.array, order, flips)
-    box = _box(array, grid.crop)
+    first = grid.crop if grid.crop in BEFORE else None
+    box = _box(array, first)
     array = array[(slice(None), *box)]
     spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
     shape = _shape_at(array.shape[1:], spacing, grid)
@@ -177,9 +149,13 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     geometry = _geometry(volume.geometry, order, flips, box, direction, shape, new_spacing)
     resampling = grid.resampling
     thick = thick_axis(spacing, _wanted(grid, spacing)) if resampling.separate_z else None
+    inner = None
     if resampling.normalised:
         array = normalise(array, grid.normalisation)
     array = _resample(array, shape, resampling.order, resampling.smooth, thick)
+    if grid.crop == "positive-resampled":
+        inner = _box(array, grid.crop)
+        array = array[(slice(None), *inner)]
     if not resampling.normalised:
         array = normalise(array, grid.normalisation)
     if not np.isfinite(array).all():
@@ -187,7 +163,12 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
             f"input: found intensities up to {np.abs(volume.array).max():.3g}, which single"
             " precision cannot normalise; replace the largest or rescale them"
         )
-    return Conformed(array, geometry, volume.geometry, order, flips, box, grid)
+    if grid.crop == "positive-normalised":
+        inner = _box(array, grid.crop)
+        array = array[(slice(None), *inner)]
+    if inner is not None:
+        array, geometry = np.ascontiguousarray(array), geometry.cropped(inner)
+    return Conformed(array, geometry, volume.geometry, order, flips, box, grid, inner, shape)
 
 
 def _arranged(
@@ -217,7 +198,7 @@ def thick_axis(first: tuple[float, ...], second: tuple[float, ...]) -> int | Non
 def _box(array: np.ndarray, crop: str | None) -> tuple[slice, slice, slice]:
     """The part of ``(C, k, j, i)`` that the model sees; all of it where a crop leaves nothing."""
     if crop is not None:
-        inside = (array > 0 if crop == "positive" else array != 0).any(axis=0)
+        inside = (array != 0 if crop == "nonzero" else array > 0).any(axis=0)
         if inside.any():
             from scipy.ndimage import find_objects
 
@@ -238,10 +219,11 @@ def shape_on(grid: Grid, geometry: Geometry) -> tuple[int, int, int]:
 def _shape_at(
     shape: tuple[int, ...], spacing: tuple[float, ...], grid: Grid
 ) -> tuple[int, int, int]:
-    """The shape after resampling the same extent to the grid's spacing."""
-    wanted = _wanted(grid, spacing)
+    """The shape after resampling the same extent to the grid's spacing or size."""
+    wanted, sizes = _wanted(grid, spacing), (grid.size or (None, None, None))[::-1]
     return tuple(
-        max(1, round(old / new * n)) for n, old, new in zip(shape, spacing, wanted, strict=True)
+        size or max(1, round(old / new * n))
+        for n, old, new, size in zip(shape, spacing, wanted, sizes, strict=True)
     )
 
 
@@ -250,12 +232,11 @@ def conform_labels(labels: np.ndarray, conformed: Conformed) -> np.ndarray:
     from skimage.transform import resize
 
     array = _arranged(labels, conformed.order, conformed.flips)[conformed.box]
-    shape = conformed.geometry.shape
-    if array.shape == shape:
-        return np.ascontiguousarray(array)
-    return resize(array, shape, order=0, preserve_range=True, anti_aliasing=False).astype(
-        labels.dtype
-    )
+    shape = conformed.shape or conformed.geometry.shape
+    if array.shape != shape:
+        array = resize(array, shape, order=0, preserve_range=True, anti_aliasing=False)
+    array = array if conformed.inner is None else array[conformed.inner]
+    return np.ascontiguousarray(array.astype(labels.dtype))
 
 
 def _times(size: tuple[int, ...]) -> str:

@@ -13,10 +13,15 @@ SQUARED = 1e15  # beyond it, sums of squares may leave single precision
 
 
 def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
-    """Scale the intensities of ``(C, k, j, i)`` channel by channel, step by step; float32."""
+    """Scale the intensities of ``(C, k, j, i)`` step by step, each channel by itself or all of them
+    together; float32.
+    """
     result = array.astype(np.float32)
     around = functools.cache(lambda: body(array))  # only where a step asks for it
     for step in steps(normalisation):
+        if step.together:
+            result = _normalised(result, step, around)
+            continue
         for channel in range(len(result)) if step.channels is None else step.channels:
             result[channel] = _normalised(result[channel], step, around)
     return result

@@ -23,6 +23,8 @@ WITHIN = {
 CROPS = {
     "nonzero": "the box of the voxels that are not 0 in any channel",
     "positive": "the box of the voxels above 0 in any channel",
+    "positive-resampled": "the same after resampling, before intensities are normalised",
+    "positive-normalised": "the same after resampling and normalising",
 }
 MAPS = ("probabilities", "logits")
 
@@ -88,6 +90,7 @@ class Normalisation:
     Args:
         within: one of ``WITHIN``: the voxels that "zscore" measures and changes.
         channels: the channels that it applies to; None for all.
+        together: whether all channels are measured as one, not each by itself.
     """
 
     kind: str = "percentile"
@@ -97,6 +100,7 @@ class Normalisation:
     std: float = 1.0
     within: str = "image"
     channels: tuple[int, ...] | None = None
+    together: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Normalisation:
@@ -112,15 +116,23 @@ class Normalisation:
                 f" {', '.join(KINDS)} with lower, upper, mean, std; correct the bundle's metadata"
             )
         values = dict(values)
-        words = {key: values.pop(key) for key in ("kind", "within", "channels") if key in values}
+        names = ("kind", "within", "channels", "together")
+        words = {key: values.pop(key) for key in names if key in values}
         channels = words.get("channels")
-        if words.get("within", "image") not in list(WITHIN) or not (
-            channels is None
-            or (isinstance(channels, list) and all(type(c) is int and c >= 0 for c in channels))
+        together = words.get("together", False)
+        if (
+            words.get("within", "image") not in list(WITHIN)
+            or type(together) is not bool
+            or (together and (channels is not None or words.get("within") == "body"))
+            or not (
+                channels is None
+                or (isinstance(channels, list) and all(type(c) is int and c >= 0 for c in channels))
+            )
         ):
             raise RequestError(
                 f"{where}: found {words!r:.120}, expected within to be one of {', '.join(WITHIN)}"
-                " and channels to be a list of their numbers from 0 or null; correct it"
+                " and channels to be a list of their numbers from 0, or null, as where together is"
+                " true; correct it"
             )
         numbers = dict(values)
         if not all(
@@ -156,6 +168,8 @@ class Normalisation:
             del values["within"]
         if self.channels is None:
             del values["channels"]
+        if not self.together:
+            del values["together"]
         return values
 
 
@@ -238,6 +252,84 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Cleaning:
+    """A transform of MONAI that is applied to the labels.
+
+    Args:
+        transform: one of ``CLEANINGS``.
+        arguments: of that class, plain data.
+        on: one of ``CLEANING_GRIDS``: the grid on which the labels are when it is applied.
+        one_hot: whether it sees a mask for each output channel, not a map of labels. It always does
+            where the channels are overlapping regions.
+    """
+
+    transform: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    on: str = "input"
+    one_hot: bool = False
+
+
+CLEANING_GRIDS = ("model", "input")
+# MONAI's classes with their arguments: what each may be beside null, and its default
+CLEANINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
+    "KeepLargestConnectedComponent": {
+        "applied_labels": ("labels", None),
+        "is_onehot": ("switch", None),
+        "independent": ("switch", True),
+        "connectivity": ("connectivity", None),
+        "num_components": ("count", 1),
+    },
+    "RemoveSmallObjects": {
+        "min_size": ("size", 64),
+        "connectivity": ("connectivity", 1),
+        "independent_channels": ("switch", True),
+        "by_measure": ("switch", False),
+    },
+    "FillHoles": {"applied_labels": ("labels", None), "connectivity": ("connectivity", None)},
+    "LabelFilter": {"applied_labels": ("labels", None)},
+}
+
+
+def check_cleaning(step: Cleaning, where: str) -> Cleaning:
+    """The same.
+
+    Raises:
+        RequestError: an unknown transform or argument, or a value that it cannot have.
+    """
+    known = CLEANINGS.get(step.transform, {})
+    good = {
+        "labels": lambda v: _is_label(v) or (isinstance(v, list) and v and all(map(_is_label, v))),
+        "switch": lambda v: type(v) is bool,
+        "connectivity": lambda v: type(v) is int and 1 <= v <= 3,
+        "count": lambda v: type(v) is int and 1 <= v <= 1000,
+        "size": lambda v: type(v) in (int, float) and 0 <= v <= 1e9,
+    }
+    wrong = [
+        name
+        for name, value in step.arguments.items()
+        if name not in known or not (value is None or good[known[name][0]](value))
+    ]
+    lacking = step.transform == "LabelFilter" and not step.arguments.get("applied_labels")
+    if (
+        not known
+        or wrong
+        or lacking
+        or step.on not in CLEANING_GRIDS
+        or type(step.one_hot) is not bool
+    ):
+        raise RequestError(
+            f"{where}: found {step.transform[:60]!r} with {dict(step.arguments)!r:.160}, expected"
+            f" one of {', '.join(CLEANINGS)} with arguments of its own, on one of"
+            f" {', '.join(CLEANING_GRIDS)}; correct it"
+        )
+    return step
+
+
+def _is_label(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 255
+
+
+@dataclass(frozen=True)
 class Grid:
     """What a model expects of its input, and what its output says there.
 
@@ -253,6 +345,11 @@ class Grid:
         resampling: to the spacing and back.
         regions: what the output channels mean if they are overlapping regions, in the order in
             which they are painted, a later one over an earlier one; empty for one class a channel.
+        size: voxels along I, J, K to which the image is resampled whatever its spacing; None, or
+            None along an axis, where the spacing decides.
+        threshold: least probability of a voxel's label or region; None for the largest of the
+            labels' and for more than 0.5 of a region's.
+        cleaning: what is done to the labels at the end, in order.
     """
 
     channels: int
@@ -264,6 +361,9 @@ class Grid:
     crop: str | None = None
     resampling: Resampling = field(default_factory=Resampling)
     regions: tuple[Region, ...] = ()
+    size: tuple[int | None, int | None, int | None] | None = None
+    threshold: float | None = None
+    cleaning: tuple[Cleaning, ...] = ()
 
     @property
     def painted(self) -> tuple[int, ...]:

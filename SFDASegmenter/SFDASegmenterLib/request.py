@@ -48,6 +48,7 @@ class Request:
             shows every method's own result.
         labels: files of segmentations that the method learns from, each with its image's files.
         reading: how the files of the volumes are read.
+        probabilities: whether those of the classes are written, too.
     """
 
     images: tuple[Image, ...]
@@ -61,6 +62,7 @@ class Request:
     gate: str = "on"
     labels: tuple[Labelled, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    probabilities: bool = False
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -143,6 +145,7 @@ class Request:
             "seed": self.seed,
             "labels": self.labels,
             "reading": self.reading,
+            "probabilities": self.probabilities,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -167,6 +170,7 @@ class Request:
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
             *("--gate", self.gate),
+            *(("--probabilities",) if self.probabilities else ()),
             *(("--resample-channels",) if self.reading.resample_channels else ()),
             *(word for one in self.labels for word in ("--labels", one.word())),
             # The files share one folder, in the order of their names: a line of hundreds of

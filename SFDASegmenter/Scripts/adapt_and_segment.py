@@ -97,6 +97,7 @@ def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
         "seed": asked.seed,
         "labels": tuple(one.absolute() for one in labels),
         "reading": asked.reading,
+        "probabilities": asked.probabilities,
     }
     if isinstance(asked, Comparison):
         return Request(**common, method=next(iter(asked.methods)), compared=asked.methods)

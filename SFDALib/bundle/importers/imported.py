@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +25,13 @@ COLOURS = (
     *((221, 130, 101), (144, 238, 144), (192, 104, 88), (220, 245, 20), (78, 63, 0)),
     *((255, 250, 220), (230, 220, 70), (200, 200, 235), (250, 250, 210), (244, 214, 49)),
 )
+# Keys under which trainings keep a network's weights, and what parallel and compiled networks, and
+# those inside another one, have before the names
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "network", "net", "network_weights"),
+    *("network_state_dict", "weights"),
+)
+PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "net.")
 
 
 class ForeignModel(Protocol):
@@ -108,11 +115,37 @@ def joined(
     members = []
     for weights, file in zip(sets, where, strict=True):
         member = catalogue.build(description.network, source)
+        weights = _fitting(weights, member.state_dict())
         needed = catalogue.without_training_heads(weights, member, description.network)
         load_weights(member, needed, file)
         members.append(member)
     network = assemble(iter(members).__next__, len(members), description.grid.regions)
     return Imported(description, network, documents or {})
+
+
+def network_weights(content: object, where: str) -> Weights:
+    """The weights in what a training saved: a state dict, perhaps under a key.
+
+    Raises:
+        RequestError: there is none.
+    """
+    from SFDALib.bundle.weights import state_dict
+
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    return state_dict(content, where)
+
+
+def _fitting(weights: Weights, expected: Container[str]) -> Weights:
+    """The weights without what a parallel, compiled or outer network put before all their names."""
+    while not any(key in expected for key in weights):
+        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in weights)), None)
+        if prefix is None or not weights:
+            break
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    return weights
 
 
 def last_name(path: Path) -> str:

@@ -1,29 +1,38 @@
 """A published MONAI bundle: its network and preprocessing, read as data.
 
-``@name`` is looked up in the configuration itself. Nothing is evaluated: an expression (``$``) that
-decides the network or the preprocessing is refused, with every transform that is not known.
+``@name`` is looked up in the configuration itself, and a few expressions (``$``) of such names are
+put together; nothing is evaluated. Whatever else decides the network, the preprocessing or the
+labels is refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from SFDALib import yaml_file
 from SFDALib.bundle.description import METADATA, Description
-from SFDALib.bundle.files import MODEL, WEIGHTS_LIMIT, BundleFiles
+from SFDALib.bundle.files import MODEL, BundleFiles
 from SFDALib.bundle.importers.imported import Imported, checked, joined, labels, last_name
-from SFDALib.bundle.importers.monai_transforms import Configuration, Preprocessing, transform_name
+from SFDALib.bundle.importers.monai_configuration import Configuration
+from SFDALib.bundle.importers.monai_inferer import read_inferer
+from SFDALib.bundle.importers.monai_network import network
+from SFDALib.bundle.importers.monai_outputs import Structures, structures
+from SFDALib.bundle.importers.monai_postprocessing import outputs
+from SFDALib.bundle.importers.monai_transforms import Preprocessing, image_key
 from SFDALib.errors import RequestError
-from SFDALib.networks import catalogue
-from SFDALib.volume.specification import Region
 
-CONFIGURATIONS = ("configs/inference.json", "configs/evaluate.json", "configs/train.json")
-# Classes of the allow-list under their other names
-ALIASES = {name.rsplit(".", 1)[-1]: name for name in catalogue.SEGMENTATION if "monai" in name}
-NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
+CONFIGURATIONS = tuple(
+    f"configs/{name}.{ending}"
+    for name in ("inference", "evaluate", "train")
+    for ending in ("json", "yaml", "yml")
+)
+UNREADABLE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+LOADED = re.compile(r".*?(models/[\w.-]+\.(?:pt|pth))")  # by a handler of the configuration
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,15 @@ class MonaiModel:
         Raises:
             RequestError: they are not there.
         """
-        self.files.require_weights(about)
+        if not self.files.has(self._weights):
+            raise RequestError(
+                f"{self.path}: found no {self._weights}, expected the weights of the model (models"
+                " as TorchScript, .ts, hold code and are not read); copy the bundle again"
+            )
 
     def sha256(self) -> str:
         """One digest over everything that decides the results."""
-        return self.files.sha256((METADATA, self._file, MODEL))
+        return self.files.sha256((METADATA, self._file, self._weights, *self._architecture))
 
     def read(self) -> Imported:
         """Read the model with its weights.
@@ -74,11 +87,11 @@ class MonaiModel:
         Raises:
             RequestError: something is missing or damaged, or decides the result and is not known.
         """
-        from SFDALib.bundle.weights import state_dict, unpickle
+        from SFDALib.bundle.importers.monai_weights import read_weights
 
-        described, where = self._described(), f"{self.path}: {MODEL}"
-        with self.files.open(MODEL, WEIGHTS_LIMIT) as stream:
-            weights = state_dict(unpickle(stream.read(), where), where)
+        described = self._described()
+        described, weights = read_weights(self.files, described, self._weights, self._architecture)
+        where = f"{self.path}: {self._weights}"
         return joined(described, [weights], [where], str(self.path), self.files.documents())
 
     @cached_property
@@ -91,10 +104,41 @@ class MonaiModel:
             )
         return file
 
+    @cached_property
+    def _config(self) -> Configuration:
+        where = f"{self.path}: {self._file}"
+        if self._file.endswith(".json"):
+            return Configuration(_object(self.files.json(self._file), where), where)
+        with self.files.open(self._file, yaml_file.LIMIT) as stream:
+            content = yaml_file.parse(stream.read(yaml_file.LIMIT + 1), where)
+        return Configuration(_object(content, where), where)
+
+    @cached_property
+    def _weights(self) -> str:
+        """The file of the weights: MONAI's usual one, or that which the configuration loads."""
+        if self.files.has(MODEL):
+            return MODEL
+        named = (name for name in self._loaded(self._config.values))
+        return next((name for name in named if name not in self._architecture), MODEL)
+
+    @cached_property
+    def _architecture(self) -> tuple[str, ...]:
+        """The file that a network of searched architecture has it in."""
+        return network(self._config).files
+
+    def _loaded(self, value: Any) -> list[str]:
+        """Files of weights of the bundle that its configuration names, and that are there."""
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            return [name for item in value for name in self._loaded(item)]
+        match = LOADED.match(value) if isinstance(value, str) else None
+        return [match[1]] if match and self.files.has(match[1]) else []
+
     def _described(self) -> Description:
         try:
             return self._read_description()
-        except (KeyError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+        except UNREADABLE as error:
             raise RequestError(
                 f"{self.path}: found a configuration that cannot be read ({error!r:.100}), expected"
                 " that of a MONAI bundle for segmentation; copy it again"
@@ -102,153 +146,28 @@ class MonaiModel:
 
     def _read_description(self) -> Description:
         metadata = _object(self.files.json(METADATA), f"{self.path}: {METADATA}")
-        where = f"{self.path}: {self._file}"
-        config = Configuration(_object(self.files.json(self._file), where), where)
-        definition = network(config)
-        names, modality = _outputs(metadata, definition, str(self.path))
-        regions: tuple[Region, ...] = ()
-        if _activation(config) == "sigmoid" and definition["out_channels"] > 1:
-            regions, names = _regions(names, self.region_order, str(self.path))
-        elif definition["out_channels"] > 1:
-            names = names[1:]
-        slices = _sliced_axis(config) if definition["spatial_dims"] == 2 else None
-        preprocessing = Preprocessing(config, definition["in_channels"], slices)
+        config, where = self._config, f"{self.path}: {METADATA}"
+        definition = network(config).definition
+        found = outputs(config, definition["out_channels"])
+        named: Structures = structures(
+            metadata, definition["out_channels"], found, self.region_order, where
+        )
+        inferer = read_inferer(config, metadata, definition)
+        key = image_key(config, named.inputs)
+        prepared = Preprocessing(config, key, definition["in_channels"], inferer.slices)
         model, version = last_name(self.path), str(metadata.get("version", "unknown"))
         return Description(
             name=str(metadata.get("name", model)),
-            modality=modality,
+            modality=named.modality,
             network=definition,
-            grid=preprocessing.grid(regions),
-            patch_size=_patch_size(config, metadata, definition),
-            labels=labels(names),
-            windows="even",  # a smaller image is padded with zeros, as by MONAI's inferers
+            grid=prepared.grid(named.regions, found.threshold, found.cleaning, found.maps),
+            patch_size=inferer.patch_size,
+            labels=labels(named.names),
+            windows=inferer.windows,
+            sliding=inferer.sliding,
             provenance={"import": {"from": "MONAI bundle", "model": model, "version": version}},
             licence=_first_line(str(metadata.get("copyright", "")), "see LICENSE"),
         )
-
-
-def network(config: Configuration) -> dict[str, Any]:
-    """The bundle's ``network_def``, with names and arguments as our allow-list has them."""
-    definition = config.get("network_def") or config.get("network")
-    if not isinstance(definition, dict) or "_target_" not in definition:
-        raise RequestError(
-            f"{config.where}: found no network_def, expected a network with its arguments"
-        )
-    definition = dict(definition)
-    name = str(definition["_target_"]).removeprefix("monai.networks.nets.").rsplit(".", 1)[-1]
-    definition["_target_"] = ALIASES.get(name, definition["_target_"])
-    for key in ("_mode_", "_desc_", "_disabled_"):
-        definition.pop(key, None)
-    if name == "SwinUNETR":
-        definition.pop("img_size", None)  # which MONAI had asked for until 1.5, to check it
-    definition.setdefault("spatial_dims", 3)
-    catalogue.check_definition(definition, ALIASES.values(), f"{config.where}, network_def")
-    if definition["spatial_dims"] not in (2, 3) or not all(
-        type(definition.get(key)) is int for key in ("in_channels", "out_channels")
-    ):
-        raise RequestError(
-            f"{config.where}, network_def: found {definition!r:.120}, expected a 2D or 3D network"
-            " with in_channels and out_channels"
-        )
-    return catalogue.with_one_output(definition)
-
-
-def _activation(config: Configuration) -> str:
-    """ "sigmoid" or "softmax", as the postprocessing says."""
-    value = config.values.get("postprocessing", config.values.get("post_transforms"))
-    transforms = value.get("transforms", []) if isinstance(value, dict) else []
-    for one in transforms if isinstance(transforms, list) else []:
-        if transform_name(one) == "Activationsd":
-            if config.plain(one.get("sigmoid", False), "postprocessing") is True:
-                return "sigmoid"
-            return "softmax"
-    raise RequestError(
-        f"{config.where}: found no Activationsd in the postprocessing, expected it to say whether"
-        " the outputs are a softmax or sigmoids; add it"
-    )
-
-
-def _outputs(
-    metadata: Mapping[str, Any], definition: Mapping[str, Any], where: str
-) -> tuple[list[str], str]:
-    """The names of the output channels, and the image's modality."""
-    try:
-        formats = metadata["network_data_format"]
-        image = next(iter(formats["inputs"].values()))
-        defined = next(iter(formats["outputs"].values())).get("channel_def", {})
-        names = [str(defined[str(index)]) for index in range(len(defined))]
-        modality = str(image.get("modality", "unknown"))
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise RequestError(
-            f"{where}: {METADATA}: found no {error}, expected network_data_format with inputs and"
-            " outputs, whose channel_def names the channels; add it"
-        ) from error
-    if len(names) != definition["out_channels"]:
-        raise RequestError(
-            f"{where}: {METADATA}: found {len(names)} names in channel_def, expected one for each"
-            f" of the network's {definition['out_channels']} outputs; correct it"
-        )
-    return names, modality
-
-
-def _regions(
-    names: Sequence[str], order: Sequence[str], where: str
-) -> tuple[tuple[Region, ...], list[str]]:
-    """Regions in the order of painting, and the names of labels 1, 2, 3, ..."""
-    known = {name.lower(): channel for channel, name in enumerate(names)}
-    wanted = [name.strip().lower() for name in order or NESTED]
-    if sorted(wanted) != sorted(known):
-        raise RequestError(
-            f"{where}: found overlapping regions {', '.join(names)[:200]}, expected to know the"
-            " order in which they are painted; give import-model --region-order with these names,"
-            " the outermost first"
-        )
-    regions = tuple(Region(known[name], label) for label, name in enumerate(wanted, start=1))
-    inner = [*wanted[1:], None]
-    return regions, [
-        f"{name} outside {within}" if within else name
-        for name, within in zip(wanted, inner, strict=True)
-    ]
-
-
-def _inferer(config: Configuration, key: str) -> Any:
-    """A setting of the inferer; None where it has none."""
-    inferer = config.values.get("inferer")
-    return config.plain(inferer.get(key), "inferer") if isinstance(inferer, dict) else None
-
-
-def _sliced_axis(config: Configuration) -> int:
-    """Across which axis of the image a 2D network sees its slices: the last, as of a 2D image, or
-    that of MONAI's SliceInferer, whose default is the first.
-    """
-    if str(_inferer(config, "_target_")).rsplit(".", 1)[-1] != "SliceInferer":
-        return 2
-    axis = _inferer(config, "spatial_dim") or 0
-    if axis not in (0, 1, 2):
-        raise RequestError(
-            f"{config.where}: found spatial_dim {axis!r:.40} of the inferer, expected 0, 1 or 2;"
-            " correct it"
-        )
-    return axis
-
-
-def _patch_size(
-    config: Configuration, metadata: Mapping[str, Any], definition: Mapping[str, Any]
-) -> tuple[int, ...]:
-    """The window of the inferer, or what the metadata say; a multiple of what the network needs."""
-    size = _inferer(config, "roi_size")
-    if size is None:
-        image = next(iter(metadata["network_data_format"]["inputs"].values()))
-        size = image.get("spatial_shape")
-    divisor = catalogue.divisor(definition, config.where)
-    if not isinstance(size, list) or not (
-        len(size) == len(divisor) and all(type(n) is int and n > 0 for n in size)
-    ):
-        raise RequestError(
-            f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size,"
-            f" {len(divisor)} whole numbers; add it"
-        )
-    return tuple(-(-n // d) * d for n, d in zip(size, divisor, strict=True))
 
 
 def _object(values: Any, where: str) -> dict[str, Any]:

@@ -1,104 +1,101 @@
-"""The configuration of a MONAI bundle as data, and its preprocessing as the fields of a grid."""
+"""The preprocessing of a MONAI bundle as the fields of a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
-
-NO_EFFECT = (
-    *("LoadImaged", "EnsureChannelFirstd", "EnsureTyped", "AddChanneld", "CastToTyped"),
-    *("ToTensord", "AsChannelFirstd", "AsDiscreted"),
+from SFDALib.bundle.importers.monai_configuration import (
+    INSTRUCTIONS,
+    Configuration,
+    of_key,
+    transform_name,
 )
-DEPTH = 16  # of references to references
+from SFDALib.bundle.importers.monai_expressions import FLOAT
+from SFDALib.errors import RequestError
+from SFDALib.volume.specification import Cleaning, Grid, Normalisation, Region, Resampling
+
+PREPROCESSING = (
+    *("preprocessing", "pre_transforms", "validate#preprocessing", "train#preprocessing"),
+)
+NO_EFFECT = (  # on what the network sees, however they are set
+    *("AddChanneld", "AsChannelFirstd", "EnsureChannelFirstd", "ToTensord", "ToDeviced"),
+    *("ToNumpyd", "Identityd", "DataStatsd", "SelectItemsd", "FromMetaTensord", "ToMetaTensord"),
+)
 UNBOUNDED = 1e8  # a limit that no intensity reaches
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """A bundle's JSON, with references to plain data in it looked up."""
-
-    values: Mapping[str, Any]
-    where: str
-
-    def get(self, key: str) -> Any:
-        """The value of a key without references; None where there is no such key."""
-        return self.plain(self.values.get(key), key)
-
-    def plain(self, value: Any, name: str, depth: int = 0) -> Any:
-        """The value with every reference in it replaced by what it names.
-
-        Raises:
-            RequestError: an expression, or a reference to nothing.
-        """
-        if depth > DEPTH:
-            raise RequestError(f"{self.where}: found references in a circle in {name}; correct it")
-        if isinstance(value, str) and value.startswith("@"):
-            return self.plain(self._named(value[1:], name), name, depth + 1)
-        if isinstance(value, str) and value[:1] in ("$", "%"):
-            raise RequestError(
-                f'{self.where}: found the expression "{value[:80]}" in {name}, expected plain'
-                " values, as nothing in a model is ever executed; replace it by its value"
-            )
-        if isinstance(value, list):
-            return [self.plain(item, name, depth + 1) for item in value]
-        if isinstance(value, dict):
-            return {
-                key: self.plain(item, f"{name}, {key}", depth + 1) for key, item in value.items()
-            }
-        return value
-
-    def _named(self, path: str, name: str) -> Any:
-        value: Any = self.values
-        for key in path.replace("::", "#").split("#"):
-            if isinstance(value, list) and key.isdigit() and int(key) < len(value):
-                value = value[int(key)]
-            elif isinstance(value, dict) and key in value:
-                value = value[key]
-            else:
-                raise RequestError(
-                    f'{self.where}: found "@{path[:80]}" in {name}, expected the name of something'
-                    " in the same file; correct it"
-                )
-        return value
+LINEAR = ("bilinear", "trilinear", "linear")
+AXES = [["L", "R"], ["P", "A"], ["I", "S"]]  # the labels of MONAI's axes, unless others are given
 
 
 class Preprocessing:
     """The transforms before the network, as fields of a grid.
 
     Args:
+        image: the key of what the network sees.
+        channels: of the image.
         slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
 
     Raises:
         RequestError: a transform, or a setting of one, that has no field; it is named.
     """
 
-    def __init__(self, config: Configuration, channels: int, slices: int | None = None) -> None:
+    def __init__(
+        self, config: Configuration, image: str, channels: int, slices: int | None = None
+    ) -> None:
         self._where = config.where
         self._channels = channels
         self._slices = slices
         self._orientation: str | None = None
         self._spacing: list[float | None] = [None, None, None]
+        self._size: list[int | None] | None = None
         self._steps: list[Normalisation] = []
         self._crop: str | None = None
-        self._first_step_before_spacing = False
-        for transform in _transforms(config):
-            name = str(transform.pop("_target_", "?")).rsplit(".", 1)[-1]
-            if transform.pop("_disabled_", False) or name in NO_EFFECT:
-                continue
-            for key in ("keys", "allow_missing_keys", "_desc_"):
-                transform.pop(key, None)
-            read = getattr(self, f"_read_{name}", None)
-            if read is None:
-                self._refuse(name, "no such transform is known")
-            read(name, transform)
-            if transform:
-                self._refuse(name, f"its {', '.join(transform)} has no counterpart")
+        self._before_resampling: int | None = None  # steps, where there is resampling
+        listed = config.transforms(PREPROCESSING, "the preprocessing")
+        if listed is None:
+            raise RequestError(
+                f"{config.where}: found no preprocessing with transforms, expected a Compose of"
+                " them"
+            )
+        for transform in listed:
+            self._take(config, transform, image)
 
-    def grid(self, regions: tuple[Region, ...]) -> Grid:
+    def _take(self, config: Configuration, transform: dict[str, Any], image: str) -> None:
+        name, given = transform_name(transform), dict(transform)
+        if config.is_disabled(transform):
+            return
+        if name is None:
+            self._refuse(str(transform["_target_"])[:80], "it is no class of MONAI's own")
+        keys = config.keys(transform)
+        read = getattr(self, f"_read_{name}", None)
+        if keys is not None and image not in keys:
+            others = config.plain({k: v for k, v in given.items() if k in MAKERS}, name)
+            if image in str(others.values()):
+                self._refuse(name, f"it makes the {image} of other data")
+            return
+        if name in NO_EFFECT:
+            return
+        for key in ("_target_", "keys", "allow_missing_keys", "device", "track_meta", "lazy"):
+            given.pop(key, None)
+        for key in INSTRUCTIONS:
+            given.pop(key, None)
+        given = {k: config.plain(v, f"preprocessing {name}, {k}") for k, v in given.items()}
+        if read is None:
+            self._refuse(name, "no such transform is known")
+        if not FLOAT.fullmatch(str(given.pop("dtype", None) or "float32")):
+            self._refuse(name, "its dtype rounds or wraps the intensities")
+        self._keys, self._key = keys, image
+        read(name, given)
+        if given:
+            self._refuse(name, f"its {', '.join(given)} has no counterpart")
+
+    def grid(
+        self,
+        regions: tuple[Region, ...],
+        threshold: float | None = None,
+        cleaning: tuple[Cleaning, ...] = (),
+        maps: str = "probabilities",
+    ) -> Grid:
         """MONAI's arrays have the axes I, J, K, ours K, J, I: an orientation is read backwards.
 
         A 2D network has its slices' axis first.
@@ -106,6 +103,7 @@ class Preprocessing:
         order = sorted(range(3), key=lambda axis: axis != self._slices)
         axes = (0, 1, 2) if self._orientation else (2, 1, 0)
         steps = self._steps or [Normalisation("none")]
+        size = self._size and tuple(self._size[axis] for axis in reversed(order))
         return Grid(
             channels=self._channels,
             orientation=self._orientation and self._orientation[::-1],
@@ -115,10 +113,18 @@ class Preprocessing:
             axes=tuple(axes[axis] for axis in order),
             crop=self._crop,
             resampling=Resampling(
-                smooth=False, normalised=any(self._spacing) and self._first_step_before_spacing
+                smooth=False, normalised=bool(self._before_resampling), maps=maps
             ),
             regions=regions,
+            size=size,
+            threshold=threshold,
+            cleaning=cleaning,
         )
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether every image is brought to one size."""
+        return self._size is not None
 
     def _refuse(self, name: str, why: str) -> None:
         raise RequestError(
@@ -127,77 +133,176 @@ class Preprocessing:
             " be imported as it is"
         )
 
+    def _plain(self, given: dict[str, Any], name: str, **expected: tuple[Any, ...]) -> None:
+        """Take arguments out that have one of the values that change nothing.
+
+        Raises:
+            RequestError: another value.
+        """
+        for argument, values in expected.items():
+            value = given.pop(argument, values[0])
+            if value not in values:
+                self._refuse(name, f"its {argument} has no counterpart when it is {value!r:.40}")
+
+    def _read_LoadImaged(self, name: str, given: dict[str, Any]) -> None:
+        reader = str(given.pop("reader", None) or "").rsplit(".", 1)[-1].lower()
+        if reader not in ("", *READERS):
+            self._refuse(name, f"its reader {reader[:40]} is none of MONAI's own")
+        for argument in ("image_only", "ensure_channel_first", "simple_keys", "prune_meta_sep"):
+            given.pop(argument, None)
+        for argument in ("prune_meta_pattern", "overwriting", "meta_keys", "meta_key_postfix"):
+            given.pop(argument, None)
+        self._plain(given, name, reverse_indexing=(False, None), converter=(None,))
+        for argument in ("affine_lps_to_ras", "squeeze_non_spatial_dims", "series_meta"):
+            given.pop(argument, None)
+
+    def _read_CastToTyped(self, name: str, given: dict[str, Any]) -> None:
+        pass  # the type of its numbers was looked at
+
+    def _read_EnsureTyped(self, name: str, given: dict[str, Any]) -> None:
+        given.pop("data_type", None)
+        given.pop("wrap_sequence", None)
+
     def _read_Orientationd(self, name: str, given: dict[str, Any]) -> None:
-        if self._steps or any(self._spacing):
+        if self._steps or any(self._spacing) or self._size or self._crop:
             self._refuse(name, "it comes after others")
-        self._orientation = str(given.pop("axcodes", None))
-        given.pop("labels", None)
+        codes = given.pop("axcodes", None)
+        if isinstance(codes, list):
+            codes = "".join(map(str, codes))
+        if given.pop("as_closest_canonical", False):
+            codes = "RAS"
+        self._orientation = str(codes).upper()
+        if given.pop("labels", None) not in (None, AXES):
+            self._refuse(name, "its labels of the axes have no counterpart")
 
     def _read_Spacingd(self, name: str, given: dict[str, Any]) -> None:
-        pixdim, mode = given.pop("pixdim", None), given.pop("mode", "bilinear")
-        given.pop("padding_mode", None)
-        given.pop("align_corners", None)
-        bilinear = mode in ("bilinear", ["bilinear"])
+        pixdim = given.pop("pixdim", None)
+        mode = of_key(given.pop("mode", "bilinear"), self._keys, self._key)
+        for argument in ("padding_mode", "align_corners", "recompute_affine", "scale_extent"):
+            given.pop(argument, None)
+        self._plain(given, name, diagonal=(False,), min_pixdim=(None,), max_pixdim=(None,))
         plane = 2 if self._slices == 2 else 3  # an image of one slice has two axes
-        if not isinstance(pixdim, list) or len(pixdim) not in (plane, 3) or not bilinear:
+        pixdim = [pixdim] if isinstance(pixdim, int | float) else pixdim
+        if not isinstance(pixdim, list) or not pixdim or mode not in LINEAR:
             self._refuse(name, "pixdim and mode are not three numbers and bilinear")
+        pixdim = pixdim[:3] + [pixdim[-1]] * (plane - len(pixdim))  # MONAI repeats the last
+        self._resampled(name)
         self._spacing = [float(mm) if mm and mm > 0 else None for mm in pixdim]
         self._spacing += [None] * (3 - len(pixdim))
-        self._first_step_before_spacing = bool(self._steps)
+
+    def _read_Resized(self, name: str, given: dict[str, Any]) -> None:
+        mode = of_key(given.pop("mode", "area"), self._keys, self._key)
+        align = of_key(given.pop("align_corners", None), self._keys, self._key)
+        anti = of_key(given.pop("anti_aliasing", False), self._keys, self._key)
+        given.pop("anti_aliasing_sigma", None)
+        size, plane = given.pop("spatial_size", None), 2 if self._slices == 2 else 3
+        self._plain(given, name, size_mode=("all",))
+        good = isinstance(size, list) and len(size) == plane
+        if mode not in LINEAR or align or anti or not good or not all(_is_count(n) for n in size):
+            self._refuse(name, f"spatial_size and mode are not {plane} whole numbers and bilinear")
+        self._resampled(name)
+        self._size = [n if n > 0 else None for n in size] + [None] * (3 - plane)
+
+    def _resampled(self, name: str) -> None:
+        if self._before_resampling is not None or self._crop in CROPS_AFTER:
+            self._refuse(name, "the image has been resampled or cropped before")
+        self._before_resampling = len(self._steps)
 
     def _read_ScaleIntensityRanged(self, name: str, given: dict[str, Any]) -> None:
         low, high = float(given.pop("a_min")), float(given.pop("a_max"))
-        bottom, top = float(given.pop("b_min", 0.0)), float(given.pop("b_max", 1.0))
+        bottom, top = given.pop("b_min", None), given.pop("b_max", None)
+        bottom, top = (0.0, 1.0) if bottom is None or top is None else (float(bottom), float(top))
         clip = given.pop("clip", False)
+        if not (low < high and bottom < top):
+            self._refuse(name, "its ranges are empty or turned round")
         std = (high - low) / (top - bottom)
         limits = (low, high) if clip else (-UNBOUNDED, UNBOUNDED)
         self._step(name, Normalisation("fixed", *limits, mean=low - bottom * std, std=std))
 
     def _read_ScaleIntensityRangePercentilesd(self, name: str, given: dict[str, Any]) -> None:
         lower, upper = float(given.pop("lower")), float(given.pop("upper"))
-        bottom, top = float(given.pop("b_min", 0.0)), float(given.pop("b_max", 1.0))
-        if not given.pop("clip", False) or not (given.pop("channel_wise", False) or self._single):
-            self._refuse(name, "only clip and channel_wise have counterparts")
-        self._step(name, Normalisation("percentile", lower, upper))
+        bottom, top = given.pop("b_min", None), given.pop("b_max", None)
+        bottom, top = (0.0, 1.0) if bottom is None or top is None else (float(bottom), float(top))
+        self._plain(given, name, relative=(False,))
+        if not given.pop("clip", False):
+            self._refuse(name, "without clip it has no counterpart")
+        self._step(name, Normalisation("percentile", lower, upper, together=self._together(given)))
         self._to_range(name, bottom, top)
 
     def _read_ScaleIntensityd(self, name: str, given: dict[str, Any]) -> None:
         bottom, top = float(given.pop("minv", 0.0)), float(given.pop("maxv", 1.0))
-        if not (given.pop("channel_wise", False) or self._single):
-            self._refuse(name, "channels scaled together have no counterpart")
-        self._step(name, Normalisation("minmax"))
+        self._plain(given, name, factor=(None,))
+        self._step(name, Normalisation("minmax", together=self._together(given)))
         self._to_range(name, bottom, top)
 
     def _read_NormalizeIntensityd(self, name: str, given: dict[str, Any]) -> None:
-        nonzero = given.pop("nonzero", False)
+        within = "nonzero" if given.pop("nonzero", False) else "image"
         mean, std = given.pop("subtrahend", None), given.pop("divisor", None)
-        if not (given.pop("channel_wise", False) or self._single):
-            self._refuse(name, "channels normalised together have no counterpart")
-        if mean is not None and std is not None and not nonzero:
-            limits = (-UNBOUNDED, UNBOUNDED)
-            self._step(name, Normalisation("fixed", *limits, mean=float(mean), std=float(std)))
+        together = self._together(given)
+        if mean is not None and std is not None and within == "image":
+            self._each_fixed(name, mean, std, not together)
         elif mean is None and std is None:
-            self._step(name, Normalisation("zscore", within="nonzero" if nonzero else "image"))
+            self._step(name, Normalisation("zscore", within=within, together=together))
         else:
             self._refuse(name, "a subtrahend or divisor alone has no counterpart")
 
-    def _read_CropForegroundd(self, name: str, given: dict[str, Any]) -> None:
-        given.pop("source_key", None)
-        if self._steps or any(self._spacing):
-            self._refuse(name, "it comes after normalisation or spacing")
-        if given.pop("margin", 0) != 0 or "select_fn" in given:
-            self._refuse(name, "a margin or select_fn has no counterpart")
-        for key in ("start_coord_key", "end_coord_key", "k_divisible", "allow_smaller"):
-            given.pop(key, None)
-        self._crop = "positive"
+    def _each_fixed(self, name: str, mean: Any, std: Any, each: bool) -> None:
+        """One mean and deviation for all channels, or lists of one for each."""
+        limits, lists = (-UNBOUNDED, UNBOUNDED), isinstance(mean, list) or isinstance(std, list)
+        means, stds = (
+            value if isinstance(value, list) else [value] * self._channels for value in (mean, std)
+        )
+        if lists and (not each or {len(means), len(stds)} != {self._channels}):
+            self._refuse(name, "its lists have not a number for each channel, channel_wise")
+        for channel, pair in enumerate(zip(means, stds, strict=True)):
+            only = (channel,) if lists and self._channels > 1 else None
+            if only or channel == 0:
+                values = {"mean": float(pair[0]), "std": float(pair[1]), "channels": only}
+                self._step(name, Normalisation("fixed", *limits, **values))
 
-    @property
-    def _single(self) -> bool:
-        return self._channels == 1
+    def _read_ThresholdIntensityd(self, name: str, given: dict[str, Any]) -> None:
+        limit, above = float(given.pop("threshold")), given.pop("above", True)
+        if float(given.pop("cval", 0.0)) != limit:
+            self._refuse(name, "a cval other than the threshold has no counterpart")
+        limits = (limit, UNBOUNDED) if above else (-UNBOUNDED, limit)
+        self._step(name, Normalisation("fixed", *limits))
+
+    def _read_ShiftIntensityd(self, name: str, given: dict[str, Any]) -> None:
+        self._plain(given, name, safe=(False,))
+        given.pop("meta_keys", None), given.pop("meta_key_postfix", None)
+        self._plain(given, name, factor_key=(None,))
+        offset = float(given.pop("offset"))
+        self._step(name, Normalisation("fixed", -UNBOUNDED, UNBOUNDED, mean=-offset))
+
+    def _read_CropForegroundd(self, name: str, given: dict[str, Any]) -> None:
+        if given.pop("source_key", None) != self._key:
+            self._refuse(name, "its source_key is not the image")
+        self._plain(given, name, k_divisible=(1,), channel_indices=(None,))
+        if given.pop("margin", 0) not in (0, [0], [0, 0, 0]) or "select_fn" in given:
+            self._refuse(name, "a margin or select_fn has no counterpart")
+        for key in ("start_coord_key", "end_coord_key", "allow_smaller", "mode"):
+            given.pop(key, None)  # "mode" is of what stands in a margin
+        if self._crop is not None:
+            self._refuse(name, "there is another crop before it")
+        if self._before_resampling is None and self._steps:
+            self._refuse(name, "it comes after normalisation, without resampling between")
+        if self._before_resampling is None:
+            self._crop = "positive"
+        elif not self._steps:
+            self._crop = "positive-resampled"
+        else:
+            self._crop = "positive-normalised"
+            if self._before_resampling:
+                self._refuse(name, "it comes after normalisation and resampling")
+
+    def _together(self, given: dict[str, Any]) -> bool:
+        return not given.pop("channel_wise", False) and self._channels > 1
 
     def _step(self, name: str, step: Normalisation) -> None:
-        if any(self._spacing) and self._first_step_before_spacing:
-            self._refuse(name, "there is normalisation both before and after the spacing")
+        if self._before_resampling:
+            self._refuse(name, "there is normalisation both before and after the resampling")
+        if self._crop == "positive-normalised":
+            self._refuse(name, "it comes after a crop of the normalised image")
         self._steps.append(step)
 
     def _to_range(self, name: str, bottom: float, top: float) -> None:
@@ -207,36 +312,26 @@ class Preprocessing:
             self._step(name, Normalisation("fixed", 0.0, 1.0, mean=-bottom * std, std=std))
 
 
-def _transforms(config: Configuration) -> list[dict[str, Any]]:
-    """The list of transforms before the network."""
-    for key in ("preprocessing", "pre_transforms", "validate#preprocessing", "train#preprocessing"):
-        value: Any = config.values
-        for part in key.split("#"):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            break
-    if not isinstance(value, dict) or not isinstance(value.get("transforms"), str | list):
-        raise RequestError(
-            f"{config.where}: found no preprocessing with transforms, expected a Compose of them"
-        )
-    transforms = value["transforms"]
-    if isinstance(transforms, str):
-        transforms = config._named(transforms.removeprefix("@"), "preprocessing")
-    return [
-        dict(config.plain(_data(one), f"preprocessing {transform_name(one)}")) for one in transforms
-    ]
+MAKERS = ("name", "names", "keys_out", "output_key", "image_key", "source_key", "image")
+READERS = (
+    *("itkreader", "nibabelreader", "pilreader", "nrrdreader", "numpyreader", "pydicomreader"),
+    *("nibabelreader", "wsireader"),
+)
+CROPS_AFTER = ("positive-resampled", "positive-normalised")
 
 
-def _data(transform: Any) -> Any:
-    """A transform without what has no effect on the image: names of keys, where it runs."""
-    if not isinstance(transform, dict):
-        return {"_target_": str(transform)}
-    if transform_name(transform) in NO_EFFECT:
-        return {"_target_": transform["_target_"]}
-    return {key: v for key, v in transform.items() if key not in ("keys", "device", "track_meta")}
+def _is_count(value: object) -> bool:
+    return type(value) is int and (value > 0 or value == -1)
 
 
-def transform_name(transform: Any) -> str:
-    """The class of a transform, without its package."""
-    name = transform.get("_target_", "?") if isinstance(transform, dict) else transform
-    return str(name).rsplit(".", 1)[-1]
+def image_key(config: Configuration, inputs: Sequence[str]) -> str:
+    """The key of what the network sees: "image" for MONAI's evaluators, unless no transform has it.
+
+    Args:
+        inputs: names of the network's inputs in the metadata.
+    """
+    used: set[str] = set()
+    for transform in config.transforms(PREPROCESSING, "the preprocessing") or []:
+        used.update(config.keys(transform) or ())
+    candidates = ["image", *(name for name in inputs if name in used), *sorted(used)]
+    return next((key for key in candidates if key in used), "image")

@@ -6,10 +6,11 @@ What it is, its plans and the names of its folders say; torch is needed for its 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from SFDALib.bundle.description import Description
@@ -23,9 +24,12 @@ from SFDALib.bundle.importers.imported import (
     read_json,
 )
 from SFDALib.bundle.importers.nnunet_plans import read_plans
+from SFDALib.bundle.importers.nnunet_trainers import caution, check_trainer, named_trainer
 from SFDALib.errors import RequestError
 
 PLANS, DATASET = "plans.json", "dataset.json"
+OLD_PLANS = "plans.pkl"  # of nnU-Net v1
+NAMES_LIMIT = 10_000  # looked at in a .zip
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 
 
@@ -37,15 +41,22 @@ class NnUNetModel:
         path: the folder with plans.json, or the data set's, with one such folder or several.
         configuration: such as "3d_fullres"; needed where there are several.
         folds: "all" for an ensemble of every fold that is there, or numbers such as "0" or "0,1".
+        trust_trainer: take over a trainer that is not known to keep to the plans.
     """
 
     path: Path
     configuration: str | None = None
     folds: str = "all"
+    trust_trainer: bool = False
 
     @staticmethod
     def is_at(path: Path) -> bool:
-        """Whether it is the folder of a trained model, or of several models of one data set."""
+        """Whether it is the folder of a trained model, or of several models of one data set.
+
+        Raises:
+            RequestError: it is something else of nnU-Net's, and what to choose in its place.
+        """
+        _refuse_relatives(path)
         return os.path.isfile(path / PLANS) or bool(_models(path))
 
     def describe(self) -> Description:
@@ -67,10 +78,13 @@ class NnUNetModel:
     def require_weights(self, about: Description) -> None:
         """
         Raises:
-            RequestError: a fold has no checkpoint.
+            RequestError: a fold has no checkpoint, or one of a trainer that is not known.
         """
         for fold in self._folds:
-            _checkpoint_file(fold)
+            file = _checkpoint_file(fold)
+            trainer = named_trainer(file)
+            if trainer is not None:
+                check_trainer(trainer, str(file), self.trust_trainer)
 
     def sha256(self) -> str:
         """One digest over everything that decides the results."""
@@ -86,7 +100,7 @@ class NnUNetModel:
         from SFDALib.bundle.importers.nnunet_checkpoint import read_checkpoint
 
         files = [self._folder / name for name in self._checkpoints]
-        checkpoints = [read_checkpoint(file) for file in files]
+        checkpoints = [read_checkpoint(file, self.trust_trainer) for file in files]
         first, expected = checkpoints[0], self._expected_configuration
         found = {checkpoint.configuration for checkpoint in checkpoints}
         if found != {expected or first.configuration}:
@@ -97,7 +111,7 @@ class NnUNetModel:
             )
         described = self._described(first.configuration, {"trainer": first.trainer})
         return joined(
-            described.with_changes(mirror_axes=first.mirror_axes),
+            described.with_changes(mirror_axes=first.mirror_axes, cautions=caution(first.trainer)),
             [checkpoint.weights for checkpoint in checkpoints],
             [str(file) for file in files],
             str(self._folder),
@@ -166,6 +180,7 @@ class NnUNetModel:
             patch_size=read.patch_size,
             labels=labels(read.label_names),
             windows="even",
+            fingerprint=read.fingerprint,
             ensemble=len(self._folds),
             provenance={
                 "import": {
@@ -198,3 +213,32 @@ def _checkpoint_file(fold: Path) -> Path:
             f"{fold}: found no {' or '.join(CHECKPOINTS)}, expected a trained fold; copy it whole"
         )
     return file
+
+
+def _refuse_relatives(path: Path) -> None:
+    """
+    Raises:
+        RequestError: a fold's own folder, a model of nnU-Net v1, or one exported to a .zip.
+    """
+    if path.is_dir():
+        above = Path(os.path.abspath(path)).parent
+        if path.name.startswith("fold_") and (above / PLANS).is_file():
+            raise RequestError(
+                f"{path}: found one fold of a model of nnU-Net, expected the model's folder; choose"
+                f" {above}, or that with import-model --fold {path.name.removeprefix('fold_')}"
+            )
+        first = [path, above, *sorted(part for part in path.glob("*__*") if part.is_dir())]
+        if not os.path.isfile(path / PLANS) and any((one / OLD_PLANS).is_file() for one in first):
+            raise RequestError(
+                f"{path}: found a model of nnU-Net v1 ({OLD_PLANS}, which is code), expected one of"
+                " v2; get the model for nnU-Net v2, or train it with that"
+            )
+    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = [PurePosixPath(name) for name in archive.namelist()[:NAMES_LIMIT]]
+        model = next((name.parent for name in inside if name.name == PLANS), None)
+        if model is not None:
+            raise RequestError(
+                f"{path}: found a model that nnU-Net has exported to a .zip, expected its folder;"
+                f" unpack it and choose {str(model)[:120]} in it"
+            )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from SFDALib.bundle.parts import Fingerprint
 from SFDALib.errors import RequestError
 from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
 
@@ -38,6 +39,8 @@ READERS = {
     "NibabelIOWithReorient": "RAS",
     "NaturalImage2DIO": None,
 }
+PICTURES = "NaturalImage2DIO"
+MEASURED = ("percentile_00_5", "percentile_99_5", "mean", "std")
 RESAMPLING = "resample_data_or_seg_to_shape"
 
 
@@ -50,6 +53,7 @@ class Plans:
     patch_size: tuple[int, ...]
     label_names: tuple[str, ...]
     modality: str
+    fingerprint: tuple[Fingerprint, ...]
 
 
 def read_plans(
@@ -82,13 +86,17 @@ def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where
     names, regions = read_labels(dataset, where)
     outputs = len(regions) or len(names) + 1
     patch_size = tuple(configuration["patch_size"])
-    spacing = configuration["spacing"][::-1]
+    spacing = tuple(configuration["spacing"][::-1])
+    if reader == PICTURES:  # in nnU-Net every picture has pixels of 1, whatever its file says
+        if set(spacing) != {1}:
+            _refuse(where, "spacing of pictures", list(spacing), "1 along each axis")
+        spacing = (None, None)
     return Plans(
         network=network(configuration, len(channels), outputs, where),
         grid=Grid(
             channels=len(channels),
             orientation=READERS[reader],
-            spacing=tuple(spacing) if len(spacing) == 3 else (*spacing, None),
+            spacing=spacing if len(spacing) == 3 else (*spacing, None),
             normalisation=normalisation(plans, configuration, len(channels), where),
             slices=len(patch_size) == 2,
             axes=tuple(plans["transpose_forward"]),
@@ -99,6 +107,7 @@ def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where
         patch_size=patch_size,
         label_names=names,
         modality=", ".join(str(channel) for channel in channels.values()),
+        fingerprint=() if reader == PICTURES else _fingerprint(plans, len(channels)),
     )
 
 
@@ -203,13 +212,34 @@ def normalisation(
 ) -> Normalisation | tuple[Normalisation, ...]:
     """How each channel is scaled."""
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
-    by_channel = plans.get("foreground_intensity_properties_per_channel")
-    by_channel = by_channel or plans.get("foreground_intensity_properties_by_modality") or {}
+    by_channel = _intensities(plans)
     steps = tuple(
         _channel(schemes[c], masks[c], by_channel.get(str(c), {}), c, channels, where)
         for c in range(channels)
     )
     return steps if channels > 1 else steps[0]
+
+
+def _intensities(plans: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
+    """What nnU-Net has measured inside the labels of its training images, by channel."""
+    by_channel = plans.get("foreground_intensity_properties_per_channel")
+    return by_channel or plans.get("foreground_intensity_properties_by_modality") or {}
+
+
+def _fingerprint(plans: Mapping[str, Any], channels: int) -> tuple[Fingerprint, ...]:
+    every = [_intensities(plans).get(str(channel)) for channel in range(channels)]
+    if not all(isinstance(one, dict) and set(MEASURED) <= set(one) for one in every):
+        return ()
+    return tuple(
+        Fingerprint(
+            float(one["percentile_00_5"]),
+            float(one.get("median", one["mean"])),
+            float(one["percentile_99_5"]),
+            float(one["mean"]),
+            float(one["std"]),
+        )
+        for one in every
+    )
 
 
 def _channel(

@@ -6,13 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from SFDALib.bundle.configuration import describe, read_config
-from SFDALib.bundle.importers.imported import Imported, joined, read_bytes
-from SFDALib.bundle.weights import state_dict, unpickle
+from SFDALib.bundle.importers.imported import Imported, joined, network_weights, read_bytes
+from SFDALib.bundle.weights import unpickle
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
-
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which trainings keep it
-PREFIXES = ("module.", "_orig_mod.", "network.")  # of parallel and compiled networks
 
 
 def read(weights: Path, description: Path) -> Imported:
@@ -27,14 +24,7 @@ def read(weights: Path, description: Path) -> Imported:
     except RequestError as error:
         raise RequestError(f"{description}: {error}") from error
     content = unpickle(read_bytes(weights), str(weights))
-    for key in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    tensors = state_dict(content, str(weights))
-    for prefix in PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    tensors = network_weights(content, str(weights))
     provenance = {"import": {"from": "state dict", "file": weights.name}}
     network = catalogue.with_one_output(described.network)
     described = replace(described, network=network, provenance=provenance)

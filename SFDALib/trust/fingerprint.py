@@ -1,0 +1,105 @@
+"""Whether an image's intensities are of the kind that a model was trained on.
+
+The model's fingerprint says where the labelled voxels of its training images lie. What is told here
+is what goes wrong in practice: Hounsfield units with an offset or another scale, an inverted image,
+an export to 8 bits. It is told, never mended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from SFDALib.bundle.description import Description, Fingerprint
+from SFDALib.volume.specification import steps
+
+SAMPLES = 200_000  # voxels that are looked at
+LEAST_SHARE = 0.001  # of the voxels, that lie where 99 % of the labelled training voxels do
+AIR = -200  # HU; a CT has smaller values, that of air being about -1000
+BYTE = (254, 255)  # the largest value of an image of 8 bits that was scaled to fill them
+ADVICE = "The model was trained on other intensities; check the image before you use the result."
+
+
+def unlike(array: np.ndarray, description: Description) -> list[str]:
+    """A sentence for each channel of an image ``(C, K, J, I)`` that does not fit, with its advice.
+
+    Models that scale each image by its own intensities do not mind their range; a range is judged
+    where intensities are taken as they are (as of CT).
+    """
+    names = description.modality.split(", ")
+    found = []
+    for channel, fingerprint in enumerate(description.fingerprint[: len(array)]):
+        modality = names[channel] if len(names) == len(array) else description.modality
+        why = _unlike(array[channel], fingerprint, _is_absolute(description, channel), modality)
+        if why:
+            which = f"Channel {channel}" if len(array) > 1 else "The image"
+            found.append(f"{which} {why}. {ADVICE}")
+    return found
+
+
+def measured(samples: Sequence[np.ndarray]) -> Fingerprint | None:
+    """The fingerprint of intensities inside labels, of all images together; None without any."""
+    values = np.concatenate([np.asarray(one, np.float64).ravel() for one in samples] or [[]])
+    if not values.size:
+        return None
+    low, median, high = np.percentile(values, [0.5, 50, 99.5])
+    numbers = (low, median, high, values.mean(), values.std())
+    return Fingerprint(*(float(f"{number:.6g}") for number in numbers))
+
+
+def _is_absolute(description: Description, channel: int) -> bool:
+    """Whether the channel's intensities count as they are: the first step measures nothing."""
+    first = next(
+        step
+        for step in steps(description.grid.normalisation)
+        if step.channels is None or channel in step.channels
+    )
+    return first.kind in ("fixed", "none")
+
+
+def _unlike(channel: np.ndarray, known: Fingerprint, absolute: bool, modality: str) -> str | None:
+    values = channel.reshape(-1)[:: max(1, channel.size // SAMPLES)].astype(np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    least, most = float(values.min()), float(values.max())
+    if _is_inverted(channel, values):
+        return (
+            f"seems to be inverted: at its borders it is {_border(channel):.5g}, brighter than most"
+            " of it"
+        )
+    whole = bool((values == np.round(values)).all())
+    if whole and least >= 0 and most in BYTE and (known.high > 300 or known.low < -50):
+        return (
+            f"has whole numbers from {least:.0f} to {most:.0f}, as an export to 8 bits, where the"
+            f" training images have {known.low:.5g} to {known.high:.5g} inside the labels"
+        )
+    if absolute and re.search(r"\bCT\b", modality, re.IGNORECASE) and least > AIR:
+        return (
+            f"has {least:.5g} as smallest value, where a CT has about -1000 for air: its numbers"
+            " are no Hounsfield units, or have an offset or a window"
+        )
+    share = float(((values >= known.low) & (values <= known.high)).mean())
+    if absolute and share < LEAST_SHARE:
+        return (
+            f"has {100 * share:.2g} % of its voxels from {known.low:.5g} to {known.high:.5g}, where"
+            " 99 % of the labelled voxels of the training images are"
+        )
+    return None
+
+
+def _border(channel: np.ndarray) -> float:
+    """The median of the outermost voxels, but for the first and last slice."""
+    sides = (channel[:, 0], channel[:, -1], channel[:, :, 0], channel[:, :, -1])
+    return float(np.median(np.concatenate([side.ravel() for side in sides])))
+
+
+def _is_inverted(channel: np.ndarray, values: np.ndarray) -> bool:
+    """Whether what surrounds the body, at the borders, is the brightest of a volume."""
+    if min(channel.shape) < 2:
+        return False
+    low, middle, high, highest = np.percentile(values, [1, 50, 90, 99])
+    border = _border(channel)
+    return bool(border >= high and border > middle and border > (low + highest) / 2)

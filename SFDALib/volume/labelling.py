@@ -1,0 +1,315 @@
+"""From probabilities on a model's grid to labels on the input's grid.
+
+What decides a voxel's label is said by the model's ``Grid``: the largest probability, or a region
+painted over earlier ones, a threshold of the model's own, and transforms that clean the labels.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from SFDALib.volume.specification import Cleaning, Grid, Region
+
+if TYPE_CHECKING:
+    from SFDALib.volume.grid import Conformed
+
+EVEN = 0.5  # a region's threshold where the model says none; it has to be more
+CERTAIN = 85.0  # a logit: float32 knows no probability nearer to 1 that is not 1
+Spacing = tuple[float, ...]
+Resampled = Callable[..., Tensor]  # of maps and the value outside, as ``Conformed.resampled``
+
+
+def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
+    """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``.
+
+    They are interpolated class by class, as probabilities or as logits, so that borders are smooth
+    and memory is that of few classes, whatever their number. The largest wins; of regions each is
+    painted over the earlier ones where it is more likely than not.
+    """
+    rule = _rule(conformed, probabilities)
+    return rule.painted(rule.found()).cpu().numpy()
+
+
+def byte_maps(conformed: Conformed, probabilities: Tensor) -> tuple[np.ndarray, list[int]]:
+    """The probabilities that the labels are made of, on the input's grid, as bytes.
+
+    Of one class a channel they are those of background (0) and each label, which add up to 1. The
+    largest is that of the voxel's label: the rounding to 255 steps never turns the order of the
+    largest two. Of overlapping regions each has its own, under its label, in the order of painting.
+    A region, or the label of a model with a threshold of its own, is where the byte is at least
+    ``least_byte``. Where cleaning changed a label, it is certain.
+
+    Returns:
+        ``(K, J, I, channels)`` uint8, 255 for 1, and the label of each channel.
+    """
+    rule = _rule(conformed, probabilities)
+    found = rule.found()
+    of = rule.channel_labels()
+    maps = np.empty((*found.shape[1:], len(of)), np.uint8)
+    for channel, map_ in enumerate(rule.channels()):
+        maps[..., channel] = (map_ * 255).round().to(torch.uint8).cpu().numpy()
+    rule.agree(maps, found.cpu().numpy())
+    return maps, of
+
+
+def least_byte(grid: Grid) -> int | None:
+    """The byte from which ``byte_maps`` means a region or label; None where the largest does."""
+    if grid.regions or grid.threshold is not None:
+        return math.ceil(255 * (EVEN if grid.threshold is None else grid.threshold))
+    return None
+
+
+def _rule(conformed: Conformed, probabilities: Tensor) -> _Rule:
+    kind = _Regions if conformed.grid.regions else _Classes
+    return kind(conformed, probabilities)
+
+
+class _Rule:
+    """How labels come about on one image.
+
+    The labels are first decided and cleaned on the model's grid, where the model cleans them there;
+    what that changes is certain from then on.
+    """
+
+    def __init__(self, conformed: Conformed, probabilities: Tensor) -> None:
+        self.conformed, self.grid, self.probabilities = conformed, conformed.grid, probabilities
+        self.cleaned: Tensor | None = None
+        self.changed: Tensor | None = None
+        if steps := _steps(self.grid, "model"):
+            before = self.decided(lambda maps, outside=0.0: maps)
+            self.cleaned = self.clean(before, steps, conformed.geometry.spacing_kji)
+            self.changed = self.cleaned != before
+
+    def found(self) -> Tensor:
+        """What was decided and cleaned, on the input's grid."""
+        conformed, steps = self.conformed, _steps(self.grid, "input")
+        found = conformed.placed(self.decided(conformed.resampled))
+        if steps:  # MONAI's arrays have the axes I, J, K
+            spacing = conformed.input_geometry.spacing
+            found = self.clean(found.permute(0, 3, 2, 1), steps, spacing).permute(0, 3, 2, 1)
+        return found
+
+    def decided(self, resampled: Resampled) -> Tensor:
+        """Labels ``(1, ...)`` or a mask of each channel ``(C, ...)``, uint8."""
+        raise NotImplementedError
+
+    def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
+        """
+        Args:
+            spacing: mm along the axes of ``found``.
+        """
+        raise NotImplementedError
+
+    def painted(self, found: Tensor) -> Tensor:
+        """What was decided as labels ``(...)``."""
+        raise NotImplementedError
+
+    def channel_labels(self) -> list[int]:
+        """The label of each of ``channels``."""
+        raise NotImplementedError
+
+    def channels(self) -> Iterator[Tensor]:
+        """Maps ``(K, J, I)``, 0 to 1, on the input's grid."""
+        raise NotImplementedError
+
+    def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
+        """Make bytes ``(K, J, I, channels)`` say what was found."""
+        raise NotImplementedError
+
+
+class _Classes(_Rule):
+    """The largest probability wins, the first of equal ones; background where it is too small."""
+
+    def decided(self, resampled: Resampled) -> Tensor:
+        threshold, binary = self.grid.threshold, len(self.probabilities) == 2
+        if threshold is not None and binary:  # whichever is larger
+            return (self._probability(1, resampled) >= threshold).to(torch.uint8)
+        best = self._candidate(0, resampled)
+        found = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+        for value in range(1, len(self.probabilities)):
+            candidate = self._candidate(value, resampled)
+            wins = candidate > best
+            found[wins] = value
+            best = torch.where(wins, candidate, best)
+        if threshold is not None:
+            certain = torch.zeros_like(found, dtype=torch.bool)
+            for value in range(1, len(self.probabilities)):
+                certain |= (found == value) & (self._probability(value, resampled) >= threshold)
+            found[~certain] = 0
+        return found
+
+    def _probability(self, value: int, resampled: Resampled) -> Tensor:
+        return resampled(self._of(value)[None].float())
+
+    def _candidate(self, value: int, resampled: Resampled) -> Tensor:
+        p = self._of(value)[None].float()
+        # but for a term that all classes share, log p is the logit
+        return resampled(_log(p) if self.grid.resampling.maps == "logits" else p)
+
+    def _of(self, value: int) -> Tensor:
+        if self.cleaned is None:
+            return self.probabilities[value]
+        return torch.where(
+            self.changed[0], (self.cleaned[0] == value).float(), self.probabilities[value].float()
+        )
+
+    def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
+        for step in steps:
+            if step.one_hot:
+                masks = F.one_hot(found[0].long(), len(self.probabilities)).movedim(-1, 0)
+                masks = _applied(step, masks.to(torch.uint8), self.grid, spacing)[1:]
+                inside, value = masks.max(0, keepdim=True)
+                found = torch.where(inside > 0, value + 1, 0).to(torch.uint8)
+            else:
+                found = _applied(step, found, self.grid, spacing)
+        return found
+
+    def painted(self, found: Tensor) -> Tensor:
+        return found[0]
+
+    def channel_labels(self) -> list[int]:
+        return list(range(len(self.probabilities)))
+
+    def channels(self) -> Iterator[Tensor]:
+        resampled, logits = self.conformed.resampled, self.grid.resampling.maps == "logits"
+        total = None
+        if logits:  # what is interpolated: a softmax makes probabilities of them
+            for value in range(len(self.probabilities)):
+                found = self._candidate(value, resampled)
+                total = found if total is None else torch.logaddexp(total, found)
+        for value in range(len(self.probabilities)):
+            found = self._candidate(value, resampled)
+            found = (found - total).exp() if logits else found
+            yield self.conformed.placed(found, outside=float(value == 0))[0]
+
+    def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
+        least = least_byte(self.grid)
+        if least is not None:
+            for value in range(1, maps.shape[-1]):
+                _cut(maps[..., value], found[0] == value, least)
+            return
+        for k, plane in enumerate(found[0]):  # slice by slice, for the memory
+            bytes_, label = maps[k].astype(np.int16), plane[..., None].astype(np.int64)
+            own, most = np.take_along_axis(bytes_, label, -1), bytes_.max(-1, keepdims=True)
+            other = bytes_.argmax(-1)[..., None] != label
+            np.put_along_axis(bytes_, label, np.where(other, most + 1, own), -1)
+            cleaned = (other & (own < most - 1))[..., 0]
+            bytes_[cleaned] = 255 * (label[cleaned] == np.arange(maps.shape[-1]))
+            maps[k] = bytes_
+
+
+class _Regions(_Rule):
+    """A region's sigmoid decides where it is; ``networks.assembly.Regions`` is undone: a region's
+    odds are those of its label against all that is painted before.
+    """
+
+    def decided(self, resampled: Resampled) -> Tensor:
+        masks, logits = None, self.grid.resampling.maps == "logits"
+        limit = EVEN if self.grid.threshold is None else self.grid.threshold
+        if logits:
+            limit = math.log(limit / (1 - limit))
+        for region, map_ in self._maps(resampled):
+            if masks is None:
+                count = 1 + max(r.channel for r in self.grid.regions)
+                masks = torch.zeros((count, *map_.shape), dtype=torch.uint8, device=map_.device)
+            inside = map_ > limit if self.grid.threshold is None else map_ >= limit
+            masks[region.channel] = inside
+        return masks
+
+    def _maps(self, resampled: Resampled) -> Iterator[tuple[Region, Tensor]]:
+        """Of each region its logits or probabilities, whichever are interpolated."""
+        before = self.probabilities[0].float()
+        for region in self.grid.regions:
+            p = self.probabilities[region.label].float()
+            logit = _log(p) - _log(before)
+            if self.cleaned is not None:
+                sure = torch.where(self.cleaned[region.channel] > 0, CERTAIN, -CERTAIN)
+                logit = torch.where(self.changed[region.channel], sure, logit)
+            if self.grid.resampling.maps == "logits":
+                yield region, resampled(logit[None], -CERTAIN)[0]
+            else:
+                yield region, resampled(torch.sigmoid(logit)[None])[0]
+            before = before + p
+
+    def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
+        for step in steps:
+            found = _applied(step, found, self.grid, spacing)
+        return found
+
+    def painted(self, found: Tensor) -> Tensor:
+        result = torch.zeros(found.shape[1:], dtype=torch.uint8, device=found.device)
+        for region in self.grid.regions:
+            result[found[region.channel] > 0] = region.label
+        return result
+
+    def channel_labels(self) -> list[int]:
+        return [region.label for region in self.grid.regions]
+
+    def channels(self) -> Iterator[Tensor]:
+        for _, map_ in self._maps(self.conformed.resampled):
+            if self.grid.resampling.maps == "logits":
+                map_ = torch.sigmoid(map_)
+            yield self.conformed.placed(map_[None])[0]
+
+    def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
+        for channel, region in enumerate(self.grid.regions):
+            _cut(maps[..., channel], found[region.channel] > 0, least_byte(self.grid))
+
+
+def _steps(grid: Grid, on: str) -> tuple[Cleaning, ...]:
+    return tuple(step for step in grid.cleaning if step.on == on)
+
+
+def _cut(map_: np.ndarray, inside: np.ndarray, least: int) -> None:
+    """Let bytes be at least ``least`` inside and less outside: by a step where rounding is the
+    reason, else all of it.
+    """
+    low, high = inside & (map_ < least), ~inside & (map_ >= least)
+    map_[low] = np.where(map_[low] >= least - 1, least, 255)
+    map_[high] = np.where(map_[high] <= least, least - 1, 0)
+
+
+def _applied(step: Cleaning, found: Tensor, grid: Grid, spacing: Spacing) -> Tensor:
+    """MONAI's own transform on ``(C, ...)`` uint8; on a plane where a 2D model sees one alone."""
+    from monai import transforms
+    from monai.utils import convert_to_tensor
+
+    arguments = copy.deepcopy(dict(step.arguments))
+    plane = next((axis for axis in (1, 2, 3) if grid.slices and found.shape[axis] == 1), None)
+    if plane is not None:
+        found = found.squeeze(plane)
+        spacing = tuple(mm for axis, mm in enumerate(spacing, start=1) if axis != plane)
+    if arguments.get("by_measure"):
+        arguments["pixdim"] = spacing
+    if arguments.get("connectivity"):
+        arguments["connectivity"] = min(arguments["connectivity"], found.dim() - 1)
+    with warnings.catch_warnings():  # of MONAI about scikit-image's next version
+        warnings.simplefilter("ignore")
+        cleaned = getattr(transforms, step.transform)(**arguments)(found.cpu().clone())
+    # without MONAI's own spacing, which the next transform would go by
+    cleaned = convert_to_tensor(cleaned, track_meta=False).to(found.device, found.dtype)
+    return cleaned if plane is None else cleaned.unsqueeze(plane)
+
+
+def _log(p: Tensor) -> Tensor:
+    return p.clamp(min=1e-37).log()
+
+
+def enlarged(maps: Tensor, size: tuple[int, ...], thick: int | None, nearest: np.ndarray) -> Tensor:
+    """Linear interpolation over the same extent; to the ``nearest`` voxels along the thick axis."""
+    if thick is None:
+        return F.interpolate(maps[None], size=size, mode="trilinear", align_corners=False)[0]
+    maps = maps.index_select(1 + thick, torch.from_numpy(nearest).to(maps.device))
+    in_plane = [n for axis, n in enumerate(size) if axis != thick]
+    planes = maps.movedim(1 + thick, 0)
+    planes = F.interpolate(planes, size=in_plane, mode="bilinear", align_corners=False)
+    return planes.movedim(0, 1 + thick)
