@@ -175,9 +175,11 @@ class Engine:
 
     def read(self, paths: Sequence[Path], progress: Progress) -> Target:
         """Read an image, conform it, and run the source model on it."""
+        progress("reading", 0, 1)
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
         volume, conformed = self.conform(paths)
+        progress("reading", 1, 1)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,21 @@ from SFDALib.method import Method
 from SFDASegmenterLib.worker import Progress
 
 JUDGE = "judge: "  # how the note begins that a run makes of the verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says of its result.
+
+    Args:
+        tone: "good", "doubtful", "bad", or "none" where there is nothing to judge.
+        line: in one line.
+        reasons: why, and what else the run says; empty where it says nothing more.
+    """
+
+    tone: str
+    line: str
+    reasons: tuple[str, ...]
 
 
 def ml(value: float) -> str:
@@ -50,30 +66,77 @@ def progress(now: Progress) -> str:
 
 
 def bundle(facts: Mapping[str, Any]) -> str:
-    """What a source model says of itself, as rich text."""
+    """What a source model says of itself, in short: name and structures, as rich text."""
     labels = ", ".join(
-        f'<span style="color: rgb({r},{g},{b})">\u25a0</span> {html.escape(label["name"])}'
+        f'<span style="color: rgb({r},{g},{b})">\u25a0</span>\u00a0{html.escape(label["name"])}'
         for label in facts["labels"]
         for r, g, b in [label["color"]]
     )
-    spacing = " \u00d7 ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
+    return f"{html.escape(facts['name'])}: {labels}"
+
+
+def bundle_details(facts: Mapping[str, Any]) -> str:
+    """The rest of what a source model says of itself, as rich text."""
+    count = facts["channels"]
     lines = [
-        f"<b>{html.escape(facts['name'])}</b>",
-        *((f"From {html.escape(facts['imported_from'])}",) if facts["imported_from"] else ()),
-        f"Trained on {html.escape(facts['modality'])}",
-        f"Segments {labels}",
-        f"{facts['spatial_dims']}D, {facts['channels']} channel(s), {spacing} mm",
+        *((f"From {html.escape(facts['imported_from'])}.",) if facts["imported_from"] else ()),
+        f"Trained on {html.escape(facts['modality'])}.",
+        f"{facts['spatial_dims']}D, {count} channel{'s' if count != 1 else ''},"
+        f" {_spacing(facts['spacing_mm'])}.",
     ]
     return "<br>".join(lines)
 
 
-def method(described: Method) -> str:
-    """A method in a sentence, with its paper and cost, as rich text."""
+def _spacing(spacing_mm: Sequence[float | None]) -> str:
+    """A model's spacing, i before j before k; None where it takes the image's own."""
+    if all(mm is None for mm in spacing_mm):
+        return "spacing as is"
+    if len(spacing_mm) == 3 and spacing_mm[2] is None and None not in spacing_mm[:2]:
+        in_plane = " \u00d7 ".join(f"{mm:g}" for mm in spacing_mm[:2])
+        return f"{in_plane} mm in plane, slice spacing as is"
+    return " \u00d7 ".join("as is" if mm is None else f"{mm:g} mm" for mm in spacing_mm)
+
+
+def method_details(described: Method) -> str:
+    """A method's paper, what it changes and its cost, as rich text."""
     return (
-        f"{html.escape(described.summary)}<br>"
-        f"<i>{html.escape(described.paper)}</i><br>"
-        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}."
+        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}.<br>"
+        f"<i>{html.escape(described.paper)}</i>"
     )
+
+
+def failures(run: Any) -> str:
+    """What failed of a run that went on, in one line."""
+    compared = run.request.compared
+    what, total = ("methods", len(compared)) if compared else ("images", len(run.request.images))
+    first, message = next(iter(run.failures.items()))
+    return f"{len(run.failures)} of {total} {what} failed; {first}: {message}"
+
+
+def verdict(facts: Mapping[str, Any]) -> Verdict:
+    """The judge's verdict on a result, from report.json."""
+    others = tuple(note for note in facts["notes"] if not note.startswith(JUDGE))
+    trust = facts["trust"]
+    if trust is None:
+        return Verdict("none", f"{facts['title']}: nothing to judge.", others)
+    kept = trust["delivered"] == "source"
+    line, tone = {
+        "adopt": ("Trusted: use the adapted result.", "good"),
+        "look": ("Unsure: compare the result with the source model's.", "doubtful"),
+        "keep": ("Not trusted: use the source model's segmentation.", "bad"),
+    }[trust["decision"]]
+    if trust["decision"] == "look" and kept:
+        line = "Unsure: compare both. The source model's is shown."
+    if trust["decision"] == "keep" and kept:
+        line = "Not trusted: the source model's is shown instead."
+    reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
+    return Verdict(tone, line, reasons + others)
+
+
+def reasons(found: Verdict) -> str:
+    """Why, as rich text."""
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
+    return f'<ul style="margin: 0; -qt-list-indent: 1">{items}</ul>'
 
 
 def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:

@@ -9,6 +9,7 @@ event is over; and a form whose options stay is not made anew: its fields take t
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,14 @@ def silenced(*widgets: Any) -> Iterator[None]:
             widget.blockSignals(blocked)
 
 
+def in_order(*widgets: Any) -> None:
+    """Let the Tab key go from each to the next."""
+    for before, after in itertools.pairwise(widgets):
+        qt.QWidget.setTabOrder(before, after)
+
+
 class Rows:
-    """Labelled fields that are made anew as a whole.
+    """Rows of widgets that are made anew as a whole.
 
     Args:
         place: a widget that the rows have for themselves; it has an empty layout.
@@ -43,28 +50,39 @@ class Rows:
         self._replaced = qt.QWidget(place.parent())  # holds old rows until Qt deletes them
         self._replaced.hide()
         self._widget: Any = None
-        self._form: Any = None
+        self._grid: Any = None
+        self._count = 0
 
     def clear(self) -> None:
-        """Start anew. A form of its own goes with all its rows, in every version of Qt."""
+        """Start anew. A grid of its own goes with all its rows, in every version of Qt."""
         if self._widget is not None:
             self._place.layout().removeWidget(self._widget)
             self._widget.setParent(self._replaced)
             self._widget.deleteLater()
         self._widget = qt.QWidget(self._place)
-        self._form = qt.QFormLayout(self._widget)
-        self._form.setContentsMargins(0, 0, 0, 0)
+        self._grid = qt.QGridLayout(self._widget)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(1, 1)
+        self._count = 0
         self._place.layout().addWidget(self._widget)
 
     def add(self, text: str, field: Any) -> None:
+        """A field under its name."""
         label = qt.QLabel(text, self._widget)
         label.toolTip = field.toolTip
         label.setBuddy(field)
-        self._form.addRow(label, field)
+        self.add_row(label, field)
+
+    def add_row(self, *widgets: Any) -> None:
+        """Up to three widgets beside each other; the second takes the room that is left."""
+        for column, widget in enumerate(widgets):
+            self._grid.addWidget(widget, self._count, column)
+        self._count += 1
 
     @property
     def parent(self) -> Any:
-        """For the fields of the next rows."""
+        """For the widgets of the next rows."""
         return self._widget
 
 
@@ -83,18 +101,23 @@ class OptionsForm:
         self._options: dict[str, Option] = {}
         self._given: dict[str, Any] = {}  # the values over the defaults that were last shown
 
-    def show(self, options: Sequence[Option], given: Mapping[str, Any]) -> None:
+    def show(self, options: Sequence[Option], given: Mapping[str, Any]) -> bool:
         """Show these options with the given values over the defaults.
 
         A field whose text its option refuses keeps it until other values are given.
+
+        Returns:
+            Whether the fields are new.
         """
-        if list(self._options.values()) != list(options):
+        new = list(self._options.values()) != list(options)
+        if new:
             self._build(options)
         elif self._given == given:
-            return
+            return False
         self._given = dict(given)
         for name, option in self._options.items():
             _write(option, self._fields[name], given.get(name, option.default))
+        return new
 
     def values(self) -> dict[str, Any]:
         """What differs from the defaults.
@@ -116,6 +139,15 @@ class OptionsForm:
         except RequestError as error:
             return str(error)
         return None
+
+    def field(self, name: str) -> Any:
+        """The widget of an option."""
+        return self._fields[name]
+
+    @property
+    def fields(self) -> list[Any]:
+        """The widgets of all options, in their order."""
+        return list(self._fields.values())
 
     def reset(self) -> None:
         """Show the defaults, also in place of a text that is refused."""
@@ -140,6 +172,7 @@ class OptionsForm:
             field.connect("toggled(bool)", self._note)
         elif option.choices and not option.optional:
             field = qt.QComboBox(parent)
+            field.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
             for word in option.choices:
                 field.addItem(word)
             field.connect("currentIndexChanged(int)", self._note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from slicer.i18n import tr as _
 
 from SFDALib import registry
 from SFDASegmenterLib import words
-from SFDASegmenterLib.panel.forms import OptionsForm, silenced
+from SFDASegmenterLib.panel.forms import OptionsForm, in_order, silenced
+from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.parameters import Parameters, options_of, set_options
 
 FLAGS = qt.Qt.UserRole - 1  # the role under which a combo box keeps whether an item can be chosen
@@ -32,6 +34,7 @@ class MethodSection:
         for method in registry.METHODS.values():
             ui.methodComboBox.addItem(method.title, method.name)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._choose)
+        self._more = More(ui.methodFactsLabel)
         ui.resetOptionsButton.connect("clicked()", self._reset)
 
     def show(self, facts: dict[str, Any] | None) -> None:
@@ -48,8 +51,13 @@ class MethodSection:
         with silenced(combo):
             combo.currentIndex = combo.findData(parameters.method)
         method = registry.METHODS[parameters.method]
-        self._ui.methodFactsLabel.text = words.method(method)
-        self._form.show(method.options, options_of(parameters, parameters.method))
+        self._more.show(html.escape(method.summary), words.method_details(method))
+        if self._form.show(method.options, options_of(parameters, parameters.method)):
+            in_order(self._ui.gateCheckBox, *self._form.fields)
+
+    def field(self, name: str) -> Any:
+        """The widget of an option of the method."""
+        return self._form.field(name)
 
     @property
     def fault(self) -> str | None:

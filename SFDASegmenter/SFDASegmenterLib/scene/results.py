@@ -32,13 +32,15 @@ class Map:
 
     Args:
         title: as in the colour legend, with the unit.
-        short: as in a node's name.
+        short: as in a node's name, and in the panel.
+        help: what it shows, in a sentence.
         colors: its colour table.
     """
 
     title: str
     short: str
     colors: str
+    help: str
 
     def maximum(self, classes: int) -> float:
         """The largest value that it can have; the window ends there, whatever a volume holds."""
@@ -46,10 +48,27 @@ class Map:
 
 
 MAPS = {
-    "entropy": Map("Entropy (bits)", "entropy", "SFDA entropy"),
-    "nig_uncertainty": Map("NIG uncertainty", "NIG uncertainty", "SFDA NIG uncertainty"),
-    "vote_entropy": Map("Disagreement of the methods (bits)", "disagreement", "SFDA entropy"),
+    "entropy": Map(
+        "Entropy (bits)",
+        "entropy",
+        "SFDA entropy",
+        "Where the source model is unsure: entropy in bits.",
+    ),
+    "nig_uncertainty": Map(
+        "NIG uncertainty",
+        "NIG uncertainty",
+        "SFDA NIG uncertainty",
+        "NIG uncertainty of the source model's result, from 0 to 1 (HEAL).",
+    ),
+    "vote_entropy": Map(
+        "Disagreement of the methods (bits)",
+        "disagreement",
+        "SFDA entropy",
+        "Where the compared methods differ: the entropy of their votes in bits.",
+    ),
 }
+SAMPLE = "sample"  # the role of the volume that shows the sample chosen in the browser
+CHARTS = {"curves": tables.curves_chart, "scores": tables.scores_chart}
 SEGMENTATIONS = {
     "source": ("source_segmentation.seg.nrrd", "source model"),
     "adapted": ("adapted_segmentation.seg.nrrd", "method's own"),
@@ -86,6 +105,18 @@ class Results:
     def input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The volume that was segmented, if it is still in the scene."""
         return self.node.GetNodeReference(INPUT)
+
+    @property
+    def maps(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+        """The volumes that can be shown over the image, by role; the samples' is the one chosen."""
+        found = {role: self.get(role) for role in MAPS} | {SAMPLE: self.sample}
+        return {role: node for role, node in found.items() if node is not None}
+
+    @property
+    def charts(self) -> list[slicer.vtkMRMLPlotChartNode]:
+        """The plots that this run has."""
+        found = [self.get(role) for role in CHARTS]
+        return [node for node in found if node is not None]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -194,10 +225,8 @@ class Placement:
                 yield
         yield from self._samples()
         self._add(tables.volumes_table(f"{self._name} volumes", self._report), "volumes")
-        for role, chart in (
-            ("curves", tables.curves_chart(self._name, self._report)),
-            ("scores", tables.scores_chart(self._name, self._report)),
-        ):
+        for role, make in CHARTS.items():
+            chart = make(self._name, self._report)
             if chart is not None:
                 self._add(chart[0], role)
                 for part in chart[1]:
@@ -253,14 +282,13 @@ class Placement:
         sequence.SetIndexUnit("")
         self._add(sequence, "samples")
         for index, score in enumerate(scores):
-            node = self._volume(
-                self._folder / "samples" / f"sample_{index}.nrrd", f"{self._name} sample"
-            )
+            node = slicer.vtkMRMLScalarVolumeNode()  # in no scene: the sequence holds a copy
+            path = self._folder / "samples" / f"sample_{index}.nrrd"
+            _read(slicer.vtkMRMLNRRDStorageNode(), path, node)
+            node.SetName(f"{self._name} sample")
             node.SetAttribute("SFDA.Score", f"{score['score']:.6g}")
             node.SetAttribute("SFDA.Seed", str(score["seed"]))
             sequence.SetDataNodeAtValue(node, str(index + 1))
-            self._nodes.remove(node.GetID())
-            _remove_whole(node)  # the sequence holds a copy
             yield
         browser = scene.AddNewNodeByClass(
             "vtkMRMLSequenceBrowserNode", f"{self._name} sample browser"
@@ -270,7 +298,7 @@ class Placement:
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         proxy = browser.GetProxyNode(sequence)
         proxy.SetName(f"{self._name} sample")
-        self._note(proxy, "sample")
+        self._note(proxy, SAMPLE)
         self._file(proxy)
         self._add(browser, "browser")  # after its proxy, so that it is removed before it
         yield
@@ -377,8 +405,8 @@ def _remove_whole(node: slicer.vtkMRMLNode) -> None:
     if node.IsA("vtkMRMLStorableNode"):
         parts += [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
     slicer.mrmlScene.RemoveNode(node)
-    for part in parts:
-        if part is not None:
+    for part in parts:  # which the application may have removed with the node
+        if part is not None and slicer.mrmlScene.IsNodePresent(part):
             slicer.mrmlScene.RemoveNode(part)
 
 
