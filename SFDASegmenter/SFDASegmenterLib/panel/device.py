@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 
 from SFDASegmenterLib import dependencies, staging, words
 from SFDASegmenterLib.dependencies import DependencyError
+from SFDASegmenterLib.panel.forms import silenced
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.worker import Query
@@ -79,12 +80,11 @@ class DeviceSection:
         Args:
             request: None while it cannot be carried out.
         """
-        combo = self._ui.deviceComboBox
-        index = combo.findData(self._parameters().device)
-        if index < 0:  # of a scene from another computer
-            combo.addItem(self._parameters().device, self._parameters().device)
-            index = combo.count - 1
-        combo.currentIndex = index
+        combo, device = self._ui.deviceComboBox, self._parameters().device
+        with silenced(combo):
+            if combo.findData(device) < 0:  # of a scene from another computer
+                combo.addItem(device, device)
+            combo.currentIndex = combo.findData(device)
         asked = _estimate_words(request) if request and not dependencies.missing() else None
         if asked == self._asked:
             return

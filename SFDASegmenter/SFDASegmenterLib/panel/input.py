@@ -15,7 +15,7 @@ from SFDALib.bundle.files import WEIGHTS_SUFFIXES
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDASegmenterLib import library, staging, words
-from SFDASegmenterLib.panel.forms import Rows
+from SFDASegmenterLib.panel.forms import Rows, silenced
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
 
@@ -35,7 +35,7 @@ class InputSection:
         self._parameters = parameters
         self._bundle: str | None = None  # the one whose facts are shown
         self._facts: dict[str, Any] | None = None
-        self._rows = Rows(ui.channelsLayout)
+        self._rows = Rows(ui.channelsWidget)
         self._selectors: list[Any] = []  # of the second and further channels
         for mode, text in (
             (ONE, _("One volume")),
@@ -78,7 +78,8 @@ class InputSection:
     def show(self) -> None:
         """Bring the widgets in line with the parameters."""
         parameters, ui = self._parameters(), self._ui
-        ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
+        with silenced(ui.inputModeComboBox):
+            ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
         for mode, label, field in (
             (ONE, ui.inputVolumeLabel, ui.inputVolumeSelector),
             (SEVERAL, ui.inputVolumesLabel, ui.inputVolumesSelector),
@@ -90,7 +91,8 @@ class InputSection:
             parameters.bundle = str(qt.QSettings().value(LAST_BUNDLE) or "")
         if parameters.bundle != self._bundle:
             self._bundle = parameters.bundle
-            ui.bundlePathEdit.currentPath = parameters.bundle
+            with silenced(ui.bundlePathEdit):
+                ui.bundlePathEdit.currentPath = parameters.bundle
             self._inspect()
         self._show_channels()
 
@@ -153,11 +155,12 @@ class InputSection:
             self._selectors = [self._channel_selector(number + 2) for number in range(wanted)]
         for selector, node in zip(self._selectors, parameters.channels, strict=False):
             if node is not None and selector.currentNode() is not node:
-                selector.setCurrentNode(node)
+                with silenced(selector):
+                    selector.setCurrentNode(node)
         self._ui.channelsWidget.visible = wanted > 0
 
     def _channel_selector(self, number: int) -> Any:
-        selector = slicer.qMRMLNodeComboBox()
+        selector = slicer.qMRMLNodeComboBox(self._rows.parent)
         selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
         selector.noneEnabled = True
         selector.addEnabled = selector.removeEnabled = selector.renameEnabled = False

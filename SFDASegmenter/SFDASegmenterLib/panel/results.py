@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SFDASegmenterLib import words
+from SFDASegmenterLib.panel.forms import silenced
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers
 from SFDASegmenterLib.scene.results import MAPS, RESULT, ROLE, Results, results_in_scene
@@ -108,14 +109,16 @@ class ResultsSection:
     def _show_widgets(self, results: Results | None) -> None:
         ui, parameters = self._ui, self._parameters()
         for shown, name in VIEWS.items():
-            getattr(ui, name).checked = parameters.shown == shown
+            with silenced(getattr(ui, name)):
+                getattr(ui, name).checked = parameters.shown == shown
             getattr(ui, name).enabled = results is not None
         ui.allRadio.enabled = results is not None and len(results.compared) > 1
         for role, name in OVERLAYS.items():
             there = results is not None and _node(results, role) is not None
             box = getattr(ui, f"{name}CheckBox")
             box.enabled = there
-            box.checked = there and parameters.overlay == role
+            with silenced(box):
+                box.checked = there and parameters.overlay == role
             getattr(ui, f"{name}OpacitySlider").enabled = there
             if role in MAPS:
                 getattr(ui, f"{name}ThresholdSlider").enabled = there
@@ -143,8 +146,9 @@ class ResultsSection:
         report = results.report["details"]
         scores = [sample["score"] for sample in report["samples"]]
         index = min(self._parameters().sample, len(scores) - 1)
-        ui.sampleSlider.maximum = len(scores) - 1
-        ui.sampleSlider.value = index
+        with silenced(ui.sampleSlider):
+            ui.sampleSlider.maximum = len(scores) - 1
+            ui.sampleSlider.value = index
         if browser.GetSelectedItemNumber() != index:
             results.select_sample(index)
         chosen = _("  \u2605 chosen") if index == report["chosen_sample"] else ""
@@ -172,9 +176,10 @@ class ResultsSection:
         table.setFixedHeight(row_height * (min(len(rows), 8) + 1) + 4)
         table.visible = bool(rows)
         ui.judgementLabel.text = words.notes(report) if report else ""
-        maximum = MAPS["entropy"].maximum(len(rows) + 1)
-        ui.entropyThresholdSlider.maximum = ui.voteThresholdSlider.maximum = maximum
         if results is not None:
+            maximum = MAPS["entropy"].maximum(len(rows) + 1)
+            with silenced(ui.entropyThresholdSlider, ui.voteThresholdSlider):
+                ui.entropyThresholdSlider.maximum = ui.voteThresholdSlider.maximum = maximum
             results.select_frame()
             for other in results_in_scene():
                 layers.hide_segmentations(other)
