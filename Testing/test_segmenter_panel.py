@@ -25,10 +25,7 @@ def panel(slicer_app: Any, scene: Any) -> Iterator[Any]:
     import slicer
     from slicer_standin import modules
 
-    widget = modules.widget("SFDASegmenter")
-    widget.parent.resize(400, 900)
-    widget.parent.show()
-    widget.enter()
+    widget = modules.select("SFDASegmenter")
     yield widget.panel
     widget.exit()
     modules.close(widget)

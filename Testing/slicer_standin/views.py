@@ -1,5 +1,7 @@
 """Layouts and slice views: the real layout and slice logics, drawn by the real displayable managers
 into pictures where OpenGL is there.
+
+As in the application, a view that a layout brings has no size until the event loop has run.
 """
 
 from __future__ import annotations
@@ -9,10 +11,44 @@ from typing import Any
 import slicer
 import vtk
 
+from slicer_standin import dialect
+from slicer_standin.window import Window
+
 # What draws over a slice; each is a class of slicer-core. Its manager of colour legends draws
 # nothing outside the application.
 MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
 FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+
+class SliceWidget:
+    """layoutManager().sliceWidget(name)."""
+
+    def __init__(self, logic: Any) -> None:
+        self._logic = logic
+
+    def sliceLogic(self) -> Any:
+        return self._logic
+
+    def mrmlSliceNode(self) -> Any:
+        return self._logic.GetSliceNode()
+
+    def mrmlSliceCompositeNode(self) -> Any:
+        return self._logic.GetSliceCompositeNode()
+
+    def fitSliceToBackground(self) -> None:
+        self._logic.FitSliceToBackground()
+
+
+class ViewWidget:
+    """layoutManager().plotWidget(index) and threeDWidget(index)."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    def mrmlPlotViewNode(self) -> Any:
+        return self._node
+
+    mrmlViewNode = mrmlPlotViewNode
 
 
 class LayoutManager:
@@ -25,20 +61,46 @@ class LayoutManager:
         self._layout = slicer.vtkMRMLLayoutLogic()
         self._layout.SetMRMLApplicationLogic(application)
         self._layout.SetMRMLScene(slicer.mrmlScene)
+        self._shown: tuple[int, str] | None = None  # the layout that is laid out
+        self._window = Window(self._resize)
         scene = slicer.mrmlScene
         scene.AddObserver(scene.NodeAddedEvent, self._added)
-        self.layoutLogic().GetLayoutNode().SetViewArrangement(FOUR_UP)
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            self._follow(node)
+        node = self._layout.GetLayoutNode()
+        node.AddObserver(vtk.vtkCommand.ModifiedEvent, dialect.guarded(self._arrange))
+        node.SetViewArrangement(FOUR_UP)
+        for one in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            self._follow(one)
 
     def layoutLogic(self) -> Any:
         return self._layout
 
+    layout = property(lambda self: self._layout.GetLayoutNode().GetViewArrangement())
+
+    def setLayout(self, number: int) -> None:
+        self._layout.GetLayoutNode().SetViewArrangement(number)
+
     def sliceViewNames(self) -> tuple[str, ...]:
         """Of the current layout."""
+        return tuple(node.GetLayoutName() for node in self._nodes("vtkMRMLSliceNode"))
+
+    def sliceWidget(self, name: str) -> SliceWidget | None:
+        logic = self._application.GetSliceLogicByLayoutName(name)
+        return SliceWidget(logic) if logic is not None else None
+
+    plotViewCount = property(lambda self: len(self._nodes("vtkMRMLPlotViewNode")))
+    threeDViewCount = property(lambda self: len(self._nodes("vtkMRMLViewNode")))
+
+    def plotWidget(self, index: int) -> ViewWidget:
+        return ViewWidget(self._nodes("vtkMRMLPlotViewNode")[index])
+
+    def threeDWidget(self, index: int) -> ViewWidget:
+        return ViewWidget(self._nodes("vtkMRMLViewNode")[index])
+
+    def _nodes(self, kind: str) -> list[Any]:
+        """The current layout's view nodes of a class."""
         nodes = self._layout.GetViewNodes()
-        shown = [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
-        return tuple(node.GetLayoutName() for node in shown if node.IsA("vtkMRMLSliceNode"))
+        shown = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+        return [node for node in shown if node.GetClassName() == kind]
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _added(self, _caller: Any, _event: Any, node: Any) -> None:
@@ -52,6 +114,25 @@ class LayoutManager:
             logic.SetMRMLScene(slicer.mrmlScene)
             logic.SetSliceNode(node)
             self._logics.AddItem(logic)
+
+    def _arrange(self, *_: Any) -> None:
+        """Lay the views out as the layout node now says."""
+        node = self._layout.GetLayoutNode()
+        wanted = (node.GetViewArrangement(), node.GetCurrentLayoutDescription())
+        if wanted == self._shown or not wanted[1]:
+            return
+        self._shown = wanted
+        for new in self._window.set_layout(wanted[1], self._find):
+            if new.IsA("vtkMRMLSliceNode"):
+                new.SetDimensions(0, 0, 1)
+
+    def _find(self, kind: str, name: str) -> Any:
+        return slicer.mrmlScene.GetSingletonNode(name, kind)
+
+    def _resize(self, node: Any, width: int, height: int) -> None:
+        logic = self._application.GetSliceLogic(node) if node.IsA("vtkMRMLSliceNode") else None
+        if logic is not None and width > 0 and height > 0:
+            logic.ResizeSliceNode(width, height)
 
 
 def picture(name: str, width: int, height: int) -> Any:
