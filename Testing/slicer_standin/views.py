@@ -20,14 +20,31 @@ MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
 FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+class SliceView:
+    """layoutManager().sliceWidget(name).sliceView()."""
+
+    def __init__(self) -> None:
+        self._annotation = vtk.vtkCornerAnnotation()
+
+    def cornerAnnotation(self) -> Any:
+        return self._annotation
+
+    def scheduleRender(self) -> None:
+        return None
+
+
 class SliceWidget:
     """layoutManager().sliceWidget(name)."""
 
     def __init__(self, logic: Any) -> None:
         self._logic = logic
+        self._view = SliceView()
 
     def sliceLogic(self) -> Any:
         return self._logic
+
+    def sliceView(self) -> SliceView:
+        return self._view
 
     def mrmlSliceNode(self) -> Any:
         return self._logic.GetSliceNode()
@@ -62,6 +79,8 @@ class LayoutManager:
         self._layout.SetMRMLApplicationLogic(application)
         self._layout.SetMRMLScene(slicer.mrmlScene)
         self._shown: tuple[int, str] | None = None  # the layout that is laid out
+        self._widgets: dict[str, SliceWidget] = {}
+        self.resets: list[int] = []  # layouts in which the 3D views were reset
         self._window = Window(self._resize)
         scene = slicer.mrmlScene
         scene.AddObserver(scene.NodeAddedEvent, self._added)
@@ -85,7 +104,12 @@ class LayoutManager:
 
     def sliceWidget(self, name: str) -> SliceWidget | None:
         logic = self._application.GetSliceLogicByLayoutName(name)
-        return SliceWidget(logic) if logic is not None else None
+        if logic is None or name not in self.sliceViewNames():
+            return None
+        return self._widgets.setdefault(name, SliceWidget(logic))
+
+    def resetThreeDViews(self) -> None:
+        self.resets.append(self.layout)
 
     plotViewCount = property(lambda self: len(self._nodes("vtkMRMLPlotViewNode")))
     threeDViewCount = property(lambda self: len(self._nodes("vtkMRMLViewNode")))
