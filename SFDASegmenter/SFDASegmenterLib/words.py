@@ -115,10 +115,10 @@ def failures(run: Any) -> str:
 
 def verdict(facts: Mapping[str, Any]) -> Verdict:
     """The judge's verdict on a result, from report.json."""
-    others = tuple(note for note in facts["notes"] if not note.startswith(JUDGE))
-    trust = facts["trust"]
+    others = tuple(note for note in facts.get("notes", ()) if not note.startswith(JUDGE))
+    trust = facts.get("trust")
     if trust is None:
-        return Verdict("none", f"{facts['title']}: nothing to judge.", others)
+        return Verdict("none", f"{facts.get('title', 'Result')}: nothing to judge.", others)
     kept = trust["delivered"] == "source"
     tone, line = {
         "adopt": ("good", "Trusted: use this result."),

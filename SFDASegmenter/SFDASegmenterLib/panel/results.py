@@ -191,10 +191,19 @@ class ResultsSection:
             self._show_plotting(False)
         layers.show_segmentations(results, shown, page)
         if shown in ("result", "source"):
-            with slicer.util.WaitCursor(parameters.surface):
-                layers.show_surface(results, shown, parameters.surface)
-            if parameters.surface:
-                views.reset_3d()
+            self._show_surface(results, shown, parameters.surface)
+
+    def _show_surface(self, results: Results, shown: str, on: bool) -> None:
+        if not on:
+            layers.show_surface(results, shown, False)
+            return
+        # Slicer's own wait cursor lets events through, which would change what is shown here.
+        qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            layers.show_surface(results, shown, True)
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+        views.reset_3d()
 
     def _show_beside(self, results: Results, shown: str, page: int) -> None:
         number = views.SIDE_BY_SIDE if shown == "both" else views.COMPARISON
