@@ -135,7 +135,7 @@ def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
 
 
 class _Passes:
-    """Passes of networks over the image, counted for the progress."""
+    """Passes of networks over the image, whose parts are counted for the progress."""
 
     def __init__(self, engine: Engine, progress: Progress, total: int) -> None:
         self._engine, self._progress, self._total, self._done = engine, progress, total, 0
@@ -144,9 +144,12 @@ class _Passes:
     def of(self, network: nn.Module) -> Segment:
         def segment(image: np.ndarray) -> Tensor:
             engine = self._engine
-            found = predict(engine.model, image, dict(engine.options), network=network)
+            options = dict(engine.options)
+            found = predict(engine.model, image, options, self._tell, network, "judging")
             self._done += 1
-            self._progress("judging", min(self._done, self._total), self._total)
             return found
 
         return segment
+
+    def _tell(self, stage: str, step: int, total: int, **details: Any) -> None:
+        self._progress(stage, self._done * total + step, self._total * total)

@@ -72,9 +72,10 @@ class MapDisplay:
     threshold: float = 0.2
 
 
-def map_display(parameters: Parameters, role: str) -> MapDisplay:
-    """How the map of that role is shown."""
-    return MapDisplay(**json.loads(parameters.maps).get(role, {}))
+def map_display(parameters: Parameters, role: str, default: MapDisplay) -> MapDisplay:
+    """How the map of that role is shown; the default until the user changes it."""
+    kept = json.loads(parameters.maps).get(role)
+    return MapDisplay(**kept) if kept is not None else default
 
 
 def set_map_display(parameters: Parameters, role: str, display: MapDisplay) -> None:

@@ -115,28 +115,28 @@ def failures(run: Any) -> str:
 
 def verdict(facts: Mapping[str, Any]) -> Verdict:
     """The judge's verdict on a result, from report.json."""
-    others = tuple(note for note in facts["notes"] if not note.startswith(JUDGE))
-    trust = facts["trust"]
+    others = tuple(note for note in facts.get("notes", ()) if not note.startswith(JUDGE))
+    trust = facts.get("trust")
     if trust is None:
-        return Verdict("none", f"{facts['title']}: nothing to judge.", others)
+        return Verdict("none", f"{facts.get('title', 'Result')}: nothing to judge.", others)
     kept = trust["delivered"] == "source"
-    line, tone = {
-        "adopt": ("Trusted: use the adapted result.", "good"),
-        "look": ("Unsure: compare the result with the source model's.", "doubtful"),
-        "keep": ("Not trusted: use the source model's segmentation.", "bad"),
+    tone, line = {
+        "adopt": ("good", "Trusted: use this result."),
+        "look": ("doubtful", f"Unsure: compare both{' (source shown)' if kept else ''}."),
+        "keep": (
+            "bad",
+            f"Not trusted: {'source result shown' if kept else 'use the source result'}.",
+        ),
     }[trust["decision"]]
-    if trust["decision"] == "look" and kept:
-        line = "Unsure: compare both. The source model's is shown."
-    if trust["decision"] == "keep" and kept:
-        line = "Not trusted: the source model's is shown instead."
     reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
     return Verdict(tone, line, reasons + others)
 
 
 def reasons(found: Verdict) -> str:
     """Why, as rich text."""
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in found.reasons)
-    return f'<ul style="margin: 0; -qt-list-indent: 1">{items}</ul>'
+    return "".join(
+        f'<p style="margin: 0 0 3px 0">\u2022 {html.escape(reason)}</p>' for reason in found.reasons
+    )
 
 
 def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ctk
@@ -64,6 +64,11 @@ class MapsSection:
             self._show_row(role, row)
         self._show_sample(results)
 
+    def display(self, role: str) -> MapDisplay:
+        """How a map is shown: a sample hides the image that it is compared with."""
+        default = MapDisplay(opacity=1.0) if role == SAMPLE else MapDisplay()
+        return map_display(self._parameters(), role, default)
+
     def _make(self, limits: Mapping[str, float]) -> None:
         self._rows.clear()
         self.rows = {role: self._row(role, largest) for role, largest in limits.items()}
@@ -108,10 +113,9 @@ class MapsSection:
         return MapRow(box, opacity, button, threshold)
 
     def _show_row(self, role: str, row: MapRow) -> None:
-        parameters = self._parameters()
-        display = map_display(parameters, role)
+        display = self.display(role)
         with silenced(row.box, row.opacity):
-            row.box.checked = parameters.overlay == role
+            row.box.checked = self._parameters().overlay == role
             row.opacity.value = display.opacity
         if row.threshold is not None:
             with silenced(row.threshold):
@@ -156,9 +160,7 @@ class MapsSection:
     def _set(self, role: str, **changed: float) -> None:
         parameters = self._parameters()
         if parameters is not None:
-            now = map_display(parameters, role)
-            values = {"opacity": now.opacity, "threshold": now.threshold, **changed}
-            set_map_display(parameters, role, MapDisplay(**values))
+            set_map_display(parameters, role, replace(self.display(role), **changed))
 
     def _choose_sample(self, index: int) -> None:
         if self._parameters() is not None:

@@ -14,13 +14,14 @@ from slicer.i18n import tr as _
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import silenced
 from SFDASegmenterLib.panel.maps import MapsSection
-from SFDASegmenterLib.parameters import Parameters, map_display
+from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
 HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"))
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
 ROWS = 5  # of the table without scrolling
+ROW_HEIGHT = 24  # pixels
 
 
 class ResultsSection:
@@ -62,6 +63,8 @@ class ResultsSection:
         table.setColumnCount(len(HEADINGS))
         table.setHorizontalHeaderLabels(HEADINGS)
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        table.horizontalHeader().setFixedHeight(ROW_HEIGHT)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
 
@@ -165,8 +168,7 @@ class ResultsSection:
                     item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
                 table.setItem(index, column, item)
             table.item(index, 0).setData(qt.Qt.DecorationRole, _color(results, index))
-        row_height = table.verticalHeader().defaultSectionSize
-        table.setFixedHeight(row_height * (min(len(rows), ROWS) + 1) + 4)
+        table.setFixedHeight(ROW_HEIGHT * (min(len(rows), ROWS) + 1) + 2 * table.frameWidth)
         table.visible = bool(rows)
         if results is not None:
             results.select_frame()
@@ -189,10 +191,19 @@ class ResultsSection:
             self._show_plotting(False)
         layers.show_segmentations(results, shown, page)
         if shown in ("result", "source"):
-            with slicer.util.WaitCursor(parameters.surface):
-                layers.show_surface(results, shown, parameters.surface)
-            if parameters.surface:
-                views.reset_3d()
+            self._show_surface(results, shown, parameters.surface)
+
+    def _show_surface(self, results: Results, shown: str, on: bool) -> None:
+        if not on:
+            layers.show_surface(results, shown, False)
+            return
+        # Slicer's own wait cursor lets events through, which would change what is shown here.
+        qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            layers.show_surface(results, shown, True)
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+        views.reset_3d()
 
     def _show_beside(self, results: Results, shown: str, page: int) -> None:
         number = views.SIDE_BY_SIDE if shown == "both" else views.COMPARISON
@@ -209,7 +220,7 @@ class ResultsSection:
         if node is None:
             wanted: tuple[Any, ...] = ()
         else:
-            display = map_display(parameters, role)
+            display = self.maps.display(role)
             wanted = (node.GetID(), display.opacity, display.threshold)
         if wanted == self._overlaid:
             return

@@ -68,7 +68,7 @@ class RunSection:
 
     def tell(self, message: str, details: str) -> None:
         """Show one line about what went wrong, with the rest at hand; an empty one hides it."""
-        self._ui.messageLabel.text = message
+        self._ui.messageLabel.text = self._ui.messageLabel.toolTip = message
         self._ui.messageFrame.visible = bool(message)
         self._ui.logButton.visible = bool(details)
         self._log = details

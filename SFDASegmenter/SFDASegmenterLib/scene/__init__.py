@@ -1,7 +1,8 @@
-"""Results in the scene. Works without a main window and knows no widget.
+"""Results in the scene. Works without a main window and knows no widget of the panel.
 
 results   the nodes of one run, placed, found again and removed
 tables    report.json as table and plot nodes
 colors    colour tables for the uncertainty maps
-layers    what the slice views show
+views     layouts: views beside each other, and a plot
+layers    what the views show: segmentations, and a map over the image
 """

@@ -45,28 +45,28 @@ class Plane:
 
     Args:
         slice_to_ras: 16 numbers, row by row.
-        size: of what is in sight, in mm: across and down.
+        size: of what is in sight, in mm: across, down and through.
         origin: XYZOrigin of its node, in mm.
     """
 
     slice_to_ras: tuple[float, ...]
-    size: tuple[float, float]
+    size: tuple[float, float, float]
     origin: tuple[float, float, float]
 
     @staticmethod
     def of(node: slicer.vtkMRMLSliceNode) -> Plane:
         matrix, field = node.GetSliceToRAS(), node.GetFieldOfView()
         elements = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
-        return Plane(elements, (field[0], field[1]), tuple(node.GetXYZOrigin()))
+        return Plane(elements, tuple(field), tuple(node.GetXYZOrigin()))
 
     def show_in(self, node: slicer.vtkMRMLSliceNode) -> None:
         """Look there, with all in sight that was, whatever the shape of the view."""
         width, height, _depth = node.GetDimensions()
-        across, down = self.size
+        across, down, through = self.size
         across, down = max(across, down * width / height), max(down, across * height / width)
         before = node.StartModify()
         node.GetSliceToRAS().DeepCopy(self.slice_to_ras)
-        node.SetFieldOfView(across, down, node.GetFieldOfView()[2])
+        node.SetFieldOfView(across, down, through)
         node.SetXYZOrigin(*self.origin)
         node.UpdateMatrices()
         node.EndModify(before)
@@ -225,12 +225,15 @@ def slice_nodes() -> Iterator[slicer.vtkMRMLSliceNode]:
 
 
 def volume_in_sight() -> slicer.vtkMRMLVolumeNode | None:
-    """The volume that the user looks at: of the first slice view that shows one."""
+    """The volume that the user looks at: of the first slice view that shows one; while none does,
+    the active one, which is just being shown.
+    """
     for node in slice_nodes():
         volume = _background(node)
         if volume is not None:
             return volume
-    return None
+    identity = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
+    return slicer.mrmlScene.GetNodeByID(identity) if identity else None
 
 
 def reset_3d() -> None:
