@@ -1,6 +1,6 @@
-"""Stands in for Slicer's Python in tests of the panel: ``-m SFDALib WORDS`` is answered at once from
-what the real command wrote before, see ``recorded_jobs``. Real processes, pipes and files, but no
-computation. Commands that were not recorded are handed to the real one.
+"""Stands in for Slicer's Python in tests of the panel: ``-m SFDALib WORDS`` is answered at once,
+from what the real command wrote before, see ``recorded_jobs``. Real processes, pipes and files, but
+no computation. Commands that were not recorded are handed to the real one.
 
 A job of 100 epochs or more never ends by itself. The methods named in SFDA_FAILING fail.
 """

@@ -6,7 +6,7 @@ As in the application, a view that a layout brings has no size until the event l
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import slicer
 import vtk
@@ -54,28 +54,6 @@ class SliceWidget:
 
     def fitSliceToBackground(self) -> None:
         self._logic.FitSliceToBackground()
-
-    def sliceView(self) -> SliceView:
-        return SliceView.of(self._logic.GetSliceNode().GetID())
-
-
-class SliceView:
-    """sliceWidget(name).sliceView(): the text over a view; one for each view's node."""
-
-    _made: ClassVar[dict[str, SliceView]] = {}
-
-    def __init__(self) -> None:
-        self._annotation = vtk.vtkCornerAnnotation()
-
-    @classmethod
-    def of(cls, node: str) -> SliceView:
-        return cls._made.setdefault(node, cls())
-
-    def cornerAnnotation(self) -> Any:
-        return self._annotation
-
-    def scheduleRender(self) -> None:
-        return None
 
 
 class ViewWidget:
@@ -138,9 +116,6 @@ class LayoutManager:
 
     def plotWidget(self, index: int) -> ViewWidget:
         return ViewWidget(self._nodes("vtkMRMLPlotViewNode")[index])
-
-    def resetThreeDViews(self) -> None:
-        return None
 
     def threeDWidget(self, index: int) -> ViewWidget:
         return ViewWidget(self._nodes("vtkMRMLViewNode")[index])
