@@ -20,7 +20,7 @@ from slicer.util import VTKObservationMixin
 
 SIDE_BY_SIDE = 20260  # number of the layout of two views
 COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
-COLUMNS = 3
+COLUMNS = 2  # the bar of a slice view takes some 330 pixels: a third column widens the window
 COLORS = ("#7F8C8D", "#2E86C1", "#16A085", "#8E44AD", "#D68910", "#CB4335")
 WAIT = 20  # milliseconds between two looks whether the views have their size
 LOOKS = 100
