@@ -6,7 +6,7 @@ As in the application, a view that a layout brings has no size until the event l
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import slicer
 import vtk
@@ -20,14 +20,31 @@ MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
 FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
+class SliceView:
+    """layoutManager().sliceWidget(name).sliceView()."""
+
+    def __init__(self) -> None:
+        self._annotation = vtk.vtkCornerAnnotation()
+
+    def cornerAnnotation(self) -> Any:
+        return self._annotation
+
+    def scheduleRender(self) -> None:
+        return None
+
+
 class SliceWidget:
     """layoutManager().sliceWidget(name)."""
 
     def __init__(self, logic: Any) -> None:
         self._logic = logic
+        self._view = SliceView()
 
     def sliceLogic(self) -> Any:
         return self._logic
+
+    def sliceView(self) -> SliceView:
+        return self._view
 
     def mrmlSliceNode(self) -> Any:
         return self._logic.GetSliceNode()
@@ -37,28 +54,6 @@ class SliceWidget:
 
     def fitSliceToBackground(self) -> None:
         self._logic.FitSliceToBackground()
-
-    def sliceView(self) -> SliceView:
-        return SliceView.of(self._logic.GetSliceNode().GetID())
-
-
-class SliceView:
-    """sliceWidget(name).sliceView(): the text over a view; one for each view's node."""
-
-    _made: ClassVar[dict[str, SliceView]] = {}
-
-    def __init__(self) -> None:
-        self._annotation = vtk.vtkCornerAnnotation()
-
-    @classmethod
-    def of(cls, node: str) -> SliceView:
-        return cls._made.setdefault(node, cls())
-
-    def cornerAnnotation(self) -> Any:
-        return self._annotation
-
-    def scheduleRender(self) -> None:
-        return None
 
 
 class ViewWidget:
@@ -84,6 +79,8 @@ class LayoutManager:
         self._layout.SetMRMLApplicationLogic(application)
         self._layout.SetMRMLScene(slicer.mrmlScene)
         self._shown: tuple[int, str] | None = None  # the layout that is laid out
+        self._widgets: dict[str, SliceWidget] = {}
+        self.resets: list[int] = []  # layouts in which the 3D views were reset
         self._window = Window(self._resize)
         scene = slicer.mrmlScene
         scene.AddObserver(scene.NodeAddedEvent, self._added)
@@ -107,16 +104,18 @@ class LayoutManager:
 
     def sliceWidget(self, name: str) -> SliceWidget | None:
         logic = self._application.GetSliceLogicByLayoutName(name)
-        return SliceWidget(logic) if logic is not None else None
+        if logic is None or name not in self.sliceViewNames():
+            return None
+        return self._widgets.setdefault(name, SliceWidget(logic))
+
+    def resetThreeDViews(self) -> None:
+        self.resets.append(self.layout)
 
     plotViewCount = property(lambda self: len(self._nodes("vtkMRMLPlotViewNode")))
     threeDViewCount = property(lambda self: len(self._nodes("vtkMRMLViewNode")))
 
     def plotWidget(self, index: int) -> ViewWidget:
         return ViewWidget(self._nodes("vtkMRMLPlotViewNode")[index])
-
-    def resetThreeDViews(self) -> None:
-        return None
 
     def threeDWidget(self, index: int) -> ViewWidget:
         return ViewWidget(self._nodes("vtkMRMLViewNode")[index])

@@ -62,6 +62,7 @@ class ModulePanel(qt.QScrollArea):
         self.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         content = _Content(self.updateGeometry)
         self._layout = qt.QVBoxLayout(content)
+        self._layout.setContentsMargins(0, 0, 0, 0)
         help_ = ctk.ctkCollapsibleButton()
         help_.text = "Help & Acknowledgement"
         help_.collapsed = True
