@@ -27,6 +27,7 @@ from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
 from SFDASegmenterLib.parameters import Parameters  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
+from SFDASegmenterLib.scene import views  # noqa: E402
 from SFDASegmenterLib.self_test import SelfTest  # noqa: E402
 from SFDASegmenterLib.worker import Worker  # noqa: E402
 
@@ -55,6 +56,7 @@ class SFDASegmenter(ScriptedLoadableModule):
             " Neuroinformatics 2016), CC BY."
         )
         slicer.app.connect("startupCompleted()", sample_data.register)
+        slicer.app.connect("startupCompleted()", views.register)
 
 
 class SFDASegmenterWidget(ScriptedLoadableModuleWidget):

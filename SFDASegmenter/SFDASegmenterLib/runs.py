@@ -26,7 +26,8 @@ from SFDALib import registry
 from SFDALib.errors import RequestError
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.request import Image, Request
-from SFDASegmenterLib.scene.results import Origin, Placement, Results, place_agreement
+from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement
+from SFDASegmenterLib.scene.results import Results
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,15 @@ class Run:
     def log(self) -> str:
         """What the job wrote to standard error."""
         return self._worker.log
+
+    @property
+    def first(self) -> Results:
+        """The results to show first: of a comparison those that the judge chose."""
+        if not self.request.compared:
+            return self.results[0]
+        chosen = registry.find(self._read(COMPARISON)["chosen"]).title
+        by_method = {one.node.GetAttribute("SFDA.Method"): one for one in self.results}
+        return by_method.get(chosen, self.results[0])
 
     def advance(self) -> None:
         """Take the news of the job, or place one more node."""
@@ -196,24 +206,23 @@ class Run:
             self.discard()
 
     def _place_all(self) -> Iterator[None]:
-        for folder, origin in self._folders():
-            placement = Placement(folder, origin, self.id)
+        for row, origin in self._rows():
+            if not row["folder"]:
+                continue
+            trust = row["trust"] if self.request.compared else None  # which knows the other methods
+            placement = Placement(self.output / row["folder"], origin, self.id, trust)
             self._placements.append(placement)
             yield from placement.steps()
         if self.request.compared:
             yield from place_agreement(self.output, self._placements)
 
-    def _folders(self) -> Iterator[tuple[Path, Origin]]:
-        """The result folder of each image, or of each compared method, that has one."""
+    def _rows(self) -> list[tuple[Mapping[str, Any], Origin]]:
+        """What the summary says of each image or compared method; "folder" is None if it failed."""
         if self.request.compared:
-            rows = [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
-        elif self.request.is_cohort:
-            rows = list(zip(self._read(COHORT)["images"], self._origins, strict=True))
-        else:
-            rows = [({"folder": "."}, self._origins[0])]
-        for row, origin in rows:
-            if row["folder"]:
-                yield self.output / row["folder"], origin
+            return [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
+        if self.request.is_cohort:
+            return list(zip(self._read(COHORT)["images"], self._origins, strict=True))
+        return [({"folder": "."}, self._origins[0])]
 
     def _read(self, summary: str) -> dict[str, Any]:
         return json.loads((self.output / summary).read_text(encoding="utf-8"))

@@ -166,30 +166,19 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
         for row in facts["volumes"]
     )
+    found = verdict(facts)
     encoded = [base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures]
     shown = "".join(
         f'<p><img width=840 src="data:image/png;base64,{data}"></p>' for data in encoded
     )
     return (
         f"<h2>{html.escape(facts['title'])}</h2>"
-        f"<p><b>{html.escape(facts['notice'])}</b></p>{notes(facts)}{shown}"
+        f"<p><b>{html.escape(facts['notice'])}</b></p>"
+        f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
         "<h3>Volumes (ml)</h3><table cellpadding=4><tr><th>Structure</th><th>Source model</th>"
         f"<th>Result</th><th>Change</th></tr>{volumes}</table>"
         f"<h3>The run</h3>{_table(rows)}"
         f"<h3>Options</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
-    )
-
-
-def notes(facts: Mapping[str, Any]) -> str:
-    """What the judge and the run say of the result, as rich text; the judge first."""
-    if not facts["notes"]:
-        return "<p>No warning. Compare the result with the source model's before you use it.</p>"
-    judged = [note for note in facts["notes"] if note.startswith(JUDGE)]
-    others = [note for note in facts["notes"] if note not in judged]
-    heading = "".join(f"<p><b>{html.escape(_sentence(note))}</b></p>" for note in judged)
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in others)
-    return heading + (
-        f'<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>' if items else ""
     )
 
 

@@ -166,17 +166,14 @@ class LayoutManager:
             logic.ResizeSliceNode(width, height)
 
 
-def picture(name: str, width: int, height: int) -> Any:
-    """A slice view as it looks now, with the whole image in it, as vtkImageData with RGB.
+def picture(name: str) -> Any:
+    """A slice view as it looks now, as vtkImageData with RGB.
 
     Needs OpenGL, see ``slicer_standin.rendering``.
     """
     logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
     node = logic.GetSliceNode()
-    offset = logic.GetSliceOffset()
-    logic.ResizeSliceNode(width, height)
-    logic.FitSliceToBackground()
-    logic.SetSliceOffset(offset)
+    width, height, _depth = node.GetDimensions()
     logic.UpdateImageData()
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)

@@ -33,6 +33,8 @@ class View(qt.QWidget):
         self.setMinimumSize(VIEW_WIDTH if node.IsA("vtkMRMLSliceNode") else 80, 60)
         self.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Expanding)
 
+    node = property(lambda self: self._node)
+
     def resizeEvent(self, event: Any) -> None:
         super().resizeEvent(event)
         self._resized(self._node, self.width, self.height - CONTROLLER)

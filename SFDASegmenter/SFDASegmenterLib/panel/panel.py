@@ -249,7 +249,7 @@ class Panel(VTKObservationMixin):
         if run.results and self.parameters is not None:
             self.ui.inputSection.collapsed = self.ui.advancedSection.collapsed = True
             self.ui.resultsSection.collapsed = False
-            self.results.choose(run.results[0])
+            self.results.choose(run.first)
 
 
 def _bound(ui: Any) -> dict[str, Any]:

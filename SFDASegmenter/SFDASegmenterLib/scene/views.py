@@ -20,7 +20,7 @@ from slicer.util import VTKObservationMixin
 
 SIDE_BY_SIDE = 20260  # number of the layout of two views
 COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
-COLUMNS = 3
+COLUMNS = 2  # the bar of a slice view takes some 330 pixels: a third column widens the window
 COLORS = ("#7F8C8D", "#2E86C1", "#16A085", "#8E44AD", "#D68910", "#CB4335")
 WAIT = 20  # milliseconds between two looks whether the views have their size
 LOOKS = 100
@@ -95,9 +95,7 @@ class Views(VTKObservationMixin):
         self._layout = _layout_node()
         if self._layout is None:
             return
-        two = {"SFDASource": Named("S", ""), "SFDAResult": Named("R", "")}
-        for number in (SIDE_BY_SIDE, COMPARISON):  # so that a scene saved with one opens
-            self._describe(number, two)
+        register()
         self._remember()
         self.addObserver(self._layout, vtk.vtkCommand.ModifiedEvent, self._changed)
 
@@ -177,13 +175,9 @@ class Views(VTKObservationMixin):
         return self._layout.GetViewArrangement() in (SIDE_BY_SIDE, COMPARISON)
 
     def _describe(self, number: int, views: Mapping[str, Named]) -> None:
-        description = _description(views)
         self._switching = True
         try:
-            if not self._layout.IsLayoutDescription(number):
-                self._layout.AddLayoutDescription(number, description)
-            else:
-                self._layout.SetLayoutDescription(number, description)
+            self._layout.SetLayoutDescription(number, _description(views))
         finally:
             self._switching = False
 
@@ -210,6 +204,15 @@ class Views(VTKObservationMixin):
             else:
                 logic.FitSliceToBackground()
             _write_title(name, views[name].title)
+
+
+def register() -> None:
+    """Make the layouts known, so that a scene that was saved with one opens."""
+    layout = _layout_node()
+    two = {"SFDASource": Named("S", ""), "SFDAResult": Named("R", "")}
+    for number in (SIDE_BY_SIDE, COMPARISON):
+        if layout is not None and not layout.IsLayoutDescription(number):
+            layout.AddLayoutDescription(number, _description(two))
 
 
 def slice_nodes() -> Iterator[slicer.vtkMRMLSliceNode]:
