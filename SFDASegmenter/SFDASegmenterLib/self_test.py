@@ -279,7 +279,7 @@ def _run(panel: Any) -> None:
         raise AssertionError(f"not started: {panel.ui.messageLabel.text}")
     _wait(lambda: not panel.logic.running)
     if panel.logic.run.state is not State.DONE:
-        raise AssertionError(panel.ui.messageLabel.text)
+        raise AssertionError(f"{panel.logic.run.state}: {panel.ui.messageLabel.text}")
 
 
 def _plane(logic: Any) -> list[float]:
