@@ -17,6 +17,7 @@ from slicer_standin.window import Window
 # What draws over a slice; each is a class of slicer-core. Its manager of colour legends draws
 # nothing outside the application.
 MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
+ORIENTATIONS = {"Green": "Coronal", "Yellow": "Sagittal"}  # by the view's name; others are axial
 FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
@@ -84,6 +85,7 @@ class LayoutManager:
         self._window = Window(self._resize)
         scene = slicer.mrmlScene
         scene.AddObserver(scene.NodeAddedEvent, self._added)
+        scene.AddObserver(scene.EndCloseEvent, dialect.guarded(self._closed))
         node = self._layout.GetLayoutNode()
         node.AddObserver(vtk.vtkCommand.ModifiedEvent, dialect.guarded(self._arrange))
         node.SetViewArrangement(FOUR_UP)
@@ -130,6 +132,11 @@ class LayoutManager:
     def _added(self, _caller: Any, _event: Any, node: Any) -> None:
         if node.IsA("vtkMRMLSliceNode"):
             self._follow(node)
+
+    def _closed(self, *_: Any) -> None:
+        """The views of a new scene look along the body's axes again."""
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            node.SetOrientation(ORIENTATIONS.get(node.GetLayoutName(), "Axial"))
 
     def _follow(self, node: Any) -> None:
         if self._application.GetSliceLogic(node) is None:
