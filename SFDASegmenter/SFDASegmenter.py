@@ -27,8 +27,10 @@ from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
 from SFDASegmenterLib.parameters import Parameters  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
+from SFDASegmenterLib.scene import views  # noqa: E402
 from SFDASegmenterLib.self_test import SelfTest  # noqa: E402
 from SFDASegmenterLib.self_test_dicom import DicomSelfTest  # noqa: E402
+from SFDASegmenterLib.worker import Worker  # noqa: E402
 
 
 class SFDASegmenter(ScriptedLoadableModule):
@@ -55,6 +57,7 @@ class SFDASegmenter(ScriptedLoadableModule):
             " Neuroinformatics 2016), CC BY."
         )
         slicer.app.connect("startupCompleted()", sample_data.register)
+        slicer.app.connect("startupCompleted()", views.register)
 
 
 class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
@@ -85,10 +88,15 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
 
 
 class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
-    """One run at a time, with or without a panel."""
+    """One run at a time, with or without a panel.
 
-    def __init__(self):
+    Args:
+        start: starts the process of a run, given the words of its command line.
+    """
+
+    def __init__(self, start=Worker):
         ScriptedLoadableModuleLogic.__init__(self)
+        self._start = start
         self.run: Run | None = None  # the latest
         self._ended: list[Run] = []  # those before it, whose adapted models are still offered
 
@@ -108,7 +116,7 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         """
         if self.running:
             raise RuntimeError("a run goes on; cancel it first")
-        started = Run(request)
+        started = Run(request, self._start)
         if self.run is not None:
             self._ended.append(self.run)
         self.run = started

@@ -26,7 +26,7 @@ from SFDALib.volume.specification import Grid, Normalisation
 if TYPE_CHECKING:
     from phantoms import Phantom
 
-pytest_plugins = ["slicer_standin.fixtures"]
+pytest_plugins = ["slicer_standin.fixtures", "recorded_jobs", "panel_bench"]
 
 OBLIQUE = (0.96, -0.28, 0.0, 0.28 * 0.8, 0.96 * 0.8, -0.6, 0.28 * 0.6, 0.96 * 0.6, 0.8)
 LEFT_HANDED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -18,71 +18,62 @@ import slicer_standin
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "SFDASegmenter" / "SFDASegmenter.py"
 SAMPLE = MODULE.parent / "Resources" / "Samples" / "patient04_t2w.nii.gz"
-WINDOW = (1280, 800)
-PANEL_WIDTH = 400  # as narrow as people have it, with its scroll bar
+SIZE = (1280, 800)
 CAPTION = "Drawn by MRML views of slicer-core and stand-in widgets, not by the application."
-ONE_UP_RED = 6  # vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
-OPTIONS = {"steps": 10}
-LIMIT = 1200  # seconds
+FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
+OPTIONS = {"samples": 3, "steps": 10}
+LIMIT = 7200  # seconds
 
 
-class Window:
-    """The application's window in outline: the panel at the left, the views at the right."""
+def save(path: Path) -> None:
+    """A picture of the window, with what its slice views show."""
+    import qt
+    from slicer_standin import application
+    from slicer_standin.window import View, settle
 
-    def __init__(self, panel: Any, size: tuple[int, int]) -> None:
-        import qt
-
-        self._size = size
-        self._window = qt.QWidget()
-        self._window.resize(*size)
-        self._scroll = qt.QScrollArea(self._window)
-        self._scroll.widgetResizable = True
-        self._scroll.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        self._scroll.setWidget(panel)
-        width, height = size
-        self._scroll.setGeometry(0, 0, PANEL_WIDTH, height)
-        self._views = qt.QLabel(self._window)
-        self._views.setGeometry(PANEL_WIDTH, 0, width - PANEL_WIDTH, height)
-        self._window.show()
-
-    def save(self, path: Path, section: Any = None) -> None:
-        """A picture of the window, scrolled so that a section is at the top."""
-        import qt
-        import slicer
-
-        slicer.app.processEvents()
-        bar = self._scroll.verticalScrollBar()
-        bar.value = section.mapTo(self._scroll.widget(), qt.QPoint(0, 0)).y() if section else 0
-        self._draw_views()
-        slicer.app.processEvents()
-        if not self._window.grab().save(str(path)):
-            raise OSError(f"{path}: could not be written")
-        print(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-    def _draw_views(self) -> None:
-        """The slice views of the layout, beside each other, under their names."""
-        import qt
-        import slicer
-        from slicer_standin import views
-
-        width, height = self._size[0] - PANEL_WIDTH, self._size[1]
-        names = slicer.app.layoutManager().sliceViewNames()
-        canvas = qt.QImage(width, height, qt.QImage.Format_RGB32)
-        canvas.fill(qt.QColor(40, 40, 46))
-        painter = qt.QPainter(canvas)
-        painter.setPen(qt.QColor(225, 225, 225))
-        header, footer, each = 24, 22, width // len(names)
-        for place, name in enumerate(names):
-            left = place * each
-            shown = views.picture(name, each - 2, height - header - footer)
-            painter.drawImage(left + 1, header, _image(shown))
-            painter.drawText(left + 8, 17, TITLES.get(name, name))
-        painter.drawText(8, height - 6, CAPTION)
-        painter.end()
-        self._views.setPixmap(qt.QPixmap.fromImage(canvas))
+    settle()
+    window = application.window().window
+    picture = window.grab()
+    if (picture.width(), picture.height()) != SIZE:
+        raise RuntimeError(f"the window has grown to {picture.width()} x {picture.height()}")
+    painter = qt.QPainter(picture)
+    for view in window.findChildren(View):
+        if view.visible:
+            _draw_view(painter, view, view.mapTo(window, qt.QPoint(0, 0)))
+    painter.setPen(qt.QColor(90, 90, 90))
+    painter.drawText(8, SIZE[1] - 40, 384, 34, int(qt.Qt.TextWordWrap), CAPTION)
+    painter.end()
+    if not picture.save(str(path)):
+        raise OSError(f"{path}: could not be written")
+    print(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-TITLES = {"Red": "Axial", "SFDASource": "S  Source model", "SFDAResult": "R  Result"}
+def _draw_view(painter: Any, view: Any, place: Any) -> None:
+    """One view: its bar with its label, what it shows, and its name at the top edge."""
+    import qt
+    import slicer
+    import vtk
+    from slicer_standin import views
+    from slicer_standin.window import CONTROLLER
+
+    node, left, top = view.node, place.x(), place.y()
+    width, height = view.width, view.height
+    painter.fillRect(left, top, width, height, qt.QColor(40, 40, 46))
+    is_slice = node.IsA("vtkMRMLSliceNode")
+    color = [round(255 * part) for part in node.GetLayoutColor()]
+    painter.fillRect(left + 1, top + 1, width - 2, CONTROLLER - 1, qt.QColor(*color))
+    painter.setPen(qt.QColor(20, 20, 20))
+    painter.drawText(left + 8, top + 16, node.GetLayoutLabel())
+    painter.setPen(qt.QColor(235, 235, 235))
+    if not is_slice:
+        painter.drawText(left + 8, top + 40, "(not drawn here)")
+        return
+    name = node.GetLayoutName()
+    painter.drawImage(left + 1, top + CONTROLLER, _image(views.picture(name)))
+    annotation = slicer.app.layoutManager().sliceWidget(name).sliceView().cornerAnnotation()
+    title = annotation.GetText(vtk.vtkCornerAnnotation.UpperEdge) or ""
+    box = (left, top + CONTROLLER + 4, width, 20)
+    painter.drawText(*box, int(qt.Qt.AlignCenter), title)
 
 
 def _image(data: Any) -> Any:
@@ -110,40 +101,46 @@ def wait(until: Callable[[], Any]) -> None:
 
 def draw(folder: Path) -> None:
     """Run HEAL on the sample through the panel and take the pictures on the way."""
-    import qt
     import slicer
-    from slicer_standin import modules
+    from slicer_standin import application, modules
+    from slicer_standin.window import settle
 
     modules.load_scripted_module(MODULE)
-    widget = modules.widget("SFDASegmenter")
-    slicer.app.layoutManager().layoutLogic().GetLayoutNode().SetViewArrangement(ONE_UP_RED)
-    window = Window(widget.parent, WINDOW)
+    application.window().window.resize(*SIZE)
+    slicer.app.layoutManager().setLayout(FOUR_UP)
+    settle()
     volume = slicer.util.loadVolume(str(SAMPLE))
-    widget.enter()
+    for view in slicer.app.layoutManager().sliceViewNames():
+        logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(view)
+        logic.GetSliceNode().RotateToVolumePlane(volume)
+        logic.FitSliceToBackground()
+    widget = modules.select("SFDASegmenter")
     panel = widget.panel
     ui = panel.ui
-    ui.inputVolumeSelector.setCurrentNode(volume)
-    panel.input._choose_example()
+    panel.input.choose_example()
     ui.methodComboBox.currentIndex = ui.methodComboBox.findData("heal")
-    wait(lambda: "about" in ui.estimateLabel.text)
-    window.save(folder / "panel_before.png")
-
     for name, value in OPTIONS.items():
-        ui.optionsWidget.findChild(qt.QWidget, f"option_{name}").value = value
+        panel.method.field(name).value = value
+    wait(lambda: "about" in ui.estimateLabel.text)
+    save(folder / "panel_before.png")
+
     ui.applyButton.click()
-    run = panel._logic.run
+    run = panel.logic.run
     wait(lambda: run.ended or (run.progress.stage == "sampling" and run.progress.step > 8))
-    window.save(folder / "panel_running.png")
+    save(folder / "panel_running.png")
 
     wait(lambda: run.ended)
     if run.state.value != "done":
         raise RuntimeError(run.message)
+    save(folder / "panel_heal.png")
     ui.bothRadio.click()
-    ui.nigCheckBox.checked = True
-    window.save(folder / "panel_heal.png", ui.resultsSection)
-    ui.sampleCheckBox.checked = True
+    panel.results.maps.rows["nig_uncertainty"].box.click()
+    ui.whyButton.click()
+    save(folder / "panel_both.png")
+    ui.whyButton.click()
+    panel.results.maps.rows["sample"].box.click()
     ui.resultRadio.click()
-    window.save(folder / "panel_sample.png", ui.resultsSection)
+    save(folder / "panel_sample.png")
     widget.exit()
     modules.close(widget)
 

@@ -67,7 +67,7 @@ def result_folder(phantom: Callable[..., Any], tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def placed(segmenter: Any, phantom: Callable[..., Any], result_folder: Path) -> Callable[[], Any]:
     """Puts HEAL's results for a volume into the scene, as a run does at its end."""
-    from SFDASegmenterLib.scene.results import Origin, Placement
+    from SFDASegmenterLib.scene.placement import Origin, Placement
 
     volume = segmenter.load(phantom().image)
 

@@ -74,11 +74,11 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     target = one.read(files, job.reading, reporter)
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
-                    judgement = judge_result(one, target, segmented, adapted, job.gate)
+                    judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)
                     extra = {"cohort": mode}
                     with ResultFolder(folder / name) as inside:
                         report = write_result(
-                            inside, one, target, segmented, adapted, judgement, extra
+                            inside, one, target, segmented, adapted, judgement, extra, reporter
                         )
                         if adapted and not shared:
                             one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)

@@ -27,6 +27,7 @@ from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
+from SFDALib.progress import Progress
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
@@ -79,7 +80,7 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         if not reports.keys() - {REFERENCE}:
             first = next(iter(attempt.errors.values()))
             raise RequestError(f"compare: no method worked beside {REFERENCE}; {first}")
-        agreed = _agreement(folder, target, engines, reports)
+        agreed = _agreement(folder, target, engines, reports, reporter)
         trusts = _judge_again(reports, agreed["dice"], agreed["voters"])
         summary = {
             "input": [path.name for path in target.paths],
@@ -161,18 +162,28 @@ def _agreement(
     target: Target,
     engines: Mapping[str, Engine],
     reports: Mapping[str, dict[str, Any]],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Compare the segmentations as they were written; write the maps and the picture."""
+    stage, steps = "comparing the results", 3 + len(CONSENSUS)
+    progress(stage, 0, steps)
     labels, geometry = engines[REFERENCE].model.description.labels, target.volume.geometry
     maps = {name: read_labels(folder / name / SEGMENTATION).array[0] for name in reports}
     matrices = {
         label.value: agreement.pairwise_dice(list(maps.values()), label.value) for label in labels
     }
     mean = agreement.mean_dice(list(matrices.values()))
+    progress(stage, 1, steps)
     voters = {name: map_ for name, map_ in maps.items() if name != REFERENCE}
     entropy = agreement.vote_entropy(list(voters.values()))
     write_map(folder / "vote_entropy.nrrd", entropy, geometry)
+    progress(stage, 2, steps)
     _draw(folder / "comparison.png", target, engines, reports, maps, mean)
+    progress(stage, 3, steps)
+    consensus = {}
+    for done, name in enumerate(CONSENSUS, start=4):
+        consensus[name] = _consensus(folder, name, voters, geometry, labels)
+        progress(stage, done, steps)
     return {
         "dice": {
             "methods": list(maps),
@@ -184,33 +195,30 @@ def _agreement(
         },
         "voters": list(voters),
         "mean_vote_entropy_bits": float(entropy.mean(dtype=np.float64)),
-        "consensus": _consensus(folder, voters, geometry, labels),
+        "consensus": consensus,
     }
 
 
 def _consensus(
-    folder: Path, voters: Maps, geometry: Geometry, labels: tuple[Label, ...]
+    folder: Path, name: str, voters: Maps, geometry: Geometry, labels: tuple[Label, ...]
 ) -> dict[str, Any]:
-    """Write each consensus; its volumes in ml, and the voxels that are background for a tie."""
-    found = {}
-    for name, agree in CONSENSUS.items():
-        consensus = agree(list(voters.values()))
-        path = folder / f"consensus_{name}.seg.nrrd"
-        method = f"Consensus ({name}) of {len(voters)} methods"
-        write_segmentation(path, consensus.labels, geometry, labels, method)
-        counts = np.bincount(consensus.labels.ravel(), minlength=256)
-        found[name] = {
-            "undecided_voxels": consensus.undecided,
-            "volumes": [
-                {
-                    "label": label.value,
-                    "name": label.name,
-                    "ml": round(float(counts[label.value]) * geometry.voxel_ml, 4),
-                }
-                for label in labels
-            ],
-        }
-    return found
+    """Write a consensus; its volumes in ml, and the voxels that are background for a tie."""
+    consensus = CONSENSUS[name](list(voters.values()))
+    path = folder / f"consensus_{name}.seg.nrrd"
+    method = f"Consensus ({name}) of {len(voters)} methods"
+    write_segmentation(path, consensus.labels, geometry, labels, method)
+    counts = np.bincount(consensus.labels.ravel(), minlength=256)
+    return {
+        "undecided_voxels": consensus.undecided,
+        "volumes": [
+            {
+                "label": label.value,
+                "name": label.name,
+                "ml": round(float(counts[label.value]) * geometry.voxel_ml, 4),
+            }
+            for label in labels
+        ],
+    }
 
 
 def _draw(

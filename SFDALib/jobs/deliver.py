@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from SFDALib.jobs import certainty, devices
 from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.outcome import Adapted, Segmented
+from SFDALib.progress import Progress, silent
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.volume.grid import oriented
 
 ADAPTED_BUNDLE = "adapted_bundle"
+WRITING = "restoring and writing"  # the stage
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
 
 
@@ -33,6 +36,7 @@ def write_result(
     adapted: Adapted | None,
     judgement: Judgement | None,
     extra: dict[str, Any],
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write every file of DESIGN's result folder but the adapted bundle; return the report.
 
@@ -45,11 +49,18 @@ def write_result(
     _check_unchanged(engine, target)
     description = engine.model.description
     geometry = target.volume.geometry
-    with engine.stage("restoring and writing"):
+    # before and after; the entropy and the other maps, made and written; the overview
+    tick = _ticks(progress, 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1)
+    with engine.stage(WRITING):
         before = target.source_labels
+        tick()
         after = target.conformed.restore_labels(segmented.probabilities)
+        tick()
         maps = {"entropy": target.entropy}
-        maps |= {name: target.restored(map_) for name, map_ in segmented.maps.items()}
+        tick()
+        for name, map_ in segmented.maps.items():
+            maps[name] = target.restored(map_)
+            tick()
         own, source = (after, engine.method.title), (before, none.METHOD.title)
         segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
         if engine.method.judged:
@@ -70,7 +81,8 @@ def write_result(
             write_segmentation(folder / name, labels, geometry, description.labels, method)
         for name, map_ in maps.items():
             write_map(folder / f"{name}.nrrd", map_, geometry)
-        chosen = _write_samples(folder / "samples", target, segmented)
+            tick()
+        chosen = _write_samples(folder / "samples", target, segmented, tick)
         volumes = _volumes(before, after, engine, target)
         shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
         draw_overview(
@@ -79,6 +91,7 @@ def write_result(
                 engine, target, before, after, maps[shown], shown, chosen, segmented, volumes
             ),
         )
+        tick()
     report = {
         "method": engine.method.name,
         "title": engine.method.title,
@@ -134,7 +147,16 @@ def _files(checksums: Mapping[Path, str]) -> list[dict[str, str]]:
     return [{"name": file.name, "sha256": sum_} for file, sum_ in checksums.items()]
 
 
-def _write_samples(folder: Path, target: Target, segmented: Segmented) -> np.ndarray | None:
+def _ticks(progress: Progress, total: int) -> Callable[[], None]:
+    """Tells one more step of the writing at each call."""
+    steps = itertools.count(1)
+    progress(WRITING, 0, total)
+    return lambda: progress(WRITING, next(steps), total)
+
+
+def _write_samples(
+    folder: Path, target: Target, segmented: Segmented, tick: Callable[[], None]
+) -> np.ndarray | None:
     """Write the samples, one by one as each is as large as the image; return the chosen one."""
     chosen = None
     if segmented.samples:
@@ -142,6 +164,7 @@ def _write_samples(folder: Path, target: Target, segmented: Segmented) -> np.nda
     for index, sample in enumerate(segmented.samples):
         map_ = target.restored(sample.mean(dim=0))
         write_map(folder / f"sample_{index}.nrrd", map_, target.volume.geometry)
+        tick()
         if index == segmented.chosen:
             chosen = map_
     return chosen

@@ -203,9 +203,11 @@ class Engine:
 
     def read(self, paths: Sequence[Path], reading: Reading, progress: Reporter) -> Target:
         """Read an image, conform it, say what does not fit, and run the source model on it."""
+        progress("reading", 0, 1)
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
         volume, conformed = self.conform(paths, reading)
+        progress("reading", 1, 1)
         notes = tuple(unlike(volume.array, self.model.description))
         for note in notes:
             log.warning("%s: %s", paths[0].name, note)

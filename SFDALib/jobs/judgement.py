@@ -14,10 +14,12 @@ from SFDALib.inference import predict
 from SFDALib.jobs.engine import Engine, Target
 from SFDALib.networks import assembly
 from SFDALib.outcome import Adapted, Segmented
+from SFDALib.progress import Progress, silent
 from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
 from SFDALib.volume.intensity import normalise_unit
 
+LOOKS = 2  # of each network at the changed image, see ``trust.signals.stability``
 COLLAPSE = "collapse"  # how ``Adapted.stopped`` begins where the watch stopped it for that
 
 
@@ -50,33 +52,46 @@ class Judgement:
         }[self.verdict.decision]
         what = {"result": "the result", "source": "the source model's"}[self.delivered]
         return (
-            f"judge: {advice}, as {'; '.join(self.verdict.reasons)}. segmentation.seg.nrrd is"
-            f" {what}."
+            f"judge: {advice}, as {'; '.join(self.verdict.reasons)}. The segmentation that is"
+            f" delivered is {what}."
         )
 
 
 def judge_result(
-    engine: Engine, target: Target, segmented: Segmented, adapted: Adapted | None, gate: str
+    engine: Engine,
+    target: Target,
+    segmented: Segmented,
+    adapted: Adapted | None,
+    gate: str,
+    progress: Progress,
 ) -> Judgement | None:
     """The judgement of a result; None where it is the source model's own and nothing was done."""
     if segmented.probabilities is target.source_probabilities:
         return None
-    signals = engine.attempt("judging", lambda _: signals_of(engine, target, segmented, adapted))
+    signals = engine.attempt(
+        "judging", lambda _: signals_of(engine, target, segmented, adapted, progress)
+    )
     return Judgement(signals, judge(signals), gate)
 
 
 def signals_of(
-    engine: Engine, target: Target, segmented: Segmented, adapted: Adapted | None
+    engine: Engine,
+    target: Target,
+    segmented: Segmented,
+    adapted: Adapted | None,
+    progress: Progress = silent,
 ) -> Signals:
     """The signals of a result; the second look costs two passes of each network, and each diffusion
     sample one.
     """
     model = engine.model
-    source_again = _segment(engine, model.network)
+    looks = LOOKS * (1 if adapted is None else 2) + len(segmented.samples)
+    passes = _Passes(engine, progress, looks)
+    source_again = passes.of(model.network)
     geometry = target.conformed.geometry
     again = distance = None
     if adapted is not None:
-        again = _segment(engine, engine.adapted_network(adapted))
+        again = passes.of(engine.adapted_network(adapted))
         # of every set of weights from the source's
         start = assembly.ensemble_of([model.network] * adapted.members).state_dict()
         distance = weight_distance(adapted.weights, start)
@@ -122,8 +137,22 @@ def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
     return min(adopted, key=adopted.__getitem__, default=None)
 
 
-def _segment(engine: Engine, network: nn.Module) -> Segment:
-    def segment(image: np.ndarray) -> Tensor:
-        return predict(engine.model, image, dict(engine.options), network=network)
+class _Passes:
+    """Passes of networks over the image, whose parts are counted for the progress."""
 
-    return segment
+    def __init__(self, engine: Engine, progress: Progress, total: int) -> None:
+        self._engine, self._progress, self._total, self._done = engine, progress, total, 0
+        progress("judging", 0, total)
+
+    def of(self, network: nn.Module) -> Segment:
+        def segment(image: np.ndarray) -> Tensor:
+            engine = self._engine
+            options = dict(engine.options)
+            found = predict(engine.model, image, options, self._tell, network, "judging")
+            self._done += 1
+            return found
+
+        return segment
+
+    def _tell(self, stage: str, step: int, total: int, **details: Any) -> None:
+        self._progress(stage, self._done * total + step, self._total * total)

@@ -51,8 +51,8 @@ def run_on(
     """
     adapted = engine.adapt([target.conformed], reporter)
     segmented = engine.segment(target, adapted, reporter)
-    judgement = judge_result(engine, target, segmented, adapted, gate)
-    report = write_result(folder, engine, target, segmented, adapted, judgement, {})
+    judgement = judge_result(engine, target, segmented, adapted, gate, reporter)
+    report = write_result(folder, engine, target, segmented, adapted, judgement, {}, reporter)
     if adapted is not None:
         engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
     return report

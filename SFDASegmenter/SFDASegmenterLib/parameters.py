@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import slicer
@@ -29,9 +30,10 @@ class Parameters:
         device, seed: as of a job.
         result: the run that is shown, by its segmentation.
         shown: its result, the source model's, both side by side, or all that were compared.
-        overlay: the role of the node that is shown over the image; empty for none.
-        entropyOpacity, entropyThreshold, nigOpacity, nigThreshold, voteOpacity, voteThreshold,
-        sampleOpacity: how.
+        page: of all that were compared, as many are beside each other as there is room for.
+        surface: whether the segmentation is shown in 3D, too.
+        overlay: the role of the map that is shown over the image; empty for none.
+        maps: by role, how a map is shown, see ``MapDisplay``; as JSON.
         sample: index of the diffusion sample.
     """
 
@@ -50,17 +52,34 @@ class Parameters:
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     result: slicer.vtkMRMLSegmentationNode
     shown: Annotated[str, Choice(["result", "source", "both", "all"])] = "result"
-    overlay: Annotated[
-        str, Choice(["", "entropy", "nig_uncertainty", "vote_entropy", "sample"])
-    ] = ""
-    entropyOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
-    entropyThreshold: Annotated[float, WithinRange(0, 8)] = 0.2
-    nigOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
-    nigThreshold: Annotated[float, WithinRange(0, 1)] = 0.2
-    voteOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
-    voteThreshold: Annotated[float, WithinRange(0, 8)] = 0.2
-    sampleOpacity: Annotated[float, WithinRange(0, 1)] = 1.0
+    page: Annotated[int, WithinRange(0, 999)] = 0
+    surface: bool = False
+    overlay: str = ""
+    maps: str = "{}"
     sample: int = 0
+
+
+@dataclass(frozen=True)
+class MapDisplay:
+    """How a map is shown over the image.
+
+    Args:
+        opacity: 0 is invisible, 1 hides the image.
+        threshold: values up to here are transparent, in the unit of the map.
+    """
+
+    opacity: float = 0.6
+    threshold: float = 0.2
+
+
+def map_display(parameters: Parameters, role: str, default: MapDisplay) -> MapDisplay:
+    """How the map of that role is shown; the default until the user changes it."""
+    kept = json.loads(parameters.maps).get(role)
+    return MapDisplay(**kept) if kept is not None else default
+
+
+def set_map_display(parameters: Parameters, role: str, display: MapDisplay) -> None:
+    parameters.maps = json.dumps({**json.loads(parameters.maps), role: asdict(display)})
 
 
 def options_of(parameters: Parameters, method: str) -> dict[str, Any]:

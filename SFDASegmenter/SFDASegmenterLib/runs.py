@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from SFDALib import registry
 from SFDALib.errors import RequestError
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.request import Image, Request
-from SFDASegmenterLib.scene.results import Origin, Placement, Results, place_agreement
+from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement
+from SFDASegmenterLib.scene.results import Results
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
 DEFECT = 1
+PARTS = ("cohort", "compare")  # stages that tell which image or method the next stages are of
 COHORT, COMPARISON = "cohort.json", "comparison.json"
 SUMMARIES = ("report.json", COHORT, COMPARISON)  # one of them ends every result folder
 
@@ -46,12 +51,16 @@ class State(Enum):
 class Run:
     """One job and its results. ``advance`` is to be called until ``ended``.
 
+    Args:
+        request: what to do.
+        start: starts the process, given the words of its command line.
+
     Raises:
         RequestError: the request cannot be carried out, and why.
         OSError: the volumes could not be written.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, start: Callable[[Sequence[str]], Worker] = Worker) -> None:
         reason = request.refusal()
         if reason:
             raise RequestError(reason)
@@ -62,14 +71,17 @@ class Run:
         self.message = ""  # one line for the user once it has failed, or ended early
         self.status: int | None = None  # exit status of the job
         self.results: list[Results] = []
-        self.failures: dict[str, str] = {}  # of images of a cohort or compared methods
+        self.failures: dict[str, str] = {}  # by the name of an image, or of a compared method
+        self._part = ""  # the image of a cohort or the compared method that it is at
+        self._names: dict[str, str] = {}  # of the images, by those of their files
         self._placements: list[Placement] = []
         self._steps: Iterator[None] = iter(())
         self._origins = [_origin(image) for image in request.images]
         self.folder = Path(tempfile.mkdtemp(prefix="SFDA-", dir=slicer.app.temporaryPath))
         try:
             files = staging.write_images(request.images, self.folder / "input")
-            self._worker = Worker(request.words(files, self.folder, self.output))
+            self._names = _names(request, files)
+            self._worker = start(request.words(files, self.folder, self.output))
         except BaseException:
             self.discard()
             raise
@@ -87,6 +99,15 @@ class Run:
     def log(self) -> str:
         """What the job wrote to standard error."""
         return self._worker.log
+
+    @property
+    def first(self) -> Results:
+        """The results to show first: of a comparison those that the judge chose."""
+        if not self.request.compared:
+            return self.results[0]
+        chosen = registry.find(self._read(COMPARISON)["chosen"]).title
+        by_method = {one.node.GetAttribute("SFDA.Method"): one for one in self.results}
+        return by_method.get(chosen, self.results[0])
 
     def advance(self) -> None:
         """Take the news of the job, or place one more node."""
@@ -124,11 +145,11 @@ class Run:
         for event in self._worker.events():  # after the status: then nothing more can come
             kind = event["event"]
             if kind == "progress":
-                self.progress = Progress.of(event)
+                self._note_progress(event)
             elif kind == "failed":
-                self.failures[event.get("image") or event["method"]] = event["message"]
+                self.failures[self._part_name(event)] = self._for_people(event["message"])
             elif kind == "error":
-                self.message = event["message"]
+                self.message = self._for_people(event["message"])
         if status is None:
             return
         self.status = status
@@ -145,6 +166,28 @@ class Run:
             self.message = self.message or _last_line(self.log, status)
             log.error("The run failed (exit status %s): %s\n%s", status, self.message, self.log)
             self.discard()
+
+    def _note_progress(self, event: Mapping[str, Any]) -> None:
+        if event["stage"] not in PARTS:
+            self.progress = replace(Progress.of(event), image=self._part)
+        elif event["step"] < event["total"]:
+            part, total = self._part_name(event), event["total"]
+            self._part = f"{part} ({event['step'] + 1} of {total})"
+        else:
+            self._part = ""
+
+    def _part_name(self, event: Mapping[str, Any]) -> str:
+        """The image of a cohort or the compared method, as the user knows it."""
+        if event.get("image"):
+            return self._names.get(event["image"], event["image"])
+        return registry.find(event["method"]).title
+
+    def _for_people(self, message: str) -> str:
+        """With the images' names, not those of the files that they were written to for the job."""
+        folder = str(self.folder / "input") + os.sep
+        for file, name in self._names.items():
+            message = message.replace(folder + file, name).replace(file, name)
+        return message
 
     # --- Placing ---------------------------------------------------------------------------------
 
@@ -163,24 +206,23 @@ class Run:
             self.discard()
 
     def _place_all(self) -> Iterator[None]:
-        for folder, origin in self._folders():
-            placement = Placement(folder, origin, self.id)
+        for row, origin in self._rows():
+            if not row["folder"]:
+                continue
+            trust = row["trust"] if self.request.compared else None  # which knows the other methods
+            placement = Placement(self.output / row["folder"], origin, self.id, trust)
             self._placements.append(placement)
             yield from placement.steps()
         if self.request.compared:
             yield from place_agreement(self.output, self._placements)
 
-    def _folders(self) -> Iterator[tuple[Path, Origin]]:
-        """The result folder of each image, or of each compared method, that has one."""
+    def _rows(self) -> list[tuple[Mapping[str, Any], Origin]]:
+        """What the summary says of each image or compared method; "folder" is None if it failed."""
         if self.request.compared:
-            rows = [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
-        elif self.request.is_cohort:
-            rows = list(zip(self._read(COHORT)["images"], self._origins, strict=True))
-        else:
-            rows = [({"folder": "."}, self._origins[0])]
-        for row, origin in rows:
-            if row["folder"]:
-                yield self.output / row["folder"], origin
+            return [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
+        if self.request.is_cohort:
+            return list(zip(self._read(COHORT)["images"], self._origins, strict=True))
+        return [({"folder": "."}, self._origins[0])]
 
     def _read(self, summary: str) -> dict[str, Any]:
         return json.loads((self.output / summary).read_text(encoding="utf-8"))
@@ -199,6 +241,12 @@ def _origin(image: Image) -> Origin:
     browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(sequence)
     proxy = browser.GetProxyNode(sequence) if browser is not None else None
     return Origin(image.name, proxy.GetID() if proxy is not None else None, image.frame)
+
+
+def _names(request: Request, files: Sequence[Path]) -> dict[str, str]:
+    """The image of each file; several are the channels of one."""
+    images = request.images if request.is_cohort else request.images * len(files)
+    return {file.name: image.name for file, image in zip(files, images, strict=False)}
 
 
 def _last_line(text: str, status: int) -> str:

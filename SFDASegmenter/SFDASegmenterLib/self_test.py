@@ -1,7 +1,7 @@
 """The self-test: real jobs on the shipped model and volume, through the button and the logic.
 
 Runs in the application (Reload and Test, or ``Slicer --testing``) and in this project's stand-in.
-A test that lacks the packages it needs is skipped with the reason; it never passes.
+A test that lacks packages or views is skipped with the reason; it never passes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import slicer
 
 from SFDALib.errors import RequestError
 from SFDASegmenterLib import dependencies, library, staging
-from SFDASegmenterLib.parameters import set_options
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
-from SFDASegmenterLib.scene.results import results_in_scene
+from SFDASegmenterLib.scene.results import Results, results_in_scene
 
+MOMENT = 0.5  # seconds
 LIMIT = 1200  # seconds that a job may take on a slow machine
 SHORT = {"heal": {"samples": 2, "steps": 5}, "adami": {"epochs": 1}}
 
@@ -28,22 +28,43 @@ SHORT = {"heal": {"samples": 2, "steps": 5}, "adami": {"epochs": 1}}
 class SelfTest:
     """The tests, for ``SFDASegmenterTest``."""
 
+    def runTest(self) -> None:
+        """Run every test; one that cannot run here does not stop the others.
+
+        Raises:
+            SkipTest: some could not run here, and why.
+        """
+        skipped = []
+        for name in unittest.defaultTestLoader.getTestCaseNames(type(self)):
+            try:
+                self.setUp()
+                getattr(self, name)()
+            except unittest.SkipTest as reason:
+                skipped.append(f"{name}: {reason}")
+        if skipped:
+            raise unittest.SkipTest("; ".join(skipped))
+
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
+
+    def need_packages(self) -> None:
+        """Skip what cannot be computed here."""
         lacking = dependencies.missing()
         if lacking:
             raise unittest.SkipTest(f"not installed: {', '.join(lacking.requirements)}")
 
+    def need_views(self) -> None:
+        """Skip what cannot be seen here."""
+        if slicer.app.layoutManager() is None:
+            raise unittest.SkipTest("no main window: there are no views")
+
     def test_the_button_leads_to_every_result_of_heal(self) -> None:
         """A click on Adapt & Segment ends with all results in the scene, in the right place."""
+        self.need_packages()
         volume = _load_sample()
         panel = _panel()
         _fill(panel, volume, "heal")
-        panel.ui.applyButton.click()
-        self.assertEqual(panel.ui.applyButton.text, "Cancel")
-        _wait(lambda: not panel._logic.running)
-        self.assertIs(panel._logic.run.state, State.DONE, panel.ui.messageLabel.text)
-
+        _run(panel)
         results = panel.results.results
         for role in ("source", "entropy", "nig_uncertainty", "denoised", "volumes", "report"):
             self.assertIsNotNone(results.get(role), role)
@@ -63,22 +84,115 @@ class SelfTest:
         array = slicer.util.arrayFromVolume(results.get("entropy"))
         self.assertEqual(str(array.dtype), "float32")
 
-        panel.ui.entropyCheckBox.checked = True
+        self.check_maps(panel, results)
+        self.check_model_and_report(panel)
+
+    def check_maps(self, panel: Any, results: Results) -> None:
+        """A ticked map is in the foreground of every view; its threshold hides low values."""
+        row = panel.results.maps.rows["entropy"]
+        row.box.click()
+        entropy = results.get("entropy")
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-            self.assertEqual(composite.GetForegroundVolumeID(), results.get("entropy").GetID())
-        panel.ui.entropyCheckBox.checked = False
+            self.assertEqual(composite.GetForegroundVolumeID(), entropy.GetID())
+        row.opacity.value = 0.25
+        self.assertAlmostEqual(composite.GetForegroundOpacity(), 0.25)
+        row.button.click()
+        row.threshold.value = 0.4
+        self.assertAlmostEqual(entropy.GetDisplayNode().GetLowerThreshold(), 0.4)
+        row.box.click()
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             self.assertIsNone(composite.GetForegroundVolumeID())
 
+    def check_model_and_report(self, panel: Any) -> None:
+        """There is a verdict with its reasons, and a report that opens."""
+        self.assertTrue(panel.ui.verdictLabel.text)
+        panel.ui.whyButton.click()
+        self.assertTrue(panel.ui.whyText.plainText.strip())
+        panel.ui.reportButton.click()
+        self.assertTrue(panel.results.report_window.visible)
+        panel.results.close_report()
+        self.assertFalse(panel.ui.saveBundleButton.enabled)  # HEAL adapts no model
+
+    def test_views_show_the_slice_that_the_user_looks_at(self) -> None:
+        """Both views have the user's slice, orientation and zoom; a plot shows at first click."""
+        self.need_views()
+        self.need_packages()
+        panel = _panel()
+        volume = _load_sample()
+        self.assertIs(panel.ui.inputVolumeSelector.currentNode(), volume)  # it is in sight
+        _fill(panel, volume, "adami")
+        user = slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
+        red = slicer.app.applicationLogic().GetSliceLogicByLayoutName("Red")
+        red.GetSliceNode().RotateToVolumePlane(volume)
+        red.FitSliceToBackground()
+        red.SetSliceOffset(red.GetSliceOffset() + 20)
+        _run(panel)
+        results = panel.results.results
+
+        panel.ui.bothRadio.click()
+        _wait_a_moment()
+        shown = {"SFDASource": results.get("source"), "SFDAResult": results.own}
+        for view, segmentation in shown.items():
+            logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(view)
+            self.assertAlmostEqual(logic.GetSliceOffset(), red.GetSliceOffset(), places=2)
+            self.assertEqual(_plane(logic), _plane(red))
+            for mine, users in zip(
+                logic.GetSliceNode().GetFieldOfView()[:2],
+                red.GetSliceNode().GetFieldOfView()[:2],
+                strict=True,
+            ):
+                self.assertGreaterEqual(mine, users - 1e-6)  # nothing is cropped
+            composite = logic.GetSliceCompositeNode()
+            self.assertEqual(composite.GetBackgroundVolumeID(), volume.GetID())
+            self.assertTrue(composite.GetLinkedControl())
+            display = segmentation.GetDisplayNode()
+            self.assertTrue(display.GetVisibility())
+            self.assertEqual(list(display.GetViewNodeIDs()), [f"vtkMRMLSliceNode{view}"])
+
+        panel.ui.plotsButton.click()
+        _wait_a_moment()
+        plot = slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
+        self.assertEqual(plot.GetPlotChartNodeID(), results.get("curves").GetID())
+        display = results.node.GetDisplayNode()
+        self.assertTrue(display.GetVisibility())
+        self.assertEqual(list(display.GetViewNodeIDs() or ()), [])  # in every view
+        panel.ui.plotsButton.click()
+        layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+        self.assertEqual(layout.GetViewArrangement(), user)
+
+        panel.ui.surfaceCheckBox.click()
+        self.assertTrue(results.node.GetSegmentation().ContainsRepresentation("Closed surface"))
+        panel.ui.bothRadio.click()
+        slicer.mrmlScene.Clear()
+        self.assertEqual(layout.GetViewArrangement(), user)
+
+    def test_an_option_is_changed_in_its_field(self) -> None:
+        """Every kind of field can be changed; the form stays and the request has the values."""
+        panel = _panel()
+        _fill(panel, _load_sample(), "adami")
+        field = panel.method.field("learning_rate")
+        field.setFocus()
+        field.text = "1e-3"
+        field.clearFocus()  # which ends the editing
+        field.editingFinished.emit()  # where there is no focus to lose
+        panel.method.field("settle_bn").click()
+        _wait_a_moment()
+        self.assertIs(panel.method.field("learning_rate"), field)
+        self.assertEqual(panel.request().options["learning_rate"], 1e-3)
+        self.assertIn("settle_bn", panel.request().options)
+        panel.ui.resetOptionsButton.click()
+        self.assertEqual(panel.request().options, {})
+
     def test_the_logic_adapts_a_model_without_the_panel(self) -> None:
         """AdaMI through the logic leaves an adapted model and its curves."""
+        self.need_packages()
         volume = _load_sample()
-        logic = _panel()._logic
+        logic = _panel().logic
         run = logic.start(_request(volume, "adami"))
         with self.assertRaises(RuntimeError):
             logic.start(_request(volume, "adami"))  # two runs cannot overlap
         _wait(lambda: (run.advance(), run.ended)[1])
-        self.assertIs(run.state, State.DONE, run.message)
+        self.assertEqual(run.state.value, State.DONE.value, run.message)
         self.assertIsNotNone(run.results[0].adapted_bundle)
         self.assertIsNotNone(run.results[0].get("curves"))
         logic.abandon()
@@ -86,15 +200,16 @@ class SelfTest:
 
     def test_cancel_leaves_nothing_behind(self) -> None:
         """A cancelled run adds no node and leaves no file."""
+        self.need_packages()
         panel = _panel()
         _fill(panel, _load_sample(), "heal")
         before = slicer.mrmlScene.GetNumberOfNodes()
         panel.ui.applyButton.click()
-        run = panel._logic.run
+        run = panel.logic.run
         _wait(lambda: run.progress.stage != "starting")
         panel.ui.applyButton.click()
         _wait(lambda: run.ended)
-        self.assertIs(run.state, State.CANCELLED)
+        self.assertEqual(run.state.value, State.CANCELLED.value)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
         self.assertFalse(run.folder.exists())
         self.assertEqual(panel.ui.applyButton.text, "Adapt && Segment")
@@ -109,17 +224,18 @@ class SelfTest:
             self.assertFalse(panel.ui.applyButton.enabled)
             self.assertIn("metadata.json", panel.ui.applyButton.toolTip)
             with self.assertRaises(RequestError):
-                panel._logic.start(Request((staging.image_of([volume]),), folder, "heal"))
+                panel.logic.start(Request((staging.image_of([volume]),), folder, "heal"))
 
     def test_closing_the_scene_ends_the_run(self) -> None:
         """The job ends with its scene, and nothing of it appears in the next one."""
+        self.need_packages()
         panel = _panel()
         _fill(panel, _load_sample(), "heal")
         panel.ui.applyButton.click()
-        run = panel._logic.run
+        run = panel.logic.run
         _wait(lambda: run.progress.stage != "starting")
         slicer.mrmlScene.Clear()
-        self.assertIs(run.state, State.CANCELLED)
+        self.assertEqual(run.state.value, State.CANCELLED.value)
         self.assertFalse(run.folder.exists())
         self.assertEqual(results_in_scene(), [])
         self.assertEqual(panel.ui.applyButton.text, "Adapt && Segment")
@@ -148,11 +264,33 @@ def _panel() -> Any:
 
 
 def _fill(panel: Any, volume: Any, method: str) -> None:
-    """Choose everything through the widgets, but the options, which make the job short."""
+    """Choose everything through the widgets, with options that make the job short."""
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.bundlePathEdit.currentPath = str(library.EXAMPLE_BUNDLE)
     panel.ui.methodComboBox.currentIndex = panel.ui.methodComboBox.findData(method)
-    set_options(panel._parameters, method, SHORT[method])
+    for name, value in SHORT[method].items():
+        panel.method.field(name).value = value
+
+
+def _run(panel: Any) -> None:
+    """Press the button, and wait until the results are there."""
+    panel.ui.applyButton.click()
+    if panel.ui.applyButton.text != "Cancel":
+        raise AssertionError(f"not started: {panel.ui.messageLabel.text}")
+    _wait(lambda: not panel.logic.running)
+    if panel.logic.run.state.value != State.DONE.value:  # a reload makes the class anew
+        raise AssertionError(f"{panel.logic.run.state}: {panel.ui.messageLabel.text}")
+
+
+def _plane(logic: Any) -> list[float]:
+    matrix = slicer.util.arrayFromVTKMatrix(logic.GetSliceNode().GetSliceToRAS())
+    return [round(float(value), 3) for value in matrix.ravel()]
+
+
+def _wait_a_moment() -> None:
+    """Let views get their size, and what waits for it be done."""
+    end = time.monotonic() + MOMENT
+    _wait(lambda: time.monotonic() > end)
 
 
 def _request(volume: Any, method: str) -> Request:

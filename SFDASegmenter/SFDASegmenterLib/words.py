@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,21 @@ from SFDALib.method import Method
 from SFDASegmenterLib.worker import Progress
 
 JUDGE = "judge: "  # how the note begins that a run makes of the verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says of its result.
+
+    Args:
+        tone: "good", "doubtful", "bad", or "none" where there is nothing to judge.
+        line: in one line.
+        reasons: why, and what else the run says; empty where it says nothing more.
+    """
+
+    tone: str
+    line: str
+    reasons: tuple[str, ...]
 
 
 def ml(value: float) -> str:
@@ -50,29 +66,76 @@ def progress(now: Progress) -> str:
 
 
 def bundle(facts: Mapping[str, Any]) -> str:
-    """What a source model says of itself, as rich text."""
+    """What a source model says of itself, in short: name and structures, as rich text."""
     labels = ", ".join(
-        f'<span style="color: rgb({r},{g},{b})">\u25a0</span> {html.escape(label["name"])}'
+        f'<span style="color: rgb({r},{g},{b})">\u25a0</span>\u00a0{html.escape(label["name"])}'
         for label in facts["labels"]
         for r, g, b in [label["color"]]
     )
-    spacing = " \u00d7 ".join("as is" if mm is None else f"{mm:g}" for mm in facts["spacing_mm"])
+    return f"{html.escape(facts['name'])}: {labels}"
+
+
+def bundle_details(facts: Mapping[str, Any]) -> str:
+    """The rest of what a source model says of itself, as rich text."""
+    count = facts["channels"]
     lines = [
-        f"<b>{html.escape(facts['name'])}</b>",
-        *((f"From {html.escape(facts['imported_from'])}",) if facts["imported_from"] else ()),
-        f"Trained on {html.escape(facts['modality'])}",
-        f"Segments {labels}",
-        f"{facts['spatial_dims']}D, {facts['channels']} channel(s), {spacing} mm",
+        *((f"From {html.escape(facts['imported_from'])}.",) if facts["imported_from"] else ()),
+        f"Trained on {html.escape(facts['modality'])}.",
+        f"{facts['spatial_dims']}D, {count} channel{'s' if count != 1 else ''},"
+        f" {_spacing(facts['spacing_mm'])}.",
     ]
     return "<br>".join(lines)
 
 
-def method(described: Method) -> str:
-    """A method in a sentence, with its paper and cost, as rich text."""
+def _spacing(spacing_mm: Sequence[float | None]) -> str:
+    """A model's spacing, i before j before k; None where it takes the image's own."""
+    if all(mm is None for mm in spacing_mm):
+        return "spacing as is"
+    if len(spacing_mm) == 3 and spacing_mm[2] is None and None not in spacing_mm[:2]:
+        in_plane = " \u00d7 ".join(f"{mm:g}" for mm in spacing_mm[:2])
+        return f"{in_plane} mm in plane, slice spacing as is"
+    return " \u00d7 ".join("as is" if mm is None else f"{mm:g} mm" for mm in spacing_mm)
+
+
+def method_details(described: Method) -> str:
+    """A method's paper, what it changes and its cost, as rich text."""
     return (
-        f"{html.escape(described.summary)}<br>"
-        f"<i>{html.escape(described.paper)}</i><br>"
-        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}."
+        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}.<br>"
+        f"<i>{html.escape(described.paper)}</i>"
+    )
+
+
+def failures(run: Any) -> str:
+    """What failed of a run that went on, in one line."""
+    compared = run.request.compared
+    what, total = ("methods", len(compared)) if compared else ("images", len(run.request.images))
+    first, message = next(iter(run.failures.items()))
+    return f"{len(run.failures)} of {total} {what} failed; {first}: {message}"
+
+
+def verdict(facts: Mapping[str, Any]) -> Verdict:
+    """The judge's verdict on a result, from report.json."""
+    others = tuple(note for note in facts.get("notes", ()) if not note.startswith(JUDGE))
+    trust = facts.get("trust")
+    if trust is None:
+        return Verdict("none", f"{facts.get('title', 'Result')}: nothing to judge.", others)
+    kept = trust["delivered"] == "source"
+    tone, line = {
+        "adopt": ("good", "Trusted: use this result."),
+        "look": ("doubtful", f"Unsure: compare both{' (source shown)' if kept else ''}."),
+        "keep": (
+            "bad",
+            f"Not trusted: {'source result shown' if kept else 'use the source result'}.",
+        ),
+    }[trust["decision"]]
+    reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
+    return Verdict(tone, line, reasons + others)
+
+
+def reasons(found: Verdict) -> str:
+    """Why, as rich text."""
+    return "".join(
+        f'<p style="margin: 0 0 3px 0">\u2022 {html.escape(reason)}</p>' for reason in found.reasons
     )
 
 
@@ -103,30 +166,19 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
         for row in facts["volumes"]
     )
+    found = verdict(facts)
     encoded = [base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures]
     shown = "".join(
         f'<p><img width=840 src="data:image/png;base64,{data}"></p>' for data in encoded
     )
     return (
         f"<h2>{html.escape(facts['title'])}</h2>"
-        f"<p><b>{html.escape(facts['notice'])}</b></p>{notes(facts)}{shown}"
+        f"<p><b>{html.escape(facts['notice'])}</b></p>"
+        f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
         "<h3>Volumes (ml)</h3><table cellpadding=4><tr><th>Structure</th><th>Source model</th>"
         f"<th>Result</th><th>Change</th></tr>{volumes}</table>"
         f"<h3>The run</h3>{_table(rows)}"
         f"<h3>Options</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
-    )
-
-
-def notes(facts: Mapping[str, Any]) -> str:
-    """What the judge and the run say of the result, as rich text; the judge first."""
-    if not facts["notes"]:
-        return "<p>No warning. Compare the result with the source model's before you use it.</p>"
-    judged = [note for note in facts["notes"] if note.startswith(JUDGE)]
-    others = [note for note in facts["notes"] if note not in judged]
-    heading = "".join(f"<p><b>{html.escape(_sentence(note))}</b></p>" for note in judged)
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in others)
-    return heading + (
-        f'<ul style="margin-left: 0; -qt-list-indent: 1">{items}</ul>' if items else ""
     )
 
 

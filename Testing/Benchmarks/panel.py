@@ -76,7 +76,7 @@ def gaps(panel: Any) -> dict[str, float]:
 
     def tick() -> None:
         now = time.perf_counter()
-        state = panel._logic.run.state.value if panel._logic.run else "starting"
+        state = panel.logic.run.state.value if panel.logic.run else "starting"
         worst[state] = max(worst.get(state, 0.0), 1000 * (now - last[0]))
         last[0] = now
 
@@ -86,12 +86,12 @@ def gaps(panel: Any) -> dict[str, float]:
     timer.start()
     last[0] = time.perf_counter()
     panel.ui.applyButton.click()
-    wait(lambda: panel._logic.run is not None and panel._logic.run.ended)
+    wait(lambda: panel.logic.run is not None and panel.logic.run.ended)
     for _ in range(20):  # and what the panel does with the results
         wait_one_tick(last)
     timer.stop()
-    if panel._logic.run.state.value != "done":
-        raise RuntimeError(panel._logic.run.message)
+    if panel.logic.run.state.value != "done":
+        raise RuntimeError(panel.logic.run.message)
     return {state: round(ms, 1) for state, ms in worst.items()}
 
 
@@ -107,7 +107,7 @@ def cancelling(panel: Any) -> dict[str, float]:
 
 def _cancel_once(panel: Any) -> float:
     panel.ui.applyButton.click()
-    run = panel._logic.run
+    run = panel.logic.run
     wait(lambda: run.progress.stage == "sampling" and run.progress.step > 2)
     start = time.perf_counter()
     panel.ui.applyButton.click()
@@ -138,17 +138,16 @@ def measure() -> dict[str, Any]:
     from slicer_standin import modules
 
     modules.load_scripted_module(MODULE)
-    from SFDASegmenterLib.parameters import set_options
-
     widget = modules.widget("SFDASegmenter")
     widget.parent.resize(400, 900)
     widget.parent.show()
     widget.enter()
     panel = widget.panel
     panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.loadVolume(str(SAMPLE)))
-    panel.input._choose_example()
+    panel.input.choose_example()
     panel.ui.methodComboBox.currentIndex = panel.ui.methodComboBox.findData("heal")
-    set_options(panel._parameters, "heal", SHORT)
+    for name, value in SHORT.items():
+        panel.method.field(name).value = value
     results["cancel_seconds"] = cancelling(panel)
     results["worst_gap_ms"] = gaps(panel)
     widget.exit()

@@ -2,11 +2,14 @@
 the application as this project's module uses.
 
 It runs the unmodified module and its .ui on machines without Slicer, refuses names that it does not
-know, and is used by tests and screenshots alone. It cannot vouch for installation, Slicer's own
-Python, the looks of real CTK and qMRML widgets, or PythonQt's ownership of objects; the module's
-self-test in the real application does.
+know, and is used by tests and screenshots alone. Where the application is stricter than Qt and
+MRML are by themselves, it is as strict: see test_standin.py. It cannot vouch for installation,
+Slicer's own Python, or the looks of real CTK and qMRML widgets; the module's self-test in the real
+application does.
 
     dialect        Qt as PythonQt shows it
+    ownership      objects that go while a signal of theirs is delivered
+    error_log      the errors that the application would have in its log
     ctk_widgets    ctk
     qmrml_widgets  the widgets that show nodes
     ui_loader      .ui files
@@ -14,7 +17,9 @@ self-test in the real application does.
     modules        slicer.modules, and making, reloading and closing scripted modules
     scripted       slicer.ScriptedLoadableModule
     parameters     slicer.parameterNodeWrapper
+    window         the main window: the module panel and the views, with their sizes
     views          layouts and what the views show, as pictures
+    user           keys and clicks
     fixtures       for pytest
 """
 

@@ -18,7 +18,7 @@ import slicer
 import vtk
 from PySide6.QtCore import Signal
 
-from slicer_standin import dialect, modules, parameters, scripted, views
+from slicer_standin import dialect, error_log, modules, parameters, scripted, views
 from slicer_standin.ui_loader import load_ui
 
 
@@ -164,6 +164,7 @@ def start(slicer_: types.ModuleType) -> None:
     if qt.QApplication.instance() is None:
         qt.QApplication([])
     sys.excepthook = _keep_errors(sys.excepthook)
+    error_log.install()
     slicer_.mrmlScene = slicer.vtkMRMLScene()
     dialect.translate(Application)
     slicer_.app = Application()
@@ -175,6 +176,11 @@ def start(slicer_: types.ModuleType) -> None:
     _install_small_modules()
     _replace_util()
     slicer_.app._layouts = views.LayoutManager(slicer_.app.applicationLogic())
+
+
+def window() -> Any:
+    """The main window, as ``slicer_standin.window`` made it."""
+    return slicer.app._layouts._window
 
 
 def _give_cache(scene: Any, folder: str) -> None:
@@ -244,8 +250,9 @@ def _replace_util() -> None:
         setattr(util, f"{kind}Display", _display(kind))
     for name in ("confirmOkCancelDisplay", "confirmYesNoDisplay"):
         setattr(util, name, _confirm)
-    window = qt.QMainWindow()
-    util.mainWindow = lambda *_: None if slicer.app.commandOptions().noMainWindow else window
+    util.mainWindow = lambda *_: (
+        None if slicer.app.commandOptions().noMainWindow else window().window
+    )
     util.showStatusMessage = lambda text, duration=0: None
     util.loadUI = load_ui
     util.exit = exits.append

@@ -2,7 +2,8 @@
 
 PySide6's own classes are changed in place: Q_PROPERTYs are attributes, ``connect`` takes
 signatures, exceptions in slots are printed and kept and never propagate, unknown attributes are
-refused on C++ objects, and all classes are in one module ``qt``. Nothing of Slicer is known here.
+refused on C++ objects, what is empty is false, an object is an instance of its own class alone, and
+all classes are in one module ``qt``. Nothing of Slicer is known here.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import re
 import sys
 import traceback
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import shiboken6
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
-from PySide6.QtCore import QByteArray, QMetaMethod, QObject
+from PySide6.QtCore import QByteArray, QMetaMethod, QObject, SignalInstance
+
+from slicer_standin import ownership
 
 slot_errors: list[BaseException] = []  # what slots raised; a test asserts that it stays empty
 
 # Methods in PythonQt's eyes as well, although Qt declares a property of that name.
-METHODS = {"sizeHint", "minimumSizeHint"}
+METHODS = {"sizeHint", "minimumSizeHint", "singleShot"}
 _set_plainly = shiboken6.Shiboken.Object.__setattr__  # of the class beneath all that are changed
 NUMBERS = {"int": int, "uint": int, "double": float, "float": float, "qlonglong": int}
 
@@ -38,6 +42,10 @@ def install() -> types.ModuleType:
                 setattr(qt, name, getattr(module, name))
     for cls in _classes(QObject):
         translate(cls)
+    for module in (QtCore, QtGui, QtWidgets):
+        for cls in vars(module).values():
+            _give_truth(cls)
+    type(QObject).__instancecheck__ = _is_instance
     _translate_statics()
     sys.modules["qt"] = qt
     return qt
@@ -63,19 +71,60 @@ def translate(cls: type) -> None:
         )
 
 
-def guarded(function: Callable[..., Any], limit: int | None = None) -> Callable[..., Any]:
-    """A slot that takes no more arguments than the function and swallows nothing in silence."""
+def guarded(
+    function: Callable[..., Any],
+    limit: int | None = None,
+    sender: Callable[[], QObject] | None = None,
+) -> Callable[..., Any]:
+    """A slot that takes no more arguments than the function and swallows nothing in silence.
+
+    Args:
+        function: what is called.
+        limit: how many arguments the signal gives.
+        sender: finds the object whose signal this is, which has to outlive the call.
+    """
     accepted = _accepted(function)
     most = accepted if limit is None else min(accepted, limit)
 
     def slot(*arguments: Any) -> None:
+        delivery = ownership.Delivery(sender) if sender is not None else None
         try:
             function(*arguments[:most])
         except Exception as error:
             slot_errors.append(error)
             traceback.print_exc()
+        lost = delivery.end() if delivery is not None else None
+        if lost:
+            slot_errors.append(RuntimeError(lost))
+            print(lost, file=sys.stderr)
 
     return slot
+
+
+def is_object(value: Any) -> bool:
+    """Whether a value is a QObject; ``isinstance`` says so in PySide6 alone."""
+    return issubclass(type(value), QObject)
+
+
+# --- Truth and kind ------------------------------------------------------------------------------
+
+
+def _give_truth(cls: Any) -> None:
+    """What is empty (a layout, a menu) or null (an icon) is false."""
+    if not isinstance(cls, type) or not cls.__module__.startswith("PySide6"):
+        return
+    for name in ("isEmpty", "isNull"):
+        if name in vars(cls):
+            test = vars(cls)[name]
+            cls.__bool__ = lambda self, test=test: not test.__get__(self, type(self))()
+            return
+
+
+def _is_instance(cls: type, value: Any) -> bool:
+    """A push button is no instance of ``qt.QWidget``: ask ``inherits``."""
+    if cls.__module__.startswith("PySide6"):
+        return type(value) is cls
+    return type.__instancecheck__(cls, value)
 
 
 # --- Properties ----------------------------------------------------------------------------------
@@ -125,7 +174,7 @@ def _set_known(self: QObject, name: str, value: Any) -> None:
         return
     foreign = cls.__module__.startswith(("PySide6", "slicer_standin"))
     # The loader of .ui files names children so; PythonQt, too, finds a child by its name.
-    child = isinstance(value, QObject) and QObject.property(value, "objectName") == name
+    child = is_object(value) and QObject.property(value, "objectName") == name
     if foreign and not child and not hasattr(cls, name) and not name.startswith("_"):
         if name.encode() not in self.dynamicPropertyNames():
             raise AttributeError(f"{cls.__name__} has no attribute {name}")
@@ -139,7 +188,15 @@ def _with_signatures(original: Callable[[QObject, str], Any]) -> Callable[[QObje
     ours = {"connect": _connect, "disconnect": _disconnect}
 
     def get(self: QObject, name: str) -> Any:
-        return types.MethodType(ours[name], self) if name in ours else original(self, name)
+        if name in ours:
+            return types.MethodType(ours[name], self)
+        try:
+            value = original(self, name)
+        except AttributeError:
+            if name.encode() not in QObject.dynamicPropertyNames(self):
+                raise
+            return QObject.property(self, name)
+        return _signal_of(self, name, value) if type(value) is SignalInstance else value
 
     return get
 
@@ -147,6 +204,70 @@ def _with_signatures(original: Callable[[QObject, str], Any]) -> Callable[[QObje
 # --- Signals -------------------------------------------------------------------------------------
 
 _slots: dict[tuple[int, str], list[tuple[Callable[..., Any], Callable[..., Any]]]] = {}
+
+
+class _SignalOfObject:
+    """``w.clicked``, whose slots are watched like those of ``w.connect("clicked(bool)", f)``."""
+
+    def __init__(self, sender: QObject, instance: SignalInstance) -> None:
+        self._sender = sender
+        self._instance = instance
+
+    def __getitem__(self, types_: Any) -> _SignalOfObject:
+        return _SignalOfObject(self._sender, self._instance[types_])
+
+    def connect(self, function: Callable[..., Any], *more: Any, **named: Any) -> Any:
+        if type(function) is _SignalOfObject:
+            return self._instance.connect(function._instance, *more, **named)
+        slot = guarded(function, sender=_finder(self._sender))
+        _note(self._sender, str(self._instance), function, slot)
+        return self._instance.connect(slot, *more, **named)
+
+    def disconnect(self, function: Callable[..., Any] | None = None) -> bool:
+        if function is None:
+            raise ValueError("disconnect() needs the function")
+        slot = _forget(self._sender, str(self._instance), function)
+        return slot is not None and bool(self._instance.disconnect(slot) or True)
+
+    def emit(self, *arguments: Any) -> None:
+        self._instance.emit(*arguments)
+
+
+def _signal_of(sender: QObject, name: str, instance: SignalInstance) -> _SignalOfObject:
+    """In the form with the most arguments: ``clicked`` is ``clicked(bool)``."""
+    meta = sender.metaObject()
+    forms = [meta.method(index) for index in range(meta.methodCount())]
+    forms = [form for form in forms if bytes(form.name().data()).decode() == name]
+    longest = max(forms, key=lambda form: form.parameterCount(), default=None)
+    if longest is not None and longest.parameterCount():
+        signature = bytes(longest.methodSignature().data()).decode()
+        instance = _overload(instance, signature, signature[len(name) + 1 : -1])
+    return _SignalOfObject(sender, instance)
+
+
+def _finder(sender: QObject) -> Callable[[], QObject]:
+    """Finds an object again without keeping it alive."""
+    reference, cls = weakref.ref(sender), type(sender)
+    pointer = shiboken6.getCppPointer(sender)[0]
+
+    def find() -> QObject:
+        known = reference()
+        return known if known is not None else shiboken6.wrapInstance(pointer, cls)
+
+    return find
+
+
+def _note(sender: QObject, signal: str, function: Any, slot: Any) -> None:
+    _slots.setdefault((shiboken6.getCppPointer(sender)[0], signal), []).append((function, slot))
+
+
+def _forget(sender: QObject, signal: str, function: Any) -> Any:
+    kept = _slots.get((shiboken6.getCppPointer(sender)[0], signal), [])
+    for index, (known, slot) in enumerate(kept):
+        if known == function:
+            del kept[index]
+            return slot
+    return None
 
 
 def _connect(self: QObject, signature: str, function: Callable[..., Any]) -> bool:
@@ -157,22 +278,21 @@ def _connect(self: QObject, signature: str, function: Callable[..., Any]) -> boo
         slot_errors.append(AttributeError(f"{type(self).__name__} has no signal {signature}"))
         return False
     instance, count = signal
-    slot = guarded(function, count)
+    slot = guarded(function, count, _finder(self))
     instance.connect(slot)
-    key = (shiboken6.getCppPointer(self)[0], signature)
-    _slots.setdefault(key, []).append((function, slot))
+    _note(self, signature, function, slot)
     return True
 
 
-def _disconnect(self: QObject, signature: str, function: Callable[..., Any]) -> bool:
+def _disconnect(self: QObject, signature: str = "", function: Any = None) -> bool:
+    if not signature or function is None:
+        raise ValueError("disconnect needs the signal and the function")
     signal = _signal(self, signature)
-    kept = _slots.get((shiboken6.getCppPointer(self)[0], signature), [])
-    for index, (known, slot) in enumerate(kept):
-        if known == function and signal is not None:
-            signal[0].disconnect(slot)
-            del kept[index]
-            return True
-    return False
+    slot = _forget(self, signature, function) if signal is not None else None
+    if slot is None:
+        return False
+    signal[0].disconnect(slot)
+    return True
 
 
 def _signal(self: QObject, signature: str) -> tuple[Any, int] | None:
@@ -187,7 +307,8 @@ def _signal(self: QObject, signature: str) -> tuple[Any, int] | None:
         if bytes(method.methodSignature().data()).decode() == normal:
             name = bytes(method.name().data()).decode()
             types_ = normal[len(name) + 1 : -1]
-            return _overload(getattr(self, name), normal, types_), method.parameterCount()
+            instance = getattr(self, name)._instance
+            return _overload(instance, normal, types_), method.parameterCount()
     return None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import slicer_standin
 
+FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
 MODULE = Path(__file__).resolve().parents[2] / "SFDASegmenter" / "SFDASegmenter.py"
 
 
@@ -29,19 +30,35 @@ def slicer_app() -> Any:
 
 @pytest.fixture
 def scene(slicer_app: Any) -> Iterator[Any]:
-    """An empty scene; afterwards no slot may have raised, and nothing new may observe the scene."""
+    """An empty scene; afterwards no slot may have raised and no error may be in the log."""
     import slicer
 
-    from slicer_standin import application, dialect
+    from slicer_standin import application, dialect, error_log, ownership
+    from slicer_standin.window import SIZE, settle
 
     slicer.mrmlScene.Clear()
+    slicer.app.layoutManager().setLayout(FOUR_UP)
+    settle()
+    application.window().window.resize(*SIZE)
+    settle()
     slicer.app.settings().clear()
-    for kept in (dialect.slot_errors, application.dialogs, application.answers):
+    for kept in (dialect.slot_errors, application.dialogs, application.answers, error_log.errors):
         kept.clear()
     yield slicer.mrmlScene
     slicer.mrmlScene.Clear()
+    slicer.app.processEvents()
+    ownership.forget()
     assert dialect.slot_errors == [], "a slot raised"
+    assert error_log.errors == [], "errors in the log"
     assert not application.answers, "a question was not asked"
+
+
+@pytest.fixture
+def expected_errors(scene: Any) -> Callable[[], list[str]]:
+    """``expected_errors()`` takes the errors out of the log, in a test that provokes them."""
+    from slicer_standin import error_log
+
+    return error_log.take
 
 
 @pytest.fixture

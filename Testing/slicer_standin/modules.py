@@ -14,6 +14,8 @@ from typing import Any
 import qt
 import slicer
 
+from slicer_standin import error_log
+
 # Module by name: the class of its logic.
 LOGICS = {
     "colors": "vtkSlicerColorLogic",
@@ -92,8 +94,23 @@ def widget(name: str) -> Any:
     return _widgets[name]
 
 
+def select(name: str) -> Any:
+    """Open a module, as a user does: its widget is in the module panel and was entered."""
+    from slicer_standin import application
+    from slicer_standin.window import settle
+
+    made = widget(name)
+    application.window().panel.set_module(made.parent)
+    made.enter()
+    settle()
+    return made
+
+
 def close(made: Any) -> None:
     """As the application does when it unloads a module."""
+    from slicer_standin import application
+
+    application.window().panel.remove(made.parent)
     name = made.moduleName
     made.cleanup()
     for widget in made.parent.findChildren(qt.QWidget):
@@ -127,12 +144,28 @@ def _follow_hierarchy(scene: Any) -> None:
         if hierarchy is not None and not hierarchy.GetItemByDataNode(node):
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
+    shown_by: dict[str, list[str]] = {}  # display nodes of a volume that is going, by its ID
+
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def removed(_caller: Any, _event: Any, node: Any) -> None:
+    def removing(_caller: Any, _event: Any, node: Any) -> None:
+        if node.GetScene() is None:  # it went with the node that it belonged to
+            error_log.errors.append(f"no subject hierarchy for {node.GetName()}: not in a scene")
+            return
+        if node.IsA("vtkMRMLVolumeNode") and not scene.IsClosing():
+            count = node.GetNumberOfDisplayNodes()
+            shown_by[node.GetID()] = [node.GetNthDisplayNodeID(i) for i in range(count)]
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
         if item:
             hierarchy.RemoveItem(item, False, False)
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def removed(_caller: Any, _event: Any, node: Any) -> None:
+        """What shows a volume goes with it."""
+        for display in shown_by.pop(node.GetID(), []):
+            if scene.GetNodeByID(display) is not None:
+                scene.RemoveNode(scene.GetNodeByID(display))
+
     scene.AddObserver(scene.NodeAddedEvent, added)
-    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, removed)
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, removing)
+    scene.AddObserver(scene.NodeRemovedEvent, removed)

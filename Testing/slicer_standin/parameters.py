@@ -140,6 +140,9 @@ class _Wrapper:
         self._bound: dict[int, list[_Binding]] = {}
         self._observed: dict[int, int] = {}  # the node's observer by the tag of its bindings
         self._updating = False
+        for field in self._fields.values():
+            if not field.is_node and not parameterNode.GetParameter(field.name):
+                field.write(parameterNode, field.default)
 
     def getValue(self, name: str) -> Any:
         return self._fields[name].read(self.parameterNode)
@@ -174,10 +177,12 @@ class _Wrapper:
         if self._updating:
             return
         self._updating = True
+        was = self.parameterNode.StartModify()
         try:
-            for bindings in self._bound.values():
+            for bindings in list(self._bound.values()):
                 for binding in bindings:
                     binding.show()
+            self.parameterNode.EndModify(was)
         finally:
             self._updating = False
 
@@ -200,27 +205,36 @@ def _attribute(name: str, signal: str) -> _Access:
     )
 
 
+# By the class of the widget, and of no other that derives from it.
 ACCESS = {
     "qMRMLNodeComboBox": _Access(
         lambda box: box.currentNode(),
         lambda box, node: box.setCurrentNode(node),
         "currentNodeChanged(vtkMRMLNode*)",
     ),
-    "QCheckBox": _attribute("checked", "toggled(bool)"),
+    "QCheckBox": _attribute("checked", "stateChanged(int)"),
+    "QPushButton": _attribute("checked", "toggled(bool)"),
+    "QSlider": _attribute("value", "valueChanged(int)"),
     "QSpinBox": _attribute("value", "valueChanged(int)"),
+    "QDoubleSpinBox": _attribute("value", "valueChanged(double)"),
     "ctkSliderWidget": _attribute("value", "valueChanged(double)"),
+    "QLineEdit": _attribute("text", "textChanged(QString)"),
 }
+NUMBERS = ("QSlider", "QSpinBox", "QDoubleSpinBox", "ctkSliderWidget")
 
 
 class _Binding:
-    """A field and the widget that shows it."""
+    """A field and the widget that shows it, which takes the field's range."""
 
     def __init__(self, wrapper: Any, field: _Field, widget: Any) -> None:
-        kinds = [kind for kind in ACCESS if widget.inherits(kind)]
-        if not kinds:
-            raise TypeError(f"the stand-in binds no {type(widget).__name__} to {field.name}")
+        kind = type(widget).__name__
+        if kind not in ACCESS:
+            raise TypeError(f"the stand-in binds no {kind} to {field.name}")
         self._wrapper, self._field, self._widget = wrapper, field, widget
-        self._access = ACCESS[kinds[0]]
+        self._access = ACCESS[kind]
+        ranges = [check for check in field.checks if isinstance(check, WithinRange)]
+        if kind in NUMBERS and ranges:
+            widget.minimum, widget.maximum = ranges[0].minimum, ranges[0].maximum
 
     def listen(self) -> None:
         self._widget.connect(self._access.signal, self._changed)
@@ -229,11 +243,14 @@ class _Binding:
         self._widget.disconnect(self._access.signal, self._changed)
 
     def show(self) -> None:
-        value = self._field.read(self._wrapper.parameterNode)
-        if self._access.read(self._widget) != value:
-            self._access.write(self._widget, value)
+        self._access.write(self._widget, self._field.read(self._wrapper.parameterNode))
 
     def _changed(self) -> None:
-        if not self._wrapper._updating:
-            value = self._access.read(self._widget)
-            self._field.write(self._wrapper.parameterNode, value)
+        """Also where a new range, not the user, has changed the value."""
+        node = self._wrapper.parameterNode
+        was = node.StartModify()
+        try:
+            if not self._wrapper._updating:
+                self._field.write(node, self._access.read(self._widget))
+        finally:
+            node.EndModify(was)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,7 @@ class _NodeBox(qt.QComboBox):
         super().__init__(parent)
         self._scene: Any = None
         self._observations: list[tuple[Any, int]] = []
+        self.destroyed.connect(functools.partial(_release, self._observations))
         self._types: tuple[str, ...] = ()
         self._attributes: list[tuple[str, str, str | None]] = []
         self._hidden_shown = False
@@ -57,9 +59,7 @@ class _NodeBox(qt.QComboBox):
         return self._scene
 
     def setMRMLScene(self, scene: Any) -> None:
-        for subject, tag in self._observations:
-            subject.RemoveObserver(tag)
-        self._observations = []
+        _release(self._observations)
         self._scene = scene
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent)
@@ -261,6 +261,13 @@ class qMRMLCheckableNodeComboBox(_NodeBox):
         self.setCurrentIndex(-1)
         if lost:
             self.checkedNodesChanged.emit()
+
+
+def _release(observations: list[tuple[Any, int]], *_: Any) -> None:
+    """Stop observing, as the box goes or gets another scene."""
+    for subject, tag in observations:
+        subject.RemoveObserver(tag)
+    observations.clear()
 
 
 def _nodes_of(scene: Any) -> Iterator[Any]:

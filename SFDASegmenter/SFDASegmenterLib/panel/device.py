@@ -14,11 +14,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SFDASegmenterLib import dependencies, staging, words
+from SFDASegmenterLib import staging, words
 from SFDASegmenterLib.dependencies import DependencyError
+from SFDASegmenterLib.panel.forms import silenced
+from SFDASegmenterLib.panel.services import Packages, Question, Services
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.request import Request
-from SFDASegmenterLib.worker import Query
 
 SETTLED = 800  # milliseconds without a change before an estimate is asked for
 POLL = 100  # milliseconds
@@ -31,6 +32,7 @@ class DeviceSection:
         ui: the widgets by name.
         parameters: the panel's state, None while the scene closes.
         tell: shows one line about something that went wrong.
+        services: answers the questions, and knows the packages.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class DeviceSection:
         ui: Any,
         parameters: Callable[[], Parameters | None],
         tell: Callable[[str, str], None],
+        services: Services,
     ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._tell = tell
-        self._devices: Query | None = None
-        self._estimate: Query | None = None
+        self._services = services
+        self._devices: Question | None = None
+        self._estimate: Question | None = None
         self._asked: list[str] | None = None  # the words of the latest estimate
         self._known = False  # whether the devices are listed
         self._settle = _timer(SETTLED, self._ask, once=True)
@@ -56,15 +60,15 @@ class DeviceSection:
     def enter(self) -> None:
         """Look again what is installed, and which devices there are."""
         self.show_packages()
-        if not self._known and self._devices is None and not dependencies.missing():
-            self._devices = Query(["devices"])
+        if not self._known and self._devices is None and not self._packages.missing():
+            self._devices = self._services.ask(["devices"])
             self._poll.start()
 
     def show_packages(self) -> None:
         """Say which packages are missing, and offer to install them from a folder."""
-        missing = dependencies.missing()
+        missing = self._packages.missing()
         ui = self._ui
-        ui.packagesLabel.visible = ui.wheelsButton.visible = bool(missing)
+        ui.packagesWidget.visible = bool(missing)
         if missing:
             ui.packagesLabel.text = html.escape(
                 _("Not installed yet: {what}. You will be asked at the first run.").format(
@@ -79,18 +83,17 @@ class DeviceSection:
         Args:
             request: None while it cannot be carried out.
         """
-        combo = self._ui.deviceComboBox
-        index = combo.findData(self._parameters().device)
-        if index < 0:  # of a scene from another computer
-            combo.addItem(self._parameters().device, self._parameters().device)
-            index = combo.count - 1
-        combo.currentIndex = index
-        asked = _estimate_words(request) if request and not dependencies.missing() else None
+        combo, device = self._ui.deviceComboBox, self._parameters().device
+        with silenced(combo):
+            if combo.findData(device) < 0:  # of a scene from another computer
+                combo.addItem(device, device)
+            combo.currentIndex = combo.findData(device)
+        asked = _estimate_words(request) if request and not self._packages.missing() else None
         if asked == self._asked:
             return
         self._drop_estimate()
         self._asked = asked
-        self._ui.estimateLabel.text = ""
+        self._write_estimate("")
         if asked is not None:
             self._settle.start()
 
@@ -98,6 +101,7 @@ class DeviceSection:
         """Ask nothing, as a run begins and is to have the device for itself."""
         self._drop_estimate()
         self._asked = None
+        self._write_estimate("")
 
     def close(self) -> None:
         """Drop what runs."""
@@ -112,8 +116,8 @@ class DeviceSection:
 
     def _ask(self) -> None:
         if self._asked is not None:
-            self._ui.estimateLabel.text = _("Estimating time and memory...")
-            self._estimate = Query(self._asked)
+            self._write_estimate(_("Estimating time and memory..."))
+            self._estimate = self._services.ask(self._asked)
             self._poll.start()
 
     def _listen(self) -> None:
@@ -123,9 +127,17 @@ class DeviceSection:
             self._list(devices or [])
         if self._estimate is not None and self._estimate.ended:
             answer, self._estimate = self._estimate.answer(), None
-            self._ui.estimateLabel.text = _in_words(answer) if answer else ""
+            self._write_estimate(_in_words(answer) if answer else "")
         if self._devices is None and self._estimate is None:
             self._poll.stop()
+
+    def _write_estimate(self, text: str) -> None:
+        self._ui.estimateLabel.text = text
+        self._ui.estimateLabel.visible = bool(text)
+
+    @property
+    def _packages(self) -> Packages:
+        return self._services.packages
 
     def _drop_estimate(self) -> None:
         self._settle.stop()
@@ -156,7 +168,7 @@ class DeviceSection:
         if not folder:
             return
         try:
-            dependencies.install_from(Path(folder))
+            self._packages.install_from(Path(folder))
         except DependencyError as error:
             self._tell(str(error), "")
         self.enter()

@@ -15,9 +15,12 @@ from SFDALib.bundle.files import WEIGHTS_SUFFIXES
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDASegmenterLib import library, staging, words
-from SFDASegmenterLib.panel.forms import Rows
+from SFDASegmenterLib.panel.forms import Rows, silenced
+from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
+from SFDASegmenterLib.scene import views
+from SFDASegmenterLib.scene.results import ROLE
 
 LAST_BUNDLE = "SFDASegmenter/Bundle"  # of the application's settings
 
@@ -35,12 +38,12 @@ class InputSection:
         self._parameters = parameters
         self._bundle: str | None = None  # the one whose facts are shown
         self._facts: dict[str, Any] | None = None
-        self._rows = Rows(ui.channelsLayout)
+        self._rows = Rows(ui.channelsWidget)
         self._selectors: list[Any] = []  # of the second and further channels
         for mode, text in (
-            (ONE, _("One volume")),
-            (SEVERAL, _("Several volumes")),
-            (SEQUENCE, _("A sequence of volumes")),
+            (ONE, _("Volume")),
+            (SEVERAL, _("Volumes")),
+            (SEQUENCE, _("Sequence")),
         ):
             ui.inputModeComboBox.addItem(text, mode)
         ui.inputModeComboBox.connect("currentIndexChanged(int)", self._choose_mode)
@@ -50,10 +53,11 @@ class InputSection:
         for text, slot in (
             (_("Folder..."), self._browse_folder),
             (_("File (.zip, or weights)..."), self._browse_file),
-            (_("The example that comes with this module"), self._choose_example),
+            (_("The example that comes with this module"), self.choose_example),
         ):
             self._menu.addAction(text).connect("triggered()", slot)
         ui.bundleButton.setMenu(self._menu)
+        self._more = More(ui.bundleFactsLabel)
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -78,21 +82,36 @@ class InputSection:
     def show(self) -> None:
         """Bring the widgets in line with the parameters."""
         parameters, ui = self._parameters(), self._ui
-        ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
-        for mode, label, field in (
-            (ONE, ui.inputVolumeLabel, ui.inputVolumeSelector),
-            (SEVERAL, ui.inputVolumesLabel, ui.inputVolumesSelector),
-            (SEQUENCE, ui.inputSequenceLabel, ui.inputSequenceSelector),
+        with silenced(ui.inputModeComboBox):
+            ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
+        for mode, field in (
+            (ONE, ui.inputVolumeSelector),
+            (SEVERAL, ui.inputVolumesSelector),
+            (SEQUENCE, ui.inputSequenceSelector),
         ):
-            label.visible = field.visible = parameters.inputMode == mode
+            field.visible = parameters.inputMode == mode
         ui.adaptOnceCheckBox.visible = parameters.inputMode != ONE
         if not parameters.bundle:
             parameters.bundle = str(qt.QSettings().value(LAST_BUNDLE) or "")
         if parameters.bundle != self._bundle:
             self._bundle = parameters.bundle
-            ui.bundlePathEdit.currentPath = parameters.bundle
+            with silenced(ui.bundlePathEdit):
+                ui.bundlePathEdit.currentPath = parameters.bundle
             self._inspect()
         self._show_channels()
+
+    def preselect(self) -> None:
+        """Choose the volume that the user looks at, unless one is chosen."""
+        parameters = self._parameters()
+        if parameters is None or parameters.inputVolume is not None:
+            return
+        volume = views.volume_in_sight()
+        if (
+            volume is not None
+            and volume.IsA("vtkMRMLScalarVolumeNode")
+            and volume.GetAttribute(ROLE) is None
+        ):
+            parameters.inputVolume = volume
 
     def keep_bundle(self) -> None:
         """Offer the source model again next time, as it was good for a run."""
@@ -120,7 +139,7 @@ class InputSection:
         title, kinds = _("Source model"), _("Models ({endings})").format(endings=endings)
         self._take(qt.QFileDialog.getOpenFileName(None, title, self._bundle or "", kinds))
 
-    def _choose_example(self) -> None:
+    def choose_example(self) -> None:
         self._take(str(library.EXAMPLE_BUNDLE))
 
     def _take(self, path: str) -> None:
@@ -132,14 +151,14 @@ class InputSection:
     def _inspect(self) -> None:
         self._facts = None
         if not self._bundle:
-            text = _("Choose the model that was trained elsewhere, or the example.")
+            self._more.show(_("Choose the model that was trained elsewhere, or the example."), "")
+            return
+        try:
+            self._facts = inspect(Path(self._bundle))
+        except RequestError as error:
+            self._more.show(f'<span style="color: #c0392b">{html.escape(str(error))}</span>', "")
         else:
-            try:
-                self._facts = inspect(Path(self._bundle))
-                text = words.bundle(self._facts)
-            except RequestError as error:
-                text = f'<span style="color: #c0392b">{html.escape(str(error))}</span>'
-        self._ui.bundleFactsLabel.text = text
+            self._more.show(words.bundle(self._facts), words.bundle_details(self._facts))
 
     def _show_channels(self) -> None:
         """A selector for each channel beyond the first, where the model has several."""
@@ -153,11 +172,12 @@ class InputSection:
             self._selectors = [self._channel_selector(number + 2) for number in range(wanted)]
         for selector, node in zip(self._selectors, parameters.channels, strict=False):
             if node is not None and selector.currentNode() is not node:
-                selector.setCurrentNode(node)
+                with silenced(selector):
+                    selector.setCurrentNode(node)
         self._ui.channelsWidget.visible = wanted > 0
 
     def _channel_selector(self, number: int) -> Any:
-        selector = slicer.qMRMLNodeComboBox()
+        selector = slicer.qMRMLNodeComboBox(self._rows.parent)
         selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
         selector.noneEnabled = True
         selector.addEnabled = selector.removeEnabled = selector.renameEnabled = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from slicer.i18n import tr as _
 
 from SFDALib import registry
 from SFDASegmenterLib import words
-from SFDASegmenterLib.panel.forms import OptionsForm
+from SFDASegmenterLib.panel.forms import OptionsForm, in_order, silenced
+from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.parameters import Parameters, options_of, set_options
 
 FLAGS = qt.Qt.UserRole - 1  # the role under which a combo box keeps whether an item can be chosen
@@ -28,11 +30,11 @@ class MethodSection:
     def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
         self._ui = ui
         self._parameters = parameters
-        self._form = OptionsForm(ui.optionsLayout, self._keep_options)
-        self._shown: tuple[str, str] | None = None  # method and options that the form was made for
+        self._form = OptionsForm(ui.optionsWidget, self._keep_options)
         for method in registry.METHODS.values():
             ui.methodComboBox.addItem(method.title, method.name)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._choose)
+        self._more = More(ui.methodFactsLabel)
         ui.resetOptionsButton.connect("clicked()", self._reset)
 
     def show(self, facts: dict[str, Any] | None) -> None:
@@ -46,12 +48,16 @@ class MethodSection:
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
         if parameters.method not in registry.METHODS:  # a scene of another version
             parameters.method = next(iter(registry.METHODS))
-        combo.currentIndex = combo.findData(parameters.method)
+        with silenced(combo):
+            combo.currentIndex = combo.findData(parameters.method)
         method = registry.METHODS[parameters.method]
-        self._ui.methodFactsLabel.text = words.method(method)
-        if self._shown != (parameters.method, parameters.options):
-            self._shown = (parameters.method, parameters.options)
-            self._form.build(method.options, options_of(parameters, parameters.method))
+        self._more.show(html.escape(method.summary), words.method_details(method))
+        if self._form.show(method.options, options_of(parameters, parameters.method)):
+            in_order(self._ui.gateCheckBox, *self._form.fields)
+
+    def field(self, name: str) -> Any:
+        """The widget of an option of the method."""
+        return self._form.field(name)
 
     @property
     def fault(self) -> str | None:
@@ -68,12 +74,11 @@ class MethodSection:
             return
         if self._form.fault() is None:
             set_options(parameters, parameters.method, self._form.values())
-            self._shown = (parameters.method, parameters.options)  # the form has them already
         parameters.Modified()
 
     def _reset(self) -> None:
         parameters = self._parameters()
+        self._form.reset()
         parameters.seed = 0
-        self._shown = None
         set_options(parameters, parameters.method, {})
         parameters.Modified()

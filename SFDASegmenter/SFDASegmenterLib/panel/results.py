@@ -1,9 +1,9 @@
-"""The run that is shown: its views, overlays, samples, table, judgement and report."""
+"""The run that is shown: its views, table, maps, plots, report and adapted model."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,16 @@ import slicer
 from slicer.i18n import tr as _
 
 from SFDASegmenterLib import words
+from SFDASegmenterLib.panel.forms import silenced
+from SFDASegmenterLib.panel.maps import MapsSection
 from SFDASegmenterLib.parameters import Parameters
-from SFDASegmenterLib.scene import layers
-from SFDASegmenterLib.scene.results import MAPS, RESULT, ROLE, Results, results_in_scene
+from SFDASegmenterLib.scene import layers, views
+from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
-HEADINGS = (_("Structure"), _("Source model"), _("Result"), _("Change (ml)"))
-# What the widgets of an overlay are called: by the role of its node.
-OVERLAYS = {
-    "entropy": "entropy",
-    "nig_uncertainty": "nig",
-    "vote_entropy": "vote",
-    "sample": "sample",
-}
+HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"))
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
+ROWS = 5  # of the table without scrolling
+ROW_HEIGHT = 24  # pixels
 
 
 class ResultsSection:
@@ -34,6 +31,7 @@ class ResultsSection:
         ui: the widgets by name.
         parameters: the panel's state, None while the scene closes.
         tell: shows one line about something that went wrong.
+        judge: shows the verdict of a report; of an empty one none.
     """
 
     def __init__(
@@ -41,27 +39,32 @@ class ResultsSection:
         ui: Any,
         parameters: Callable[[], Parameters | None],
         tell: Callable[[str, str], None],
+        judge: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._tell = tell
-        self._shown_run: str | None = None  # ID of the segmentation whose table is filled
-        self._updating = False
-        self._report_window: Any = None
+        self._judge = judge
+        self.maps = MapsSection(ui, parameters)
+        self.views = views.Views(self._views_left)
+        self.report_window: Any = None
+        self._filled: str | None = None  # ID of the segmentation whose table is filled
+        self._in_views: tuple[Any, ...] | None = None  # what the views show
+        self._overlaid: tuple[Any, ...] | None = None
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", ROLE, RESULT)
         for shown, name in VIEWS.items():
             getattr(ui, name).connect("clicked()", lambda shown=shown: self._choose_view(shown))
-        for role, name in OVERLAYS.items():
-            box = getattr(ui, f"{name}CheckBox")
-            box.connect("toggled(bool)", lambda on, role=role: self._choose_overlay(role, on))
-        ui.sampleSlider.connect("valueChanged(int)", self._choose_sample)
-        ui.plotsButton.connect("clicked()", self._show_plots)
+        ui.previousPageButton.connect("clicked()", lambda: self._turn_page(-1))
+        ui.nextPageButton.connect("clicked()", lambda: self._turn_page(1))
+        ui.plotsButton.connect("clicked(bool)", self._show_plots)
         ui.reportButton.connect("clicked()", self._show_report)
         ui.saveBundleButton.connect("clicked()", self._save_bundle)
         table = ui.volumesTable
         table.setColumnCount(len(HEADINGS))
         table.setHorizontalHeaderLabels(HEADINGS)
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        table.horizontalHeader().setFixedHeight(ROW_HEIGHT)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
 
@@ -73,59 +76,69 @@ class ResultsSection:
 
     def show(self) -> None:
         """Bring widgets and views in line with the parameters."""
-        if self._updating:
-            return
-        self._updating = True
-        try:
-            results = self.results
-            self._show_widgets(results)
-            identity = results.node.GetID() if results is not None else None
-            if identity != self._shown_run:
-                self._shown_run = identity
-                self._fill(results)
-            self._show_views(results)
-        finally:
-            self._updating = False
+        results = self.results
+        self._ui.resultsSection.visible = results is not None or bool(results_in_scene())
+        identity = results.node.GetID() if results is not None else None
+        if identity != self._filled:
+            self._filled = identity
+            self._fill(results)
+        self._show_widgets(results)
+        self.maps.show(results)
+        self._show_views(results)
+        self._show_overlay(results)
 
     def choose(self, results: Results) -> None:
         """Show a run that has just ended."""
         parameters = self._parameters()
         layers.show_input(results)
-        if len(results.compared) > 1:
-            parameters.shown = "all"
-        parameters.result = results.node
-        parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
+        with slicer.util.NodeModify(parameters.parameterNode):  # as one change
+            parameters.page = 0
+            parameters.shown = "all" if len(results.compared) > 1 else "result"
+            parameters.result = results.node
+            parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
 
-    def forget(self) -> None:
-        """Take the overlay off the views, as the panel goes."""
-        if self._report_window is not None:
-            self._report_window.close()
-            self._report_window.deleteLater()
-            self._report_window = None
+    def leave_views(self) -> None:
+        """Back to the user's layout, as scene or panel go; all is shown anew afterwards."""
+        self.views.leave()
+        self._filled = self._in_views = self._overlaid = None
+        self.close_report()
+
+    def close(self) -> None:
+        """The panel goes."""
+        self.leave_views()
+        self.views.close()
+
+    def close_report(self) -> None:
+        if self.report_window is not None:
+            self.report_window.close()
+            self.report_window.deleteLater()
+            self.report_window = None
 
     # --- What is shown ---------------------------------------------------------------------------
 
     def _show_widgets(self, results: Results | None) -> None:
         ui, parameters = self._ui, self._parameters()
-        for shown, name in VIEWS.items():
-            getattr(ui, name).checked = parameters.shown == shown
-            getattr(ui, name).enabled = results is not None
-        ui.allRadio.enabled = results is not None and len(results.compared) > 1
-        for role, name in OVERLAYS.items():
-            there = results is not None and _node(results, role) is not None
-            box = getattr(ui, f"{name}CheckBox")
-            box.enabled = there
-            box.checked = there and parameters.overlay == role
-            getattr(ui, f"{name}OpacitySlider").enabled = there
-            if role in MAPS:
-                getattr(ui, f"{name}ThresholdSlider").enabled = there
-                getattr(ui, f"{name}ThresholdLabel").enabled = there
-        self._show_sample(results)
-        charts = results is not None and (results.get("curves") or results.get("scores"))
-        ui.plotsButton.enabled = bool(charts) and slicer.app.layoutManager() is not None
-        ui.reportButton.enabled = results is not None and results.get("report") is not None
-        ui.saveBundleButton.enabled = results is not None and results.adapted_bundle is not None
-        if results is None or ui.saveBundleButton.enabled:
+        several = results is not None and len(results.compared) > 1
+        shown = self._shown(results)
+        for name, radio in VIEWS.items():
+            with silenced(getattr(ui, radio)):
+                getattr(ui, radio).checked = shown == name
+        for widget in (ui.shownWidget, ui.plotsButton, ui.reportButton, ui.saveBundleButton):
+            widget.visible = results is not None
+        ui.allRadio.visible = several
+        ui.surfaceCheckBox.enabled = shown in ("result", "source")
+        count = layers.pages(results) if shown == "all" else 1
+        ui.pagesWidget.visible = count > 1
+        page = min(parameters.page, count - 1)
+        ui.pageLabel.text = _("Page {page} of {count}").format(page=page + 1, count=count)
+        ui.previousPageButton.enabled = page > 0
+        ui.nextPageButton.enabled = page < count - 1
+        if results is None:
+            return
+        ui.plotsButton.enabled = bool(results.charts) and slicer.app.layoutManager() is not None
+        ui.reportButton.enabled = results.get("report") is not None
+        ui.saveBundleButton.enabled = results.adapted_bundle is not None
+        if ui.saveBundleButton.enabled:
             why = _("Save the adapted model as a bundle, to be used without adapting again.")
         elif results.report.get("adaptation") is None:
             why = _("This method adapts no model.")
@@ -133,31 +146,18 @@ class ResultsSection:
             why = _("The adapted model was kept until its scene was closed. Run again to save it.")
         ui.saveBundleButton.toolTip = why
 
-    def _show_sample(self, results: Results | None) -> None:
-        ui = self._ui
-        browser = results.get("browser") if results is not None else None
-        ui.sampleSlider.enabled = browser is not None
-        if browser is None:
-            ui.sampleLabel.text = ""
-            return
-        report = results.report["details"]
-        scores = [sample["score"] for sample in report["samples"]]
-        index = min(self._parameters().sample, len(scores) - 1)
-        ui.sampleSlider.maximum = len(scores) - 1
-        ui.sampleSlider.value = index
-        if browser.GetSelectedItemNumber() != index:
-            results.select_sample(index)
-        chosen = _("  \u2605 chosen") if index == report["chosen_sample"] else ""
-        ui.sampleLabel.text = _("{number} of {count}: S = {score:.3f}{chosen}").format(
-            number=index + 1, count=len(scores), score=scores[index], chosen=chosen
-        )
+    def _shown(self, results: Results | None) -> str:
+        """What is to be shown; there is only one segmentation of a single method's run in "all"."""
+        shown = self._parameters().shown
+        single = results is None or len(results.compared) < 2
+        return "both" if shown == "all" and single else shown
 
     def _fill(self, results: Results | None) -> None:
-        """Table and judgement, which change only with the run."""
-        ui = self._ui
+        """Table and verdict, which change only with the run."""
         report = results.report if results is not None else {}
+        self._judge(report)
         rows = report.get("volumes", [])
-        table = ui.volumesTable
+        table = self._ui.volumesTable
         table.setRowCount(len(rows))
         for index, row in enumerate(rows):
             before, after = row["source_ml"], row["result_ml"]
@@ -168,75 +168,117 @@ class ResultsSection:
                     item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
                 table.setItem(index, column, item)
             table.item(index, 0).setData(qt.Qt.DecorationRole, _color(results, index))
-        row_height = table.verticalHeader().defaultSectionSize
-        table.setFixedHeight(row_height * (min(len(rows), 8) + 1) + 4)
+        table.setFixedHeight(ROW_HEIGHT * (min(len(rows), ROWS) + 1) + 2 * table.frameWidth)
         table.visible = bool(rows)
-        ui.judgementLabel.text = words.notes(report) if report else ""
-        maximum = MAPS["entropy"].maximum(len(rows) + 1)
-        ui.entropyThresholdSlider.maximum = ui.voteThresholdSlider.maximum = maximum
         if results is not None:
             results.select_frame()
-            for other in results_in_scene():
-                layers.hide_segmentations(other)
 
     def _show_views(self, results: Results | None) -> None:
-        parameters = self._parameters()
-        if results is None:
-            layers.hide_overlay()
-            layers.leave_side_by_side()
+        parameters, shown = self._parameters(), self._shown(results)
+        identity = results.node.GetID() if results is not None else None
+        page = parameters.page if shown == "all" else 0
+        wanted = (identity, shown, page, parameters.surface)
+        if wanted == self._in_views:
             return
-        shown = parameters.shown
-        if shown == "all" and not self._ui.allRadio.enabled:  # of a single method
-            shown = "both"
+        self._in_views = wanted
+        if results is None:
+            self.views.leave()
+            return
         if shown in ("both", "all"):
-            layers.show_side_by_side(results, shown)
+            self._show_beside(results, shown, page)
         else:
-            layers.leave_side_by_side()
-        layers.show_segmentations(results, shown)
-        overlay = _node(results, parameters.overlay) if parameters.overlay else None
-        if overlay is None:
+            self.views.leave()
+            self._show_plotting(False)
+        layers.show_segmentations(results, shown, page)
+        if shown in ("result", "source"):
+            self._show_surface(results, shown, parameters.surface)
+
+    def _show_surface(self, results: Results, shown: str, on: bool) -> None:
+        if not on:
+            layers.show_surface(results, shown, False)
+            return
+        # Slicer's own wait cursor lets events through, which would change what is shown here.
+        qt.QApplication.setOverrideCursor(qt.Qt.WaitCursor)
+        try:
+            layers.show_surface(results, shown, True)
+        finally:
+            qt.QApplication.restoreOverrideCursor()
+        views.reset_3d()
+
+    def _show_beside(self, results: Results, shown: str, page: int) -> None:
+        number = views.SIDE_BY_SIDE if shown == "both" else views.COMPARISON
+        in_views = layers.in_views(results, shown, page)
+        named = {view: named for view, (named, _node) in in_views.items()}
+        self.views.beside_each_other(number, named, results.input)
+        self._show_plotting(False)
+        self._overlaid = None  # the map, too, is to be in the new views
+
+    def _show_overlay(self, results: Results | None) -> None:
+        parameters = self._parameters()
+        role = parameters.overlay
+        node = results.maps.get(role) if results is not None else None
+        if node is None:
+            wanted: tuple[Any, ...] = ()
+        else:
+            display = self.maps.display(role)
+            wanted = (node.GetID(), display.opacity, display.threshold)
+        if wanted == self._overlaid:
+            return
+        self._overlaid = wanted
+        if node is None:
             layers.hide_overlay()
-        elif parameters.overlay == "sample":
-            layers.show_overlay(overlay, parameters.sampleOpacity, None)
         else:
-            name = OVERLAYS[parameters.overlay]
-            opacity = parameters.getValue(f"{name}Opacity")
-            layers.show_overlay(overlay, opacity, parameters.getValue(f"{name}Threshold"))
+            threshold = None if role == SAMPLE else display.threshold
+            layers.show_overlay(node, display.opacity, threshold)
 
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose_view(self, shown: str) -> None:
-        if self._parameters() is not None:
-            self._parameters().shown = shown
-
-    def _choose_overlay(self, role: str, on: bool) -> None:
-        parameters = self._parameters()
-        if parameters is None or self._updating:
+        if self._parameters() is None:
             return
-        if on:
-            parameters.overlay = role
-        elif parameters.overlay == role:
-            parameters.overlay = ""
+        if self._parameters().shown == shown:
+            self._in_views = None  # back from a plot, or from what was switched by hand
+            self.show()
+        self._parameters().shown = shown
 
-    def _choose_sample(self, index: int) -> None:
-        if self._parameters() is not None and not self._updating:
-            self._parameters().sample = index
+    def _turn_page(self, by: int) -> None:
+        if self._parameters() is not None:
+            self._parameters().page = max(0, self._parameters().page + by)
 
-    def _show_plots(self) -> None:
-        chart = self.results.get("curves") or self.results.get("scores")
-        layers.show_plots(chart)
+    def _views_left(self) -> None:
+        """The user chose another layout: the segmentation is to be seen there."""
+        self._show_plotting(False)
+        parameters = self._parameters()
+        if parameters is not None and parameters.shown in ("both", "all"):
+            parameters.shown = "result"
+
+    def _show_plots(self, on: bool) -> None:
+        if self._parameters() is None or self.results is None or not self.results.charts:
+            return
+        if not on:
+            self.views.leave()
+            return
+        if self._parameters().shown in ("both", "all"):  # views that the plot's layout lacks
+            self._parameters().shown = "result"
+        self.views.plot(self.results.charts[0])
+        self._show_plotting(True)
+
+    def _show_plotting(self, on: bool) -> None:
+        with silenced(self._ui.plotsButton):
+            self._ui.plotsButton.checked = on
 
     def _show_report(self) -> None:
         results = self.results
-        self.forget()
+        self.close_report()
         window = qt.QDialog(slicer.util.mainWindow())
         window.windowTitle = results.node.GetName()
-        browser = qt.QTextBrowser()
+        browser = qt.QTextBrowser(window)
         browser.html = words.report(results.report, results.pictures)
-        qt.QVBoxLayout(window).addWidget(browser)
+        layout = qt.QVBoxLayout(window)
+        layout.addWidget(browser)
         window.resize(900, 700)
         window.show()
-        self._report_window = window
+        self.report_window = window
 
     def _save_bundle(self) -> None:
         source = self.results.adapted_bundle
@@ -257,11 +299,6 @@ class ResultsSection:
             self._tell(_("The model could not be saved: {error}").format(error=error), "")
             return
         slicer.util.showStatusMessage(_("Saved {path}").format(path=target), 5000)
-
-
-def _node(results: Results, role: str) -> Any:
-    """The node of an overlay."""
-    return results.sample if role == "sample" else results.get(role)
 
 
 def _color(results: Results, index: int) -> Any:

@@ -14,10 +14,9 @@ import qt
 from slicer.i18n import tr as _
 
 from SFDALib.bundle.files import WEIGHTS_SUFFIXES
-from SFDASegmenterLib import dependencies
 from SFDASegmenterLib.dependencies import DependencyError
+from SFDASegmenterLib.panel.services import Process, Services
 from SFDASegmenterLib.parameters import Parameters
-from SFDASegmenterLib.worker import Worker
 
 POLL = 100  # milliseconds
 
@@ -29,6 +28,7 @@ class WeightsSection:
         ui: the widgets by name.
         parameters: the panel's state, None while the scene closes.
         tell: shows one line about something that went wrong.
+        services: starts the commands, and knows the packages.
     """
 
     def __init__(
@@ -36,11 +36,13 @@ class WeightsSection:
         ui: Any,
         parameters: Callable[[], Parameters | None],
         tell: Callable[[str, str], None],
+        services: Services,
     ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._tell = tell
-        self._worker: Worker | None = None
+        self._services = services
+        self._worker: Process | None = None
         self._done: Callable[[], None] = lambda: None  # once the worker has ended well
         self._poll = qt.QTimer()
         self._poll.setInterval(POLL)
@@ -97,7 +99,7 @@ class WeightsSection:
             return
         self._ui.weightsButton.enabled = False  # while the user is asked, events come through
         try:
-            dependencies.ensure()
+            self._services.packages.ensure()
         except DependencyError as error:
             self._tell(str(error), "")
             self.show()
@@ -108,7 +110,7 @@ class WeightsSection:
 
     def _start(self, words: list[str], done: Callable[[], None]) -> None:
         self._done = done
-        self._worker = Worker(words, stops_with_input=False)
+        self._worker = self._services.start(words)
         self._poll.start()
         self.show()
 

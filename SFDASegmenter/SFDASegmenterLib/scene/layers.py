@@ -1,4 +1,4 @@
-"""What the slice views show: an overlay in the foreground, and linked views beside each other.
+"""What the views show of a run: a map over the image, and segmentations, each in its views.
 
 What the user had in the foreground is kept with each view, in the scene, and put back when the
 overlay is switched off.
@@ -6,21 +6,17 @@ overlay is switched off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from xml.sax.saxutils import escape
+import math
+from collections.abc import Iterator
 
 import slicer
 
-from SFDASegmenterLib.scene.results import MAPS, Results
+from SFDASegmenterLib.scene.results import MAPS, Results, results_in_scene
+from SFDASegmenterLib.scene.views import Named
 
 KEPT = "SFDA.foreground"  # reference of a composite node to what the user had there
 KEPT_OPACITY = "SFDA.ForegroundOpacity"  # its attribute; present while an overlay is shown
-SIDE_BY_SIDE = 20260  # number of the layout of two views
-COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
 MOST = 6  # views at once
-COLUMNS = 3
-TWO_VIEWS = ("SFDASource", "SFDAResult")
-COLORS = ("#7F8C8D", "#2E86C1", "#16A085", "#8E44AD", "#D68910", "#CB4335")
 
 
 def show_overlay(
@@ -61,112 +57,74 @@ def hide_overlay() -> None:
     _show_legend(None)
 
 
-def show_segmentations(results: Results, shown: str) -> None:
+def show_segmentations(results: Results, shown: str, page: int = 0) -> None:
     """Show the result ("result"), the source model's ("source"), or those of ``in_views`` each in
-    its own view ("both", "all").
+    its own view ("both", "all"), and no other run's.
     """
-    hide_segmentations(results)
+    hide_segmentations()
     if shown in ("result", "source"):
-        node = results.node if shown == "result" else results.get("source")
-        if node is not None and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().SetVisibility(True)
+        _show(results.node if shown == "result" else results.get("source"))
         return
-    for view, (_title, node) in in_views(results, shown).items():
-        if node is not None and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().AddViewNodeID(f"vtkMRMLSliceNode{view}")
-            node.GetDisplayNode().SetVisibility(True)
+    for view, (_named, node) in in_views(results, shown, page).items():
+        _show(node, f"vtkMRMLSliceNode{view}")
 
 
 def in_views(
-    results: Results, shown: str
-) -> dict[str, tuple[str, slicer.vtkMRMLSegmentationNode | None]]:
-    """What stands in each of the views beside each other: the view's label, and a segmentation.
+    results: Results, shown: str, page: int = 0
+) -> dict[str, tuple[Named, slicer.vtkMRMLSegmentationNode | None]]:
+    """What stands in each of the views beside each other, by the view's name.
 
-    "both" are the source model's and the method's own; "all" are the compared methods' own.
+    "both" are the source model's and the method's own; "all" are the compared methods' own, as many
+    as there is room for on a page.
     """
     if shown == "both":
-        pairs = [("Source model", results.get("source")), ("Result", results.own)]
-        return dict(zip(TWO_VIEWS, pairs, strict=True))
-    compared = results.compared[:MOST]
+        return {
+            "SFDASource": (Named("S", "Source model"), results.get("source")),
+            "SFDAResult": (Named("R", _method(results)), results.own),
+        }
+    first = page * MOST
     return {
-        f"SFDAMethod{number}": (one.node.GetAttribute("SFDA.Method"), one.own)
-        for number, one in enumerate(compared, start=1)
+        f"SFDAMethod{number}": (Named(str(first + number), _method(one)), one.own)
+        for number, one in enumerate(results.compared[first : first + MOST], start=1)
     }
 
 
-def hide_segmentations(results: Results) -> None:
-    """Hide all of the run's, as others are to be shown."""
-    nodes = [node for one in results.compared for node in (one.node, one.own, one.get("source"))]
-    for node in nodes:
-        if node is not None and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().RemoveAllViewNodeIDs()
-            node.GetDisplayNode().SetVisibility(False)
+def _method(results: Results) -> str:
+    return results.node.GetAttribute("SFDA.Method") or results.node.GetName()
 
 
-def register_layout() -> None:
-    """Make the layout of the two views known, so that a scene that was saved with it opens."""
-    layout = _layout_node()
-    if layout is not None:
-        titles = dict(zip(TWO_VIEWS, ("Source model", "Result"), strict=True))
-        _describe(layout, SIDE_BY_SIDE, _description(titles))
+def pages(results: Results) -> int:
+    """How many pages of views all compared results take."""
+    return math.ceil(len(results.compared) / MOST)
 
 
-def show_side_by_side(results: Results, shown: str = "both") -> None:
-    """Linked slice views beside each other, see ``in_views``.
+def hide_segmentations() -> None:
+    """Hide those of all runs, as others are to be shown."""
+    for one in results_in_scene():
+        for node in (one.node, one.own, one.get("source")):
+            display = node.GetDisplayNode() if node is not None else None
+            if display is not None:
+                display.RemoveAllViewNodeIDs()
+                display.SetVisibility(False)
 
-    Without a main window there are no views, and nothing happens.
-    """
-    layout = _layout_node()
-    if layout is None:
+
+def show_surface(results: Results, shown: str, on: bool) -> None:
+    """Show the segmentation in 3D, too, or not; its surface is made when first wanted."""
+    node = results.get("source") if shown == "source" else results.node
+    if node is None or node.GetDisplayNode() is None:
         return
-    titles = {view: title for view, (title, _node) in in_views(results, shown).items()}
-    number = SIDE_BY_SIDE if shown == "both" else COMPARISON
-    _describe(layout, number, _description(titles))
-    if layout.GetViewArrangement() != number:
-        if not _is_ours(layout):
-            layout.SetAttribute("SFDA.LayoutBefore", str(layout.GetViewArrangement()))
-        layout.SetViewArrangement(number)
-    logic = slicer.app.applicationLogic()
-    for view in titles:
-        slice_logic = logic.GetSliceLogicByLayoutName(view)
-        if slice_logic is None or results.input is None:
-            continue
-        composite = slice_logic.GetSliceCompositeNode()
-        composite.SetLinkedControl(True)
-        composite.SetHotLinkedControl(True)
-        if composite.GetBackgroundVolumeID() != results.input.GetID():
-            composite.SetBackgroundVolumeID(results.input.GetID())
-            slice_logic.FitSliceToBackground()
+    if on:
+        node.CreateClosedSurfaceRepresentation()
+    node.GetDisplayNode().SetVisibility3D(on)
 
 
-def leave_side_by_side() -> None:
-    """Back to the layout that the user had."""
-    layout = _layout_node()
-    if layout is not None and _is_ours(layout):
-        layout.SetViewArrangement(int(layout.GetAttribute("SFDA.LayoutBefore") or 0))
-
-
-def _is_ours(layout: slicer.vtkMRMLLayoutNode) -> bool:
-    return layout.GetViewArrangement() in (SIDE_BY_SIDE, COMPARISON)
-
-
-def _describe(layout: slicer.vtkMRMLLayoutNode, number: int, description: str) -> None:
-    """Make a layout known, or change it as other methods were compared."""
-    if not layout.IsLayoutDescription(number):
-        layout.AddLayoutDescription(number, description)
-    elif layout.GetLayoutDescription(number) != description:
-        layout.SetLayoutDescription(number, description)
-
-
-def show_plots(chart: slicer.vtkMRMLPlotChartNode) -> None:
-    """A plot beside the views; nothing without a main window."""
-    layout = _layout_node()
-    if layout is None:
+def _show(node: slicer.vtkMRMLSegmentationNode | None, view: str | None = None) -> None:
+    display = node.GetDisplayNode() if node is not None else None
+    if display is None:
         return
-    selection = slicer.app.applicationLogic().GetSelectionNode()
-    selection.SetActivePlotChartID(chart.GetID())
-    slicer.app.applicationLogic().PropagatePlotChartSelection()
-    layout.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
+    if view is not None:
+        display.AddViewNodeID(view)
+    display.SetVisibility(True)
 
 
 def show_input(results: Results) -> None:
@@ -199,26 +157,3 @@ def _show_legend(volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
 
 def _composites() -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
     yield from slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-
-
-def _layout_node() -> slicer.vtkMRMLLayoutNode | None:
-    manager = slicer.app.layoutManager()
-    return manager.layoutLogic().GetLayoutNode() if manager is not None else None
-
-
-def _description(titles: Mapping[str, str]) -> str:
-    """The layout of these views, in rows of ``COLUMNS``."""
-    views = [
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
-        f'<property name="orientation" action="default">Axial</property>'
-        f'<property name="viewlabel" action="default">{escape(title)}</property>'
-        f'<property name="viewcolor" action="default">{color}</property>'
-        "</view></item>"
-        for (tag, title), color in zip(titles.items(), COLORS, strict=False)
-    ]
-    rows = ["".join(views[at : at + COLUMNS]) for at in range(0, len(views), COLUMNS)]
-    inside = [f'<layout type="horizontal" split="true">{row}</layout>' for row in rows]
-    if len(inside) == 1:
-        return inside[0]
-    items = "".join(f"<item>{row}</item>" for row in inside)
-    return f'<layout type="vertical" split="true">{items}</layout>'

@@ -37,9 +37,10 @@ def curves_chart(
     epochs = range(max((len(curve) for curve in curves.values()), default=0))
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} curves")
     _add_column(table, "Epoch", [float(epoch) for epoch in epochs])
-    for title, curve in curves.items():
-        _add_column(table, title, [curve[i] if i < len(curve) else None for i in epochs])
-    return _chart(f"{name} curves", table, "Epoch", list(curves), "Value")
+    titles = {key: _curve_title(key, report["volumes"]) for key in curves}
+    for key, curve in curves.items():
+        _add_column(table, titles[key], [curve[i] if i < len(curve) else None for i in epochs])
+    return _chart(f"{name} curves", table, "Epoch", list(titles.values()), "Value")
 
 
 def scores_chart(
@@ -51,8 +52,25 @@ def scores_chart(
         return None
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{name} sample scores")
     _add_column(table, "Sample", [float(number) for number in range(1, len(samples) + 1)])
-    _add_column(table, "S", [sample["score"] for sample in samples])
-    return _chart(f"{name} sample scores", table, "Sample", ["S"], "Share of edges found")
+    title = "Expected edges found"
+    _add_column(table, title, [sample["score"] for sample in samples])
+    return _chart(f"{name} sample scores", table, "Sample", [title], "Share (0 to 1)")
+
+
+CURVES = {
+    "criterion": "Model selection criterion (lower is better)",
+    "entropy_bits": "Mean entropy (bits)",
+    "training_loss": "Training loss",
+    "agreement": "Agreement of the early layers with the whole model (Dice)",
+}
+
+
+def _curve_title(key: str, volumes: Sequence[Mapping[str, Any]]) -> str:
+    """What a curve is called in a plot: a share is that of a structure, by its label."""
+    names = {f"share_{number}": row["name"] for number, row in enumerate(volumes, start=1)}
+    if key in names:
+        return f"{names[key]}, share of the image"
+    return CURVES.get(key, key.replace("_", " ").capitalize())
 
 
 def _add_column(table: slicer.vtkMRMLTableNode, title: str, values: Sequence[Any]) -> None:

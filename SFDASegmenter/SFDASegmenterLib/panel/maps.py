@@ -1,0 +1,188 @@
+"""A row for each map that the shown run has, made from the run's nodes; and the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from SFDASegmenterLib.panel.forms import Rows, in_order, silenced
+from SFDASegmenterLib.parameters import (
+    MapDisplay,
+    Parameters,
+    map_display,
+    set_map_display,
+)
+from SFDASegmenterLib.scene.results import MAPS, SAMPLE, Results
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """The widgets of one map.
+
+    Args:
+        box: shows it.
+        opacity: of it.
+        button: unfolds the threshold; None where it has none.
+        threshold: values up to here are hidden.
+    """
+
+    box: Any
+    opacity: Any
+    button: Any | None = None
+    threshold: Any | None = None
+
+
+class MapsSection:
+    """The maps of the run that is shown.
+
+    Args:
+        ui: the widgets by name.
+        parameters: the panel's state, None while the scene closes.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
+        self._ui = ui
+        self._parameters = parameters
+        self._rows = Rows(ui.mapsWidget)
+        self._made_for: dict[str, float] | None = None  # largest value of each map that has a row
+        self.rows: dict[str, MapRow] = {}
+        ui.sampleSlider.connect("valueChanged(int)", self._choose_sample)
+
+    def show(self, results: Results | None) -> None:
+        """Bring the rows in line with the run and the parameters."""
+        nodes = results.maps if results is not None else {}
+        limits = {role: _largest(role, node) for role, node in nodes.items()}
+        if limits != self._made_for:
+            self._made_for = limits
+            self._make(limits)
+        for role, row in self.rows.items():
+            self._show_row(role, row)
+        self._show_sample(results)
+
+    def display(self, role: str) -> MapDisplay:
+        """How a map is shown: a sample hides the image that it is compared with."""
+        default = MapDisplay(opacity=1.0) if role == SAMPLE else MapDisplay()
+        return map_display(self._parameters(), role, default)
+
+    def _make(self, limits: Mapping[str, float]) -> None:
+        self._rows.clear()
+        self.rows = {role: self._row(role, largest) for role, largest in limits.items()}
+        self._ui.mapsWidget.visible = bool(limits)
+        in_order(
+            self._ui.surfaceCheckBox,
+            *(
+                widget
+                for row in self.rows.values()
+                for widget in (row.box, row.opacity, row.button, row.threshold)
+                if widget is not None
+            ),
+        )
+
+    def _row(self, role: str, largest: float) -> MapRow:
+        parent = self._rows.parent
+        box = qt.QCheckBox(_title(role), parent)
+        box.objectName = f"map_{role}"
+        box.toolTip = MAPS[role].help if role in MAPS else _("The diffusion sample (HEAL).")
+        box.connect("toggled(bool)", lambda on: self._choose(role, on))
+        opacity = _slider(parent, 1.0, _("Opacity: 0 is invisible, 1 hides the image."))
+        opacity.objectName = f"map_{role}_opacity"
+        opacity.connect("valueChanged(double)", lambda value: self._set(role, opacity=value))
+        if role not in MAPS:
+            self._rows.add_row(box, opacity)
+            return MapRow(box, opacity)
+        button = qt.QToolButton(parent)
+        button.objectName = f"map_{role}_button"
+        button.text = "\u2265"
+        button.checkable = True
+        button.toolTip = _("Show from which value on the map is shown.")
+        threshold = _slider(parent, largest, _("Only values above this are shown."))
+        threshold.objectName = f"map_{role}_threshold"
+        threshold.connect("valueChanged(double)", lambda value: self._set(role, threshold=value))
+        label = qt.QLabel(_("above"), parent)
+        label.alignment = int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter)
+        for widget in (label, threshold):
+            button.connect("toggled(bool)", widget.setVisible)
+            widget.visible = False
+        self._rows.add_row(box, opacity, button)
+        self._rows.add_row(label, threshold)
+        return MapRow(box, opacity, button, threshold)
+
+    def _show_row(self, role: str, row: MapRow) -> None:
+        display = self.display(role)
+        with silenced(row.box, row.opacity):
+            row.box.checked = self._parameters().overlay == role
+            row.opacity.value = display.opacity
+        if row.threshold is not None:
+            with silenced(row.threshold):
+                row.threshold.value = display.threshold
+
+    def _show_sample(self, results: Results | None) -> None:
+        ui = self._ui
+        browser = results.get("browser") if results is not None else None
+        scores = results.report.get("details", {}).get("samples") if results is not None else None
+        ui.samplesWidget.visible = browser is not None and bool(scores)
+        if browser is None or not scores:
+            return
+        index = min(self._parameters().sample, len(scores) - 1)
+        with silenced(ui.sampleSlider):
+            ui.sampleSlider.maximum = len(scores) - 1
+            ui.sampleSlider.value = index
+        if browser.GetSelectedItemNumber() != index:
+            results.select_sample(index)
+        chosen = index == results.report["details"]["chosen_sample"]
+        text = _("Sample {number} of {count}: S = {score:.3f}{star}")
+        ui.sampleLabel.text = text.format(
+            number=index + 1,
+            count=len(scores),
+            score=scores[index]["score"],
+            star=" \u2605" if chosen else "",
+        )
+        ui.sampleLabel.toolTip = _(
+            "S is the share of the expected edges that the sample shows."
+        ) + (_(" This sample was chosen.") if chosen else "")
+
+    # --- What the user does ----------------------------------------------------------------------
+
+    def _choose(self, role: str, on: bool) -> None:
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        if on:
+            parameters.overlay = role
+        elif parameters.overlay == role:
+            parameters.overlay = ""
+
+    def _set(self, role: str, **changed: float) -> None:
+        parameters = self._parameters()
+        if parameters is not None:
+            set_map_display(parameters, role, replace(self.display(role), **changed))
+
+    def _choose_sample(self, index: int) -> None:
+        if self._parameters() is not None:
+            self._parameters().sample = index
+
+
+def _title(role: str) -> str:
+    short = MAPS[role].short if role in MAPS else _("sample")
+    return short[:1].upper() + short[1:]
+
+
+def _largest(role: str, node: Any) -> float:
+    """The largest value that the map can have: its window ends there."""
+    display = node.GetDisplayNode()
+    return display.GetWindowLevelMax() if role != SAMPLE and display is not None else 1.0
+
+
+def _slider(parent: Any, maximum: float, tip: str) -> Any:
+    slider = ctk.ctkSliderWidget(parent)
+    slider.minimum, slider.maximum = 0.0, maximum
+    slider.singleStep = 0.05
+    slider.decimals = 2
+    slider.toolTip = tip
+    slider.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+    return slider

@@ -1,0 +1,287 @@
+"""Puts result folders into the scene, and takes them out again.
+
+Files are read without storage nodes in the scene: nothing refers to the run's folder, which is
+temporary, and saving the scene writes every node anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SFDASegmenterLib.scene import tables
+from SFDASegmenterLib.scene.colors import color_node
+from SFDASegmenterLib.scene.results import (
+    CHARTS,
+    FOLDER,
+    INPUT,
+    MAPS,
+    RESULT,
+    ROLE,
+    RUN,
+    SAMPLE,
+    SEGMENTATIONS,
+    Map,
+    Results,
+    results_in_scene,
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The image that was segmented.
+
+    Args:
+        name: of the image when the run was started.
+        node: ID of its volume, or of the sequence's proxy; None where there is none any more.
+        frame: (ID of the sequence, index) where it is a frame of a sequence.
+    """
+
+    name: str
+    node: str | None
+    frame: tuple[str, int] | None = None
+
+
+class Placement:
+    """Puts the result folder of one image into the scene, a node at a time.
+
+    ``steps`` is to be exhausted, with time for the window between its steps; ``remove`` takes
+    everything away again.
+
+    Args:
+        folder: as SFDALib wrote it.
+        origin: the image.
+        run: an ID shared by all nodes of a run.
+        trust: in place of the report's "trust"; of a comparison, where the judge knows the others.
+    """
+
+    def __init__(
+        self, folder: Path, origin: Origin, run: str, trust: Mapping[str, Any] | None = None
+    ) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._run = run
+        self._report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if trust is not None:
+            self._report["trust"] = trust
+        self._name = _unused(f"{origin.name} {self._report['title']}")
+        self._items: list[int] = []
+        self._nodes: list[str] = []
+        self.results: Results | None = None
+
+    def steps(self) -> Iterator[None]:
+        """Place node after node."""
+        result = self._segmentation(self._folder / "segmentation.seg.nrrd", self._name)
+        self._add(result, RESULT)
+        self._describe(result)
+        self.results = Results(result)
+        yield
+        for role, (file, word) in SEGMENTATIONS.items():
+            if (self._folder / file).is_file():
+                node = self._segmentation(self._folder / file, f"{self._name} {word}")
+                node.GetDisplayNode().SetVisibility(False)
+                self._add(node, role)
+                yield
+        for role, map_ in MAPS.items():
+            path = self._folder / f"{role}.nrrd"
+            if path.is_file():
+                self._add(self._map(path, map_), role)
+                yield
+        yield from self._samples()
+        self._add(tables.volumes_table(f"{self._name} volumes", self._report), "volumes")
+        for role, make in CHARTS.items():
+            chart = make(self._name, self._report)
+            if chart is not None:
+                self._add(chart[0], role)
+                for part in chart[1]:
+                    self._note(part, f"{role} data")
+        text = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", f"{self._name} report")
+        text.SetText(json.dumps(self._report, indent=2, ensure_ascii=False))
+        self._add(text, "report")
+
+    def remove(self) -> None:
+        """Take everything that was placed out of the scene."""
+        for node_id in reversed(self._nodes):
+            node = slicer.mrmlScene.GetNodeByID(node_id)
+            if node is not None:
+                _remove_whole(node)
+        hierarchy = _hierarchy()
+        for item in self._items:
+            hierarchy.RemoveItem(item)
+        self.results = None
+
+    # --- The nodes -------------------------------------------------------------------------------
+
+    @property
+    def _input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        node = self._origin.node
+        return slicer.mrmlScene.GetNodeByID(node) if node else None
+
+    def _segmentation(self, path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        self._nodes.append(node.GetID())
+        _read(slicer.vtkMRMLSegmentationStorageNode(), path, node)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetOpacity2DFill(0.3)
+        if self._input is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self._input)
+        return node
+
+    def _map(self, path: Path, map_: Map) -> slicer.vtkMRMLScalarVolumeNode:
+        node = self._volume(path, f"{self._name} {map_.short}")
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(color_node(map_.colors).GetID())
+        display.SetInterpolate(False)  # a threshold between voxels would draw a rim
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0.0, map_.maximum(len(self._report["volumes"]) + 1))
+        return node
+
+    def _samples(self) -> Iterator[None]:
+        scores = self._report["details"].get("samples", [])
+        if not scores:
+            return
+        scene = slicer.mrmlScene
+        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{self._name} samples")
+        sequence.SetIndexName("sample")
+        sequence.SetIndexUnit("")
+        self._add(sequence, "samples")
+        for index, score in enumerate(scores):
+            node = slicer.vtkMRMLScalarVolumeNode()  # in no scene: the sequence holds a copy
+            path = self._folder / "samples" / f"sample_{index}.nrrd"
+            _read(slicer.vtkMRMLNRRDStorageNode(), path, node)
+            node.SetName(f"{self._name} sample")
+            node.SetAttribute("SFDA.Score", f"{score['score']:.6g}")
+            node.SetAttribute("SFDA.Seed", str(score["seed"]))
+            sequence.SetDataNodeAtValue(node, str(index + 1))
+            yield
+        browser = scene.AddNewNodeByClass(
+            "vtkMRMLSequenceBrowserNode", f"{self._name} sample browser"
+        )
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        browser.SetSelectedItemNumber(self._report["details"]["chosen_sample"])
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        proxy = browser.GetProxyNode(sequence)
+        proxy.SetName(f"{self._name} sample")
+        self._note(proxy, SAMPLE)
+        self._file(proxy)
+        self._add(browser, "browser")  # after its proxy, so that it is removed before it
+        yield
+
+    def _volume(self, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        self._nodes.append(node.GetID())
+        _read(slicer.vtkMRMLNRRDStorageNode(), path, node)
+        node.CreateDefaultDisplayNodes()
+        return node
+
+    # --- Where they belong -----------------------------------------------------------------------
+
+    def _add(self, node: slicer.vtkMRMLNode, role: str) -> None:
+        """Give a node its role: noted, filed, moved with the input, known to the result."""
+        self._note(node, role)
+        self._file(node)
+        if self.results is not None:
+            self.results.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
+
+    def _note(self, node: slicer.vtkMRMLNode, role: str) -> None:
+        if node.GetID() not in self._nodes:
+            self._nodes.append(node.GetID())
+        node.SetAttribute(RUN, self._run)
+        node.SetAttribute(ROLE, role)
+        if node.IsA("vtkMRMLTransformableNode") and self._input is not None:
+            node.SetAndObserveTransformNodeID(self._input.GetTransformNodeID())
+
+    def _file(self, node: slicer.vtkMRMLNode) -> None:
+        """Put it into the run's folder, beside the input in the subject hierarchy."""
+        hierarchy = _hierarchy()
+        if not self._items:
+            parent = hierarchy.GetSceneItemID()
+            if self._input is not None:
+                item = hierarchy.GetItemByDataNode(self._input)
+                parent = hierarchy.GetItemParent(item) if item else parent
+            self._items.append(hierarchy.CreateFolderItem(parent, self._name))
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.SetItemParent(item, self._items[0])
+
+    def _describe(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """The provenance, where a reader of the scene file finds it."""
+        report = self._report
+        provenance = {
+            "Method": report["title"],
+            "Paper": report["paper"],
+            "Options": json.dumps(report["options"], sort_keys=True),
+            "Seed": str(report["seed"]),
+            "Device": report["device"],
+            "SourceModel": report["bundle"]["name"],
+            "SourceModelSHA256": report["bundle"]["sha256"],
+            "InputName": self._origin.name,
+            "InputSHA256": " ".join(file["sha256"] for file in report["input"]),
+            "Software": json.dumps(report["software"], sort_keys=True),
+            "Notice": report["notice"],
+        }
+        for key, value in provenance.items():
+            node.SetAttribute(f"SFDA.{key}", value)
+        node.SetAttribute(FOLDER, str(self._folder))
+        if self._origin.frame is not None:
+            sequence, index = self._origin.frame
+            node.SetNodeReferenceID("SFDA.sequence", sequence)
+            node.SetAttribute("SFDA.Frame", str(index))
+        if self._input is not None:
+            node.SetNodeReferenceID(INPUT, self._input.GetID())
+            role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+            node.SetNodeReferenceID(role, self._input.GetID())
+
+
+def place_agreement(folder: Path, placements: Sequence[Placement]) -> Iterator[None]:
+    """Place what a comparison says of its methods together, and let every result refer to it."""
+    first = placements[0]
+    made = {"vote_entropy": first._map(folder / "vote_entropy.nrrd", MAPS["vote_entropy"])}
+    for kind in ("staple", "majority"):
+        name = f"{first._origin.name} consensus ({kind})"
+        node = first._segmentation(folder / f"consensus_{kind}.seg.nrrd", name)
+        node.GetDisplayNode().SetVisibility(False)
+        made[f"consensus_{kind}"] = node
+        yield
+    for role, node in made.items():
+        first._add(node, role)
+        for other in placements[1:]:
+            other.results.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
+
+
+def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLNode) -> None:
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        raise OSError(f"{path}: could not be read back; the disk may be full or damaged")
+
+
+def _remove_whole(node: slicer.vtkMRMLNode) -> None:
+    """Remove a node with its display and storage nodes, which the scene would keep."""
+    parts = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        parts += [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        parts += [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
+    slicer.mrmlScene.RemoveNode(node)
+    for part in parts:  # which the application may have removed with the node
+        if part is not None and slicer.mrmlScene.IsNodePresent(part):
+            slicer.mrmlScene.RemoveNode(part)
+
+
+def _unused(name: str) -> str:
+    """The name, numbered where a run has it already."""
+    taken = {results.node.GetName() for results in results_in_scene()}
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name} {number}"
+    return candidate
+
+
+def _hierarchy() -> slicer.vtkMRMLSubjectHierarchyNode:
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
