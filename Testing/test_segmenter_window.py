@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -187,10 +188,7 @@ def test_there_are_no_gaps_below_the_volume_and_the_facts(
     rows = [ui.inputVolumeSelector, ui.bundlePathEdit, ui.bundleFactsLabel]
     rows += [ui.methodComboBox, ui.methodFactsLabel]
     ends = [(one.mapTo(section, qt.QPoint(0, 0)).y(), one.height) for one in rows]
-    gaps = [
-        below - (above + height)
-        for (above, height), (below, _) in zip(ends, ends[1:], strict=False)
-    ]
+    gaps = [below - (above + height) for (above, height), (below, _) in itertools.pairwise(ends)]
     assert max(gaps) <= 14, gaps
     line = ui.bundleFactsLabel.fontMetrics().lineSpacing()
     assert ui.bundleFactsLabel.height <= 3 * line
@@ -239,7 +237,7 @@ def _goes_down(panel: Any) -> None:
             found.append((place.y(), place.x(), one.objectName or type(one).__name__))
     in_scroll = [one for one in found if one[2] not in FIXED]
     assert len(in_scroll) > 3
-    for above, below in zip(in_scroll, in_scroll[1:], strict=False):
+    for above, below in itertools.pairwise(in_scroll):
         assert above[0] <= below[0] + 12, (above[2], below[2])
 
 
