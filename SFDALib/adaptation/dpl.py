@@ -30,7 +30,8 @@ METHOD = Method(
     " denoised pseudo-labeling. MICCAI 2021",
     updates="all weights",
     needs=(),
-    cost="one training pass over the images an epoch, and dropout_passes passes before",
+    cost="one training pass over the images an epoch; before, dropout_passes passes for each of at"
+    " most six rates of dropout",
     options=(
         *training_options(epochs=2, learning_rate=2e-3, batch=8),
         Option("dropout_passes", 10, "Passes with dropout.", 2, 1000, kind="int"),
@@ -65,6 +66,7 @@ METHOD = Method(
     ),
     entry="SFDALib.adaptation.dpl:adapt",
     adapts=True,
+    looks=20,
 )
 RATES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 ENOUGH = 0.5  # of the labelled pixels of a structure
