@@ -30,7 +30,8 @@ METHOD = Method(
     " denoised pseudo-labeling. MICCAI 2021",
     updates="all weights",
     needs=(),
-    cost="one training pass over the images an epoch, and dropout_passes passes before",
+    cost="one training pass over the images an epoch; before, dropout_passes passes for each of at"
+    " most six rates of dropout",
     options=(
         *training_options(epochs=2, learning_rate=2e-3, batch=8),
         Option("dropout_passes", 10, "Passes with dropout.", 2, 1000, kind="int"),

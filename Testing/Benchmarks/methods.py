@@ -34,7 +34,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SFDALib import registry
-from SFDALib.adaptation.watch import State, Watch
+from SFDALib.adaptation.watch import Watch
 from SFDALib.inference import predict
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import Engine, open_engine
@@ -113,10 +113,10 @@ def measure(
         p = predict(one.model, image.array, one.options, silent, network=network)
         return round(dice(image.restore_labels(p) > 0, reference), 4)
 
-    def looked(watch: Watch, network: nn.Module, state: State, **more: float) -> bool:
+    def looked(watch: Watch, network: nn.Module, *noted: Any, **more: float) -> bool:
         network.eval()
         seen.append(score(network))
-        return look(watch, network, state, **more)
+        return look(watch, network, *noted, **more)
 
     with mock.patch.object(Watch, "look", looked):
         adapted = one.adapt([image], silent)

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from SFDALib import registry
-from SFDALib.adaptation.watch import State, Watch
+from SFDALib.adaptation.watch import Watch
 from SFDALib.errors import SFDAError
 from SFDALib.jobs import devices, judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
@@ -273,9 +273,9 @@ def _states(
     seen: list[dict[str, Tensor]] = []
     look = Watch.look
 
-    def keep(watch: Watch, network: nn.Module, state: State, **more: float) -> bool:
+    def keep(watch: Watch, network: nn.Module, *noted: Any, **more: float) -> bool:
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return look(watch, network, state, **more)
+        return look(watch, network, *noted, **more)
 
     with mock.patch.object(Watch, "look", keep):
         adapted = engine.adapt([target.conformed for target in targets], silent)
