@@ -13,6 +13,10 @@ divides 0 by 0; the original's first "epoch" takes no step and is our look at th
 its 12 are 11 here; it delivers the last state, we the best by ``watch``. MIND descriptors, with
 which its authors also train sources, take the place of the network's input: only a network that was
 trained on them can read them, and no bundle tells of that.
+
+On the demo's volumes one member with ``bn=eval`` delivers Dice 0.862 (T2W; batch statistics alone
+0.856) and 0.887 (FLAIR; 0.840). Consistency under GIN alone with a step for each batch of 8, which
+``strength=0 contrast=gin patches=8`` is in effect, delivers 0.867 on the T2W volume.
 """
 
 from __future__ import annotations
