@@ -258,7 +258,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"', "\ufeff\ufeff{}"]
+    "text",
+    ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"', "\ufeff\ufeff{}"],
 )
 def test_json_that_cannot_be_written_again_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8")

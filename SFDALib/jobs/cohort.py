@@ -47,6 +47,8 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             f"cohort: method {job.method} updates no weights, expected one that does for"
             " --adapt once; use --adapt each"
         )
+    if len(job.reading.series) > 1:
+        raise RequestError("series: found several, expected one for all images of a cohort")
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)

@@ -167,14 +167,18 @@ class Engine:
             self.stopwatch.notes.append(f"{note}.")
         return done
 
-    def conform(self, paths: Sequence[Path], reading: Reading) -> tuple[Volume, Conformed]:
+    def conform(
+        self, paths: Sequence[Path], reading: Reading | None = None
+    ) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, reading, self.model, self.method.judged)
+            refuse_too_large(paths, self.model, self.method.judged, reading)
             volume = read_volume(paths, reading)
             return volume, conform(volume, self.model.description.grid)
 
-    def read(self, paths: Sequence[Path], reading: Reading, progress: Progress) -> Target:
+    def read(
+        self, paths: Sequence[Path], progress: Progress, reading: Reading | None = None
+    ) -> Target:
         """Read an image, conform it, and run the source model on it."""
         paths = tuple(Path(path) for path in paths)
         before = checksums(paths)
