@@ -69,7 +69,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     continue
                 with attempt(name, image=files[0].name):
                     one = replace(engine, stopwatch=Stopwatch())
-                    target = one.read(files, job.reading, reporter)
+                    target = one.read(files, reporter, job.reading)
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
                     judgement = judge_result(one, target, segmented, adapted, job.gate)

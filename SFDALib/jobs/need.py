@@ -23,11 +23,14 @@ CLASS_ARRAYS = 1
 JUDGED_ARRAYS = 8
 
 
-def refuse_too_large(paths: Sequence[Path], reading: Reading, model: Source, judged: bool) -> None:
+def refuse_too_large(
+    paths: Sequence[Path], model: Source, judged: bool, reading: Reading | None = None
+) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
         judged: whether a method makes something of it that is judged.
+        reading: what the user states of the files.
 
     Raises:
         OutOfMemoryError: with what it needs and what is free.

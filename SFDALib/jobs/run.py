@@ -28,7 +28,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
-        target = engine.read([Path(path) for path in job.input], job.reading, reporter)
+        target = engine.read([Path(path) for path in job.input], reporter, job.reading)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:
         log.info("%s", note)
