@@ -496,6 +496,12 @@ def test_a_series_that_is_not_there_is_refused_with_the_list(word: str, tmp_path
     assert f'no "{word}"' in str(caught.value) and '1: "axial" (CT, 18' in str(caught.value)
 
 
+def test_descriptions_in_notes_carry_no_control_characters(tmp_path: Path) -> None:
+    both(series(replace(SCOUT, description="a\x1b]0;x\x07")), series(Slices()))(tmp_path / "d")
+    notes = " ".join(read_volume(tmp_path / "d").notes)
+    assert "only whole volume" in notes and "\x1b" not in notes
+
+
 def test_the_header_of_a_series_has_its_true_extent(tmp_path: Path) -> None:
     """What is asked before the voxels are read: whether they fit into memory."""
     write_series(tmp_path / "dicom", replace(Slices(), step=(0, 0, 5.0), kind=CT))

@@ -87,6 +87,21 @@ def test_a_job_file_with_a_wrong_reading_is_refused(reading: Any, tmp_path: Path
         read_job(tmp_path / "job.json")
 
 
+def test_series_are_one_for_all_files_or_one_for_each() -> None:
+    for series, files, good in (
+        (("a",), "ij", True),
+        (("a", "b"), "ij", True),
+        (("a", "b"), "i", 0),
+    ):
+        job = Job("b", tuple(files), "none", "o", reading=Reading(series=series))
+        if good:
+            assert job.checked().reading.series == series
+            assert job.reading.of_file(len(files) - 1).series == series[-1:]
+        else:
+            with pytest.raises(RequestError, match="one for all or one for each"):
+                job.checked()
+
+
 def test_a_job_with_what_was_stated_survives_its_file(tmp_path: Path) -> None:
     job = Job("b", ("i", "j"), "none", "o", reading=Reading((1.0, 2.0, 3.0), ("a", "b"), True))
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))

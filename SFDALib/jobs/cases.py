@@ -24,7 +24,7 @@ def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) ->
     cases = []
     for one in labelled:
         paths = tuple(map(Path, one.image))
-        refuse_too_large(paths, reading, model, judged=False)
+        refuse_too_large(paths, model, judged=False, reading=reading)
         entry = Entry(paths, Path(one.labels), "train")
         case = read_case(entry, model.description.grid, model.description.classes, reading)
         if not case.labels.any():

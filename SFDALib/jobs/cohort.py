@@ -48,6 +48,8 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             f"cohort: method {job.method} updates no weights, expected one that does for"
             " --adapt once; use --adapt each"
         )
+    if len(job.reading.series) > 1:
+        raise RequestError("series: found several, expected one for all images of a cohort")
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
@@ -71,7 +73,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     continue
                 with attempt(name, image=files[0].name):
                     one = replace(engine, stopwatch=Stopwatch())
-                    target = one.read(files, job.reading, reporter)
+                    target = one.read(files, reporter, job.reading)
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
                     judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)

@@ -63,7 +63,7 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         }
         # any but the reference, which needs less memory: its options of inference are all methods'
         reader = next(engine for name, engine in engines.items() if name != REFERENCE)
-        target = reader.read([Path(path) for path in request.input], request.reading, reporter)
+        target = reader.read([Path(path) for path in request.input], reporter, request.reading)
         shared = dict(reader.stopwatch.seconds)
         attempt = Attempts(reporter)
         reports: dict[str, dict[str, Any]] = {}

@@ -181,10 +181,12 @@ class Engine:
             self.stopwatch.notes.append(f"{note}.")
         return done
 
-    def conform(self, paths: Sequence[Path], reading: Reading) -> tuple[Volume, Conformed]:
+    def conform(
+        self, paths: Sequence[Path], reading: Reading | None = None
+    ) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, reading, self.model, self.method.judged, self.probabilities)
+            refuse_too_large(paths, self.model, self.method.judged, reading, self.probabilities)
             volume = read_volume(paths, reading)
             return volume, conform(volume, self.model.description.grid)
 
@@ -201,7 +203,9 @@ class Engine:
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
 
-    def read(self, paths: Sequence[Path], reading: Reading, progress: Reporter) -> Target:
+    def read(
+        self, paths: Sequence[Path], progress: Reporter, reading: Reading | None = None
+    ) -> Target:
         """Read an image, conform it, say what does not fit, and run the source model on it."""
         progress("reading", 0, 1)
         paths = tuple(Path(path) for path in paths)

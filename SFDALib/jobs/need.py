@@ -25,12 +25,17 @@ JUDGED_ARRAYS = 8
 
 
 def refuse_too_large(
-    paths: Sequence[Path], reading: Reading, model: Source, judged: bool, delivered: bool = False
+    paths: Sequence[Path],
+    model: Source,
+    judged: bool,
+    reading: Reading | None = None,
+    delivered: bool = False,
 ) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
         judged: whether a method makes something of it that is judged.
+        reading: what the user states of the files.
         delivered: whether the probabilities of the classes are written, too.
 
     Raises:

@@ -136,6 +136,11 @@ def _check_common(request: Job | Comparison) -> None:
         raise RequestError(f"seed: found {request.seed}, expected 0 to 2147483647")
     if not request.input:
         raise RequestError("input: found no file, expected at least one")
+    if len(request.reading.series) not in (0, 1, len(request.input)):
+        raise RequestError(
+            f"series: found {len(request.reading.series)} for {len(request.input)} file(s) of the"
+            " input, expected one for all or one for each"
+        )
     for word in (request.bundle, *request.input, request.output):
         if not word or "\0" in word:
             raise RequestError(f"found {word!r:.60} for a file, expected a name")

@@ -32,7 +32,7 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         engine = engine.learning_from(matched(job.labels, [job.input]), job.reading)
         engine = replace(engine, probabilities=job.probabilities)
-        target = engine.read([Path(path) for path in job.input], job.reading, reporter)
+        target = engine.read([Path(path) for path in job.input], reporter, job.reading)
         report = run_on(target, engine, folder, reporter, job.gate)
     for note in report["notes"]:
         log.info("%s", note)

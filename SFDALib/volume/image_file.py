@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SFDALib.errors import shown
 from SFDALib.volume.geometry import Geometry, Volume
 
 
@@ -29,4 +30,6 @@ class ImageFile:
 
     def volume(self) -> Volume:
         array, notes = self.read()
-        return Volume(np.ascontiguousarray(array), self.geometry, (*self.notes, *notes))
+        # names and descriptions in them come from outside
+        words = tuple(shown(note) for note in (*self.notes, *notes))
+        return Volume(np.ascontiguousarray(array), self.geometry, words)

@@ -96,12 +96,12 @@ def _without_copies(frames: list[Frame]) -> tuple[list[Frame], int]:
             same.append(frame.path)
     copies: set[Path] = set()
     for same in files.values():
-        if len(same) > 1:
-            seen: set[bytes] = set()
-            for path in same:
-                digest = hashlib.sha256(path.read_bytes()).digest()
-                (copies.add if digest in seen else lambda _: None)(path)
-                seen.add(digest)
+        contents: set[bytes] = set()
+        for path in same if len(same) > 1 else ():
+            content = hashlib.sha256(path.read_bytes()).digest()
+            if content in contents:
+                copies.add(path)
+            contents.add(content)
     return [frame for frame in frames if frame.path not in copies], len(copies)
 
 
