@@ -18,6 +18,7 @@ from SFDALib.volume.specification import steps
 SAMPLES = 200_000  # voxels that are looked at
 LEAST_SHARE = 0.001  # of the voxels, that lie where 99 % of the labelled training voxels do
 AIR = -200  # HU; a CT has smaller values, that of air being about -1000
+BRIGHT = 0.75  # of an image's range: what surrounds a body is darker than that
 BYTE = (254, 255)  # the largest value of an image of 8 bits that was scaled to fill them
 ADVICE = "The model was trained on other intensities; check the image before you use the result."
 
@@ -100,6 +101,5 @@ def _is_inverted(channel: np.ndarray, values: np.ndarray) -> bool:
     """Whether what surrounds the body, at the borders, is the brightest of a volume."""
     if min(channel.shape) < 2:
         return False
-    low, middle, high, highest = np.percentile(values, [1, 50, 90, 99])
-    border = _border(channel)
-    return bool(border >= high and border > middle and border > (low + highest) / 2)
+    low, high = np.percentile(values, [1, 99])
+    return bool(high > low and _border(channel) > low + BRIGHT * (high - low))
