@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle.description import INFERENCE
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]
 
@@ -33,7 +33,7 @@ def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in every way there is
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty file"
+        reason = cause(error) if data else "empty file"
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
             " a state dict of tensors; nothing in it was executed; export the weights again"
