@@ -131,6 +131,14 @@ def test_a_model_that_scales_each_image_does_not_mind_its_range() -> None:
     assert len(unlike(-ct(), model("zscore", "MR"))) == 1
 
 
+def test_a_model_of_pictures_tells_what_it_cuts_off() -> None:
+    described = model("zscore", "RGB")
+    grid = replace(described.grid, normalisation=Normalisation("fixed", 0.0, 255.0, 0.0, 255.0))
+    described = described.with_changes(grid=grid, fingerprint=())
+    assert "from 0 to 4095" in unlike(np.array([0.0, 4095]).reshape(1, 1, 1, 2), described)[0]
+    assert unlike(np.array([0.0, 255]).reshape(1, 1, 1, 2), described) == []
+
+
 def test_an_export_to_8_bits_is_told() -> None:
     bytes_ = np.round((ct() - ct().min()) / (ct().max() - ct().min()) * 255)
     known = replace(model("zscore", "MR"), fingerprint=(Fingerprint(20, 800, 3000, 900, 400),))
