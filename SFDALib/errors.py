@@ -12,12 +12,26 @@ import re
 # turn the direction of text, and halves of surrogate pairs (bytes of file names that are no UTF-8).
 UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+TORCH_REASON = "WeightsUnpickler error:"
 LONGEST = 1200  # characters of a line; what was found may be a name or a field of any length
 
 
 def shown(text: str) -> str:
     """The text with escapes, such as \\x1b, in place of what cannot be shown."""
     return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def cause(error: BaseException, longest: int = 240) -> str:
+    """What another library says went wrong, in one line, with the start and the end of a long text.
+
+    Torch's reason stands behind "WeightsUnpickler error:", after advice that does not apply here.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    _, mark, reason = text.partition(TORCH_REASON)
+    if mark:
+        text = re.split(r"Please use |Check the documentation", reason)[0].strip(" .,")
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} [...] {text[-half:]}"
 
 
 class SFDAError(Exception):

@@ -5,7 +5,7 @@ Knows no methods. Probabilities stay on the model's device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -31,6 +31,11 @@ def window(
         min(patch, -(-n // multiple) * multiple)
         for n, patch, multiple in zip(size[-len(patch_size) :], patch_size, divisor, strict=True)
     )
+
+
+def whole(size: Sequence[int], divisor: tuple[int, ...]) -> tuple[int, ...]:
+    """One window for an image of ``size``: as large as that, or a little more."""
+    return tuple(-(-n // multiple) * multiple for n, multiple in zip(size, divisor, strict=True))
 
 
 @torch.no_grad()
@@ -61,8 +66,7 @@ def predict(
     if description.windows == "dense":
         size = window(data.shape[2:], size, model.divisor)
     elif description.windows == "whole":
-        sides = zip(data.shape[2:], model.divisor, strict=True)
-        size = tuple(-(-n // multiple) * multiple for n, multiple in sides)
+        size = whole(data.shape[2:], model.divisor)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
     flips = _flips(description) if options["mirror"] else [()]
     averaged, class_logits = split(network)

@@ -894,3 +894,10 @@ def test_importing_is_fast(module: str) -> None:
     """Under 0.3 s: the best of five in processor time, so that a busy machine does not count."""
     code = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
     assert min(float(python(code)) for _ in range(5)) < 0.3
+
+
+def test_torchs_own_reason_is_told_and_not_its_advice(bundle: Path) -> None:
+    """The class that weights do not consist of is named at the end of a text of many lines."""
+    torch.save({"weights": torch.ones(2), "path": Path("x")}, bundle / "models/model.pt")
+    line = refusal(bundle, load)
+    assert "Unsupported global: GLOBAL pathlib" in line and "safe_globals" not in line

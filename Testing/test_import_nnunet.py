@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +26,16 @@ from nnunet_models import (
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.importers.imported import labels as labels_of
 from SFDALib.bundle.importers.nnunet import NnUNetModel
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_labels, read_plans
+from SFDALib.bundle.opening import open_model
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
 from SFDALib.jobs.import_model import Choices, import_model
+from SFDALib.networks import catalogue
 from SFDALib.networks.assembly import Regions
 from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
@@ -494,3 +499,85 @@ def test_labels_that_mean_nothing_are_refused(raw: Path, words: str) -> None:
 def test_a_raw_folder_with_a_channel_missing_is_refused(raw: Path) -> None:
     (raw / "imagesTr/b_0001.nrrd").unlink()
     assert "b_0001.nrrd" in refusal(lambda: read_manifest(raw))
+
+
+# What people choose in place of a model's folder, and trainers of their own
+
+
+def test_a_trainer_can_be_trusted_and_every_result_says_so(tmp_path: Path) -> None:
+    """``inspect`` says of it what a run would."""
+    folder = write_model(tmp_path / "Mine__nnUNetPlans__2d", FLAT)
+    file = folder / "fold_0/checkpoint_final.pth"
+    weights = torch.load(file, weights_only=False)["network_weights"]
+    file.unlink(), file.parent.rmdir()
+    write_checkpoint(file, FLAT, weights, trainer="nnUNetTrainerMine")
+    assert main(["inspect", str(folder)]) == 2
+    assert "import-model --trust-trainer" in refusal(lambda: NnUNetModel(folder).read())
+    words = ["import-model", str(folder), "--output", str(tmp_path / "bundle"), "--trust-trainer"]
+    assert main(words) == 0
+    (caution,) = BundleFiles(tmp_path / "bundle").describe().cautions
+    assert "nnUNetTrainerMine" in caution
+
+
+def test_a_folds_own_folder_is_named_with_the_models(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "nnUNetTrainer__nnUNetPlans__2d", FLAT)
+    line = refusal(lambda: open_model(folder / "fold_0"))
+    assert "found one fold" in line and str(folder) in line and "--fold 0" in line
+
+
+def test_a_model_of_nnunet_v1_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "nnUNetTrainerV2__nnUNetPlansv2.1"
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "plans.pkl").write_bytes(b"\x80\x03.")
+    for path in (folder, folder / "fold_0", tmp_path):
+        assert "found a model of nnU-Net v1" in refusal(lambda path=path: open_model(path))
+
+
+def test_an_exported_zip_is_named_with_the_folder_in_it(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "Dataset900_Phantom/nnUNetTrainer__nnUNetPlans__2d", FLAT)
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        for file in folder.rglob("*.*"):
+            archive.write(file, file.relative_to(tmp_path).as_posix())
+    line = refusal(lambda: open_model(tmp_path / "model.zip"))
+    assert "unpack it and choose Dataset900_Phantom/nnUNetTrainer__nnUNetPlans__2d" in line
+
+
+def test_pictures_keep_their_pixels_whatever_resolution_their_file_states() -> None:
+    """In nnU-Net a picture's pixels have the size 1; a file's DPI are no millimetres."""
+    described = plans(FLAT)
+    described["image_reader_writer"] = "NaturalImage2DIO"
+    described["configurations"]["parent"]["spacing"] = [1.0, 1.0]
+    grid = read(FLAT, described).grid
+    assert grid.spacing == (None, None, None)
+    picture = Volume(np.ones((1, 1, 40, 50), np.float32), Geometry((50, 40, 1), (0.085, 0.085, 1)))
+    assert conform(picture, grid).array.shape == (1, 1, 40, 50)
+    described["configurations"]["parent"]["spacing"] = [0.5, 1.0]
+    assert "spacing of pictures" in refusal(lambda: read(FLAT, described))
+
+
+def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
+    """The images's only slice that is not empty goes through the network with zeros around."""
+    described = read(PLAIN)
+    torch.manual_seed(0)
+    network = catalogue.build(described.network)
+    array = np.zeros((1, 9, 24, 20), np.float32)
+    array[0, 4] = np.random.default_rng(0).normal(100, 30, (24, 20))
+    spacing = described.grid.spacing
+    conformed = conform(Volume(array, Geometry((20, 24, 9), spacing)), described.grid)
+    assert conformed.array.shape == (1, 1, 24, 20)
+    grid, labels = described.grid, labels_of(("brain", "lesion"))
+    about = Description("x", "MR", described.network, grid, (16, 24, 16), labels, "even")
+    model = source.Source(about, network.eval(), None, None, CPU, {})
+    p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    padded = torch.zeros(1, 1, 16, 24, 20)
+    padded[0, :, 7] = torch.from_numpy(conformed.array[:, 0])
+    with torch.no_grad():  # two windows along the last axis
+        first, second = (torch.softmax(network(padded[..., s : s + 16]), 1) for s in (0, 4))
+    torch.testing.assert_close(p[:, 0, :, 0], first[0, :, 7, :, 0], rtol=0, atol=1e-3)
+    torch.testing.assert_close(p[:, 0, :, -1], second[0, :, 7, :, -1], rtol=0, atol=1e-3)
+    assert conformed.restore_labels(p)[[0, 1, 2, 3, 5, 6, 7, 8]].max() == 0
+
+
+def test_the_foreground_of_the_plans_is_the_models_fingerprint() -> None:
+    (found,) = read(PLAIN).fingerprint
+    assert (found.low, found.high, found.mean, found.std) == (20.0, 330.0, 180.0, 90.0)

@@ -19,9 +19,9 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.networks import nets
 
+from SFDALib.bundle import source
 from SFDALib.bundle.opening import open_model
 from SFDALib.inference import predict
-from SFDALib.jobs.engine import source
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform
 
@@ -285,19 +285,25 @@ def _cleaning(rng: random.Random, labels: list[int], masks: bool, kind: str) -> 
 
 def expected(case: Case) -> np.ndarray:
     """Labels ``(K, J, I)`` by MONAI's own transforms, inferer and network."""
+    arguments = {k: v for k, v in case.config["network_def"].items() if k != "_target_"}
+    network = nets.UNet(**arguments).eval()
+    network.load_state_dict(_weights(case.bundle / "models/model.pt"))
+    label = str(case.files[-1])
+    return processed(Case(case.bundle, case.files[:-1], case.config, case.order), network, label)
+
+
+def processed(case: Case, network: torch.nn.Module, label: str | None = None) -> np.ndarray:
+    """The same of an image without a label, by this network."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parser = ConfigParser()
         file = next(case.bundle.glob("configs/inference.*"))
         parser.read_config(file)
         parser["device"] = "cpu"
-        *images, label = [str(file) for file in case.files]
-        data = parser.get_parsed_content("preprocessing")(
-            {"image": images if len(images) > 1 else images[0], "label": label}
-        )
-        arguments = {k: v for k, v in case.config["network_def"].items() if k != "_target_"}
-        network = nets.UNet(**arguments).eval()
-        network.load_state_dict(_weights(case.bundle / "models/model.pt"))
+        images = [str(file) for file in case.files]
+        given = {"image": images if len(images) > 1 else images[0]}
+        given |= {"label": label} if label else {}
+        data = parser.get_parsed_content("preprocessing")(given)
         with torch.no_grad():
             logits = _inferred(parser, data["image"], network)
         data["pred"] = MetaTensor(logits, meta=data["image"].meta)
@@ -308,7 +314,8 @@ def expected(case: Case) -> np.ndarray:
         found = np.concatenate([np.zeros_like(found[:1]), found])
     if len(found) > 1:  # masks of classes, the first of which is the background
         found = np.where(found[1:].any(0), found[1:].argmax(0) + 1, 0)[None]
-    return found[0].round().astype(np.uint8).transpose(2, 1, 0)
+    found = found[0].round().astype(np.uint8)
+    return found.transpose(2, 1, 0) if found.ndim == 3 else found.T[None]
 
 
 def _inferred(parser: ConfigParser, image: MetaTensor, network: torch.nn.Module) -> torch.Tensor:
@@ -331,9 +338,14 @@ def _weights(file: Path) -> dict[str, torch.Tensor]:
 
 def ours(case: Case) -> np.ndarray:
     """The same by SFDALib."""
+    return segmented(Case(case.bundle, case.files[:-1], case.config, case.order))
+
+
+def segmented(case: Case) -> np.ndarray:
+    """The same of an image without a label."""
     model = source.load(case.bundle, CPU)
     open_model(case.bundle).describe()
-    conformed = conform(read_volume(case.files[:-1]), model.description.grid)
+    conformed = conform(read_volume(case.files), model.description.grid)
     probabilities = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
     return conformed.restore_labels(probabilities)
 

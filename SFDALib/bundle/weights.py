@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle.description import INFERENCE
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]
 
@@ -33,19 +33,11 @@ def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in every way there is
-        reason = _cause(str(error))
+        reason = cause(error) if data else "empty file"
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
             " a state dict of tensors; nothing in it was executed; export the weights again"
         ) from error
-
-
-def _cause(text: str) -> str:
-    """What torch says of the file itself, without the advice around it."""
-    for before in ("WeightsUnpickler error:", "Weights only load failed."):
-        text = text.rpartition(before)[2]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].partition(" Please use")[0][:300] if lines else "empty file"
 
 
 def state_dict(content: object, where: str) -> dict[str, Tensor]:

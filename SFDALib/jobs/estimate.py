@@ -20,7 +20,7 @@ from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from SFDALib.bundle.source import Source
-from SFDALib.inference import window
+from SFDALib.inference import whole, window
 from SFDALib.jobs import devices
 from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
@@ -117,6 +117,8 @@ def estimate(
 def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     """What the network sees at once, ``(C, ...)``."""
     inside = shape[1:] if model.description.grid.slices else shape
+    if model.description.windows == "whole":
+        return (model.description.grid.channels, *whole(inside, model.divisor))
     size = window(inside, model.description.patch_size, model.divisor)
     return (model.description.grid.channels, *size)
 

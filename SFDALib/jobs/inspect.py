@@ -47,6 +47,9 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
         "normalisation": normalisation_to_json(about.grid),
         "ensemble": about.ensemble,
         "regions": bool(about.grid.regions),
+        "threshold": about.grid.threshold,
+        "cleaning": [step.transform for step in about.grid.cleaning],
+        "cautions": list(about.cautions),
         "temperature": about.temperature,
         "early_head": about.early_head is not None,
         "diffusion": about.diffusion is not None,
@@ -86,6 +89,11 @@ def in_words(facts: dict[str, Any]) -> str:
         f"  diffusion model {'yes' if facts['diffusion'] else 'no'}",
         f"  methods         {', '.join(facts['methods'])}",
     ]
+    if facts["threshold"] is not None:
+        lines.append(f"  threshold       {facts['threshold']:g}")
+    if facts["cleaning"]:
+        lines.append(f"  labels cleaned  {', '.join(facts['cleaning'])}")
+    lines += [f"  note            {caution}" for caution in facts["cautions"]]
     lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.errors import RequestError
+from SFDALib.errors import RequestError, cause
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -254,7 +254,7 @@ def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Modul
             network(**arguments)
     except BUILD_ERRORS as error:
         raise RequestError(
-            f"{where}: {name} cannot be built from its arguments ({_short(error)}); expected the"
+            f"{where}: {name} cannot be built from its arguments ({cause(error)}); expected the"
             " arguments that it was trained with; correct them in configs/inference.json"
         ) from error
     return network(**arguments)

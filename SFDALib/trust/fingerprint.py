@@ -18,7 +18,9 @@ from SFDALib.volume.specification import steps
 SAMPLES = 200_000  # voxels that are looked at
 LEAST_SHARE = 0.001  # of the voxels, that lie where 99 % of the labelled training voxels do
 AIR = -200  # HU; a CT has smaller values, that of air being about -1000
+BRIGHT = 0.75  # of an image's range: what surrounds a body is darker than that
 BYTE = (254, 255)  # the largest value of an image of 8 bits that was scaled to fill them
+COLOURS = ("fixed", 0.0, 255.0, 0.0, 255.0)
 ADVICE = "The model was trained on other intensities; check the image before you use the result."
 
 
@@ -29,7 +31,7 @@ def unlike(array: np.ndarray, description: Description) -> list[str]:
     where intensities are taken as they are (as of CT).
     """
     names = description.modality.split(", ")
-    found = []
+    found = _beyond_colours(array, description)
     for channel, fingerprint in enumerate(description.fingerprint[: len(array)]):
         modality = names[channel] if len(names) == len(array) else description.modality
         why = _unlike(array[channel], fingerprint, _is_absolute(description, channel), modality)
@@ -37,6 +39,19 @@ def unlike(array: np.ndarray, description: Description) -> list[str]:
             which = f"Channel {channel}" if len(array) > 1 else "The image"
             found.append(f"{which} {why}. {ADVICE}")
     return found
+
+
+def _beyond_colours(array: np.ndarray, description: Description) -> list[str]:
+    """Of models of pictures, which take 0 to 255: what lies beyond is cut off."""
+    for step in steps(description.grid.normalisation):
+        if (step.kind, step.lower, step.upper, step.mean, step.std) == COLOURS:
+            least, most = float(array.min()), float(array.max())
+            if least < step.lower or most > step.upper:
+                return [
+                    f"The image has values from {least:.5g} to {most:.5g}, where the model takes 0"
+                    f" to 255 and what lies beyond is cut off. {ADVICE}"
+                ]
+    return []
 
 
 def measured(samples: Sequence[np.ndarray]) -> Fingerprint | None:
@@ -100,6 +115,5 @@ def _is_inverted(channel: np.ndarray, values: np.ndarray) -> bool:
     """Whether what surrounds the body, at the borders, is the brightest of a volume."""
     if min(channel.shape) < 2:
         return False
-    low, middle, high, highest = np.percentile(values, [1, 50, 90, 99])
-    border = _border(channel)
-    return bool(border >= high and border > middle and border > (low + highest) / 2)
+    low, high = np.percentile(values, [1, 99])
+    return bool(high > low and _border(channel) > low + BRIGHT * (high - low))
