@@ -368,7 +368,7 @@ def test_a_new_view_has_no_size_until_the_event_loop_has_run(scene: Any, volume:
     assert not np.isfinite(logic.GetSliceNode().GetFieldOfView()).all(), "fitted to nothing"
     slicer.app.processEvents()
     width, height, _ = logic.GetSliceNode().GetDimensions()
-    assert 300 <= width <= 440
+    assert 330 <= width <= 440
     assert 700 <= height <= 800
     logic.FitSliceToBackground()
     assert logic.GetSliceNode().GetFieldOfView()[0] == pytest.approx(50, rel=0.01)

@@ -26,8 +26,10 @@ class Delivery:
     """
 
     def __init__(self, sender: Callable[[], QObject]) -> None:
-        self.held = _with_ancestors(sender())
-        self._word = _word(self.held[0])
+        one = sender()
+        # It says by ``destroyed`` that it is gone already, as it should.
+        self.held = _with_ancestors(one) if shiboken6.isValid(one) else []
+        self._word = _word(one) if self.held else ""
         _deliveries.append(self)
 
     def end(self) -> str | None:
@@ -43,6 +45,8 @@ class Delivery:
         )
 
     def _lost(self) -> str | None:
+        if not self.held:
+            return None
         if not shiboken6.isValid(self.held[0]):
             return "by Qt"
         top = _with_ancestors(self.held[0])[-1]

@@ -18,7 +18,7 @@ from slicer_standin import dialect
 
 SIZE = (1280, 800)
 PANEL = (400, 600)  # width, and height of what is seen of the module
-VIEW_WIDTH = 300  # of a slice view's controls, at least
+VIEW_WIDTH = 330  # of a slice view's controls, at least
 CONTROLLER = 22  # height of a view's bar
 LABEL = 3  # characters of a view's label that can be read; the others are cut
 
