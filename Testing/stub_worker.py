@@ -76,6 +76,7 @@ def compare(job: dict[str, Any]) -> int:
         row = {**rows.get(method, rows["adami"]), "method": method, "title": titles[method]}
         if method in FAILING:
             say("failed", method=method, message=MESSAGE)
+            print(f"{method}: {MESSAGE}", file=sys.stderr)
             row["folder"] = None
         else:
             place(method if method in rows else "adami", partial / method, titles[method], method)

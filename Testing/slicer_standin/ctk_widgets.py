@@ -34,6 +34,7 @@ class ctkCollapsibleButton(qt.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._collapsed = False
+        self._collapsed_height = 14  # of an empty frame under the title of a folded section
         self._folded: list[Any] = []  # the children that folding hid
         self._header = qt.QToolButton(self)
         self._header.objectName = "qt_header"
@@ -66,11 +67,17 @@ class ctkCollapsibleButton(qt.QWidget):
             self._folded = []
         self._place_header()
 
+    def _set_collapsed_height(self, height: int) -> None:
+        self._collapsed_height = height
+        self._place_header()
+
     def _place_header(self) -> None:
         height = self._header.sizeHint().height()
         self.setContentsMargins(0, height, 0, 0)
         self._header.setGeometry(0, 0, self.width, height)
-        self.setMaximumHeight(height if self._collapsed else UNLIMITED)
+        folded = height + self._collapsed_height
+        self.setMinimumHeight(folded if self._collapsed else 0)
+        self.setMaximumHeight(folded if self._collapsed else UNLIMITED)
 
     def event(self, event: Any) -> bool:
         if event.type() == qt.QEvent.Polish:
@@ -87,6 +94,9 @@ class ctkCollapsibleButton(qt.QWidget):
         str, lambda self: self._header.text, lambda self, text: setattr(self._header, "text", text)
     )
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
+    collapsedHeight = Property(
+        int, lambda self: self._collapsed_height, lambda self, h: self._set_collapsed_height(h)
+    )
 
 
 class ctkPathLineEdit(qt.QWidget):

@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 
 from SFDASegmenterLib import staging, words
 from SFDASegmenterLib.dependencies import DependencyError
-from SFDASegmenterLib.panel.forms import silenced
+from SFDASegmenterLib.panel.forms import put, silenced
 from SFDASegmenterLib.panel.services import Packages, Question, Services
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.request import Request
@@ -87,7 +87,7 @@ class DeviceSection:
         with silenced(combo):
             if combo.findData(device) < 0:  # of a scene from another computer
                 combo.addItem(device, device)
-            combo.currentIndex = combo.findData(device)
+            put(combo, currentIndex=combo.findData(device))
         asked = _estimate_words(request) if request and not self._packages.missing() else None
         if asked == self._asked:
             return

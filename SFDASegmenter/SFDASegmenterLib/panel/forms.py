@@ -32,6 +32,14 @@ def silenced(*widgets: Any) -> Iterator[None]:
             widget.blockSignals(blocked)
 
 
+def put(widget: Any, **values: Any) -> None:
+    """Write properties whose value differs: a field that is being typed in keeps its text."""
+    with silenced(widget):
+        for name, value in values.items():
+            if getattr(widget, name) != value:
+                setattr(widget, name, value)
+
+
 def in_order(*widgets: Any) -> None:
     """Let the Tab key go from each to the next."""
     for before, after in itertools.pairwise(widgets):
@@ -208,12 +216,11 @@ def _read(option: Option, field: Any) -> Any:
 
 
 def _write(option: Option, field: Any, value: Any) -> None:
-    with silenced(field):
-        if option.kind == "bool" and not option.optional:
-            field.checked = bool(value)
-        elif option.choices and not option.optional:
-            field.currentIndex = field.findText(str(value))
-        elif option.kind == "int" and not option.optional and _fits(option):
-            field.value = value
-        else:
-            field.text = NONE if value is None else f"{value}"
+    if option.kind == "bool" and not option.optional:
+        put(field, checked=bool(value))
+    elif option.choices and not option.optional:
+        put(field, currentIndex=field.findText(str(value)))
+    elif option.kind == "int" and not option.optional and _fits(option):
+        put(field, value=value)
+    else:
+        put(field, text=NONE if value is None else f"{value}")

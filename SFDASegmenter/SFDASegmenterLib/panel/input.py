@@ -15,7 +15,7 @@ from SFDALib.bundle.files import WEIGHTS_SUFFIXES
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDASegmenterLib import library, staging, words
-from SFDASegmenterLib.panel.forms import Rows, silenced
+from SFDASegmenterLib.panel.forms import Rows, put, silenced
 from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
@@ -82,8 +82,8 @@ class InputSection:
     def show(self) -> None:
         """Bring the widgets in line with the parameters."""
         parameters, ui = self._parameters(), self._ui
-        with silenced(ui.inputModeComboBox):
-            ui.inputModeComboBox.currentIndex = ui.inputModeComboBox.findData(parameters.inputMode)
+        mode = ui.inputModeComboBox.findData(parameters.inputMode)
+        put(ui.inputModeComboBox, currentIndex=mode)
         for mode, field in (
             (ONE, ui.inputVolumeSelector),
             (SEVERAL, ui.inputVolumesSelector),
@@ -95,8 +95,7 @@ class InputSection:
             parameters.bundle = str(qt.QSettings().value(LAST_BUNDLE) or "")
         if parameters.bundle != self._bundle:
             self._bundle = parameters.bundle
-            with silenced(ui.bundlePathEdit):
-                ui.bundlePathEdit.currentPath = parameters.bundle
+            put(ui.bundlePathEdit, currentPath=parameters.bundle)
             self._inspect()
         self._show_channels()
 

@@ -10,7 +10,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-from SFDASegmenterLib.panel.forms import Rows, in_order, silenced
+from SFDASegmenterLib.panel.forms import Rows, in_order, put
 from SFDASegmenterLib.parameters import (
     MapDisplay,
     Parameters,
@@ -114,12 +114,10 @@ class MapsSection:
 
     def _show_row(self, role: str, row: MapRow) -> None:
         display = self.display(role)
-        with silenced(row.box, row.opacity):
-            row.box.checked = self._parameters().overlay == role
-            row.opacity.value = display.opacity
+        put(row.box, checked=self._parameters().overlay == role)
+        put(row.opacity, value=display.opacity)
         if row.threshold is not None:
-            with silenced(row.threshold):
-                row.threshold.value = display.threshold
+            put(row.threshold, value=display.threshold)
 
     def _show_sample(self, results: Results | None) -> None:
         ui = self._ui
@@ -129,9 +127,7 @@ class MapsSection:
         if browser is None or not scores:
             return
         index = min(self._parameters().sample, len(scores) - 1)
-        with silenced(ui.sampleSlider):
-            ui.sampleSlider.maximum = len(scores) - 1
-            ui.sampleSlider.value = index
+        put(ui.sampleSlider, maximum=len(scores) - 1, value=index)
         if browser.GetSelectedItemNumber() != index:
             results.select_sample(index)
         chosen = index == results.report["details"]["chosen_sample"]

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from SFDALib import registry
 from SFDASegmenterLib import words
-from SFDASegmenterLib.panel.forms import OptionsForm, in_order, silenced
+from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.parameters import Parameters, options_of, set_options
 
@@ -48,8 +48,7 @@ class MethodSection:
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
         if parameters.method not in registry.METHODS:  # a scene of another version
             parameters.method = next(iter(registry.METHODS))
-        with silenced(combo):
-            combo.currentIndex = combo.findData(parameters.method)
+        put(combo, currentIndex=combo.findData(parameters.method))
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))
         if self._form.show(method.options, options_of(parameters, parameters.method)):

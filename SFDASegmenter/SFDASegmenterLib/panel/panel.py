@@ -27,6 +27,15 @@ from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
 
 log = logging.getLogger(__name__)
+# What cannot be changed while a run goes on; what is said of model and method can be read.
+FIXED_IN_A_RUN = (
+    "inputModeComboBox",
+    "imageWidget",
+    "bundlePathEdit",
+    "bundleButton",
+    "methodComboBox",
+    "advancedSection",
+)
 TICK = 50  # milliseconds between two looks at the run
 
 
@@ -189,8 +198,8 @@ class Panel(VTKObservationMixin):
     def _show_run(self) -> None:
         running = self.logic.running
         self.run.show(self.logic.run, running)
-        for section in (self.ui.inputSection, self.ui.advancedSection):
-            section.enabled = not running
+        for name in FIXED_IN_A_RUN:
+            getattr(self.ui, name).enabled = not running
 
     # --- Running ---------------------------------------------------------------------------------
 

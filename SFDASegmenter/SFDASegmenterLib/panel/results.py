@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SFDASegmenterLib import words
-from SFDASegmenterLib.panel.forms import silenced
+from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.panel.maps import MapsSection
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers, views
@@ -121,10 +121,12 @@ class ResultsSection:
         several = results is not None and len(results.compared) > 1
         shown = self._shown(results)
         for name, radio in VIEWS.items():
-            with silenced(getattr(ui, radio)):
-                getattr(ui, radio).checked = shown == name
+            put(getattr(ui, radio), checked=shown == name)
         for widget in (ui.shownWidget, ui.plotsButton, ui.reportButton, ui.saveBundleButton):
             widget.visible = results is not None
+        ui.resultLabel.visible = ui.resultSelector.visible = (
+            results is None or len(results_in_scene()) > 1
+        )
         ui.allRadio.visible = several
         ui.surfaceCheckBox.enabled = shown in ("result", "source")
         count = layers.pages(results) if shown == "all" else 1
@@ -264,8 +266,7 @@ class ResultsSection:
         self._show_plotting(True)
 
     def _show_plotting(self, on: bool) -> None:
-        with silenced(self._ui.plotsButton):
-            self._ui.plotsButton.checked = on
+        put(self._ui.plotsButton, checked=on)
 
     def _show_report(self) -> None:
         results = self.results

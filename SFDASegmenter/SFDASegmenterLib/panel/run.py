@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SFDASegmenterLib import words
-from SFDASegmenterLib.panel.forms import silenced
+from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.runs import Run, State
 
 # Of the verdict, by its tone: background and text, which read on light and on dark windows.
@@ -77,8 +77,7 @@ class RunSection:
         """What the run says of the result that is shown; an empty report hides it."""
         ui = self._ui
         ui.verdictWidget.visible = bool(report)
-        with silenced(ui.whyButton):
-            ui.whyButton.checked = False
+        put(ui.whyButton, checked=False)
         ui.whyText.visible = False
         if not report:
             ui.verdictLabel.text = ""
