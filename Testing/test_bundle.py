@@ -309,6 +309,9 @@ def test_inspect_says_the_same_as_data(
         "value": 1,
         "name": "Brain",
         "color": [250, 170, 70],
+        "terminology": "Segmentation category and type - DICOM master list"
+        "~SCT^123037004^Anatomical Structure~SCT^12738006^Brain~^^"
+        "~Anatomic codes - DICOM master list~^^~^^",
         "size_ml": [10.0, 200.0],
     }
     assert facts["spacing_mm"] == [3.0, 3.0, None]
@@ -319,7 +322,7 @@ def test_inspect_says_which_methods_a_bundle_cannot_serve(tmp_path: Path) -> Non
     plain = DESCRIPTIONS["plain"]
     source.write(tmp_path / "plain", plain, catalogue.build(plain.network).state_dict())
     facts = inspect(tmp_path / "plain")
-    assert set(facts["unavailable"]) == {"heal", "early-features"}
+    assert set(facts["unavailable"]) == {"heal", "early-features", "muvi", "few-labels"}
     assert "not possible    heal: " in in_words(facts)
 
 
