@@ -98,6 +98,7 @@ METHOD = Method(
     adapts=True,
     views=2,
 )
+SETTLED_BY = 8  # patches; the original re-estimates no statistics
 
 
 def adapt(
@@ -173,6 +174,7 @@ def recipe(setting: Setting) -> Recipe:
         mode=lambda: network.train(options["bn"] == "train"),
         patches=patches,
         accumulate=True,
+        settled_by=SETTLED_BY,
         begin=lambda _: patches.draw(),
     )
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from SFDALib.volume.grid import Conformed
 
 ANCHOR = 1e-3
+SETTLED_BY = 8  # patches at once, at least, where batch statistics are re-estimated
 METHOD = Method(
     name="few-labels",
     title="A few labels",
@@ -132,5 +133,6 @@ def recipe(setting: Setting, cases: Sequence[Case], seed: int) -> Recipe:
         patches=patches,
         begin=lambda _: patches.draw(),
         guide=guide,
+        settled_by=SETTLED_BY,
         notes=(f"learned from the labels of {len(cases)} image(s)",),
     )

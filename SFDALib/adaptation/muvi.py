@@ -98,6 +98,7 @@ METHOD = Method(
     looks=6,
     sliding=True,
 )
+SETTLED_BY = 8  # patches; the original re-estimates no statistics
 VIEWS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))  # the axes (k, j, i) in the order of each view
 
 
@@ -161,6 +162,7 @@ def recipe(setting: Setting) -> Recipe:
         patches=patches,
         shuffle=False,
         clip=options["clip"],
+        settled_by=SETTLED_BY,
         begin=begin,
     )
 
