@@ -159,13 +159,12 @@ def test_dg_tta_trains_what_is_asked_for_alone(
 DOWN = ("down1", "down2", "down3")
 
 
-def test_dg_tta_refuses_what_it_cannot_do_by_name() -> None:
+def test_dg_tta_refuses_what_it_cannot_do_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match="strength=0 and contrast=none"):
         adapt("dg-tta", model(), strength=0)
-    unknown = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 2, "in_channels": 1}
-    unknown |= {"out_channels": 1, "channels": [4, 8], "strides": [2]}
-    with pytest.raises(RequestError, match="encoder for UNet"):
-        adapt("dg-tta", with_network(unknown, (16, 16)), parameters="encoder")
+    monkeypatch.setattr(Source, "encoder", lambda *_: ())  # of a network whose parts are unknown
+    with pytest.raises(RequestError, match="encoder for ResidualUNet"):
+        adapt("dg-tta", model(), parameters="encoder")
     with pytest.raises(RequestError, match="option ensemble: found 10 for a model of 5"):
         many = model().description.with_changes(ensemble=5)
         adapt("dg-tta", replace(model(), description=many), ensemble=10)
