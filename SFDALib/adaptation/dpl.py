@@ -66,6 +66,7 @@ METHOD = Method(
     ),
     entry="SFDALib.adaptation.dpl:adapt",
     adapts=True,
+    looks=20,
 )
 RATES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 ENOUGH = 0.5  # of the labelled pixels of a structure

@@ -61,6 +61,7 @@ METHOD = Method(
     ),
     entry="SFDALib.adaptation.iapc:adapt",
     adapts=True,
+    looks=6,
 )
 IMPORTANCE, PROTOTYPE, SYMMETRIC, ENTROPY = 0.2, 0.5, 0.04, 2.0  # weights of the terms
 ENTROPY_EPSILON = 1e-5

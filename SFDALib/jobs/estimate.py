@@ -25,6 +25,7 @@ from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
 from SFDALib.jobs.need import memory_need
 from SFDALib.memory import GPU_BATCH, SHARE, activation_bytes, batch_that_fits, free_bytes
 from SFDALib.method import Work
+from SFDALib.networks.assembly import members
 from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.grid import shape_on
@@ -136,8 +137,9 @@ def _network_bytes(
     if not work.epochs + work.patches:
         return inference
     batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
+    trained = activation_bytes(members(model.network)[0], patch)  # one after the other
     return max(
-        inference, KEPT * batch * work.views * held + 4 * weights
+        inference, KEPT * batch * work.views * trained + 4 * weights
     )  # gradients and Adam's two averages
 
 
