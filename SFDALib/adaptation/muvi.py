@@ -20,7 +20,7 @@ padded to what the network can halve; the adapted model's own prediction is deli
 over the views, so that it is a model like the source's, and the best state by ``watch``.
 
 Measured so far on one hippocampus with a simulated shift (gamma, bias field, noise), where the last
-state loses 2 to 4 Dice points of the source's 0.85 and the watch delivers the source instead.
+state loses 1.5 to 3 Dice points of the source's 0.85 and the watch delivers the source instead.
 """
 
 from __future__ import annotations
