@@ -222,6 +222,7 @@ def test_the_tab_key_goes_from_top_to_bottom(
     user.unfold(panel.ui.advancedSection)
     _goes_down(panel)
     run()
+    user.unfold(panel.ui.inputSection)  # which a run that has ended folds
     _goes_down(panel)
 
 
