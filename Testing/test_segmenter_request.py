@@ -149,6 +149,6 @@ def test_a_change_of_volume_is_said_in_ml_and_per_cent(
 
 def test_every_method_is_described_in_rich_text_without_raw_brackets() -> None:
     for method in registry.METHODS.values():
-        text = words.method(method)
-        assert method.summary.split("<")[0][:20] in text
+        text = words.method_details(method)
+        assert method.paper.split("&")[0][:20] in text
         assert ".." not in text

@@ -76,6 +76,8 @@ class ModulePanel(qt.QScrollArea):
         if self._module is not None:
             self.remove(self._module)
         if module is not None:
+            if module.layout() is not None:
+                module.layout().setContentsMargins(0, 0, 0, 0)
             self._layout.insertWidget(1, module, 1)
             module.setVisible(True)
         self._module = module
