@@ -113,10 +113,12 @@ def _give_truth(cls: Any) -> None:
     """What is empty (a layout, a menu) or null (an icon) is false."""
     if not isinstance(cls, type) or not cls.__module__.startswith("PySide6"):
         return
-    for name in ("isEmpty", "isNull"):
-        if name in vars(cls):
+    for name, empty in (("isEmpty", True), ("isNull", True), ("isValid", False)):
+        if name in vars(cls) and (name != "isValid" or cls is QtGui.QColor):
             test = vars(cls)[name]
-            cls.__bool__ = lambda self, test=test: not test.__get__(self, type(self))()
+            cls.__bool__ = lambda self, test=test, empty=empty: (
+                bool(test.__get__(self, type(self))()) is not empty
+            )
             return
 
 
@@ -144,19 +146,27 @@ def _write(self: QObject, declared: QtCore.QMetaProperty, value: Any) -> None:
     name, kind = declared.name(), declared.typeName()
     if not declared.isWritable():
         raise AttributeError(f"{type(self).__name__}.{name} cannot be written")
-    if not QObject.setProperty(self, name, _coerced(value, kind)):
-        raise TypeError(f"{type(self).__name__}.{name}: {value!r} is no {kind}")
+    try:
+        written = QObject.setProperty(self, name, _coerced(value, kind))
+    except (TypeError, ValueError):
+        written = False
+    if not written:
+        raise AttributeError(f"{type(self).__name__}.{name}: {value!r} is no {kind}")
 
 
 def _coerced(value: Any, kind: str) -> Any:
-    """As loosely as PythonQt: 'no' is True, 5 is '5', 2.7 is 2; a double is strict."""
+    """As loosely as PythonQt: 'no' is True, 5 is '5', 2.7 is 2; but no text is a number.
+
+    Raises:
+        TypeError: it is not taken for a number.
+    """
     if kind == "bool":
         return bool(value)
     if kind == "QString":
         return str(value)
-    if kind in ("double", "float") and (value is None or isinstance(value, str)):
-        raise TypeError(f"{value!r} is no number")
     if kind in NUMBERS:
+        if value is None or isinstance(value, str):
+            raise TypeError(f"{value!r} is no number")
         return NUMBERS[kind](value)
     return list(value) if isinstance(value, tuple) and kind == "QStringList" else value
 

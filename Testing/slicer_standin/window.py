@@ -1,8 +1,8 @@
 """The main window: the module panel at the left, the views of the layout at the right.
 
-At 1280 x 800 pixels a module has 400 x 600 of them, and a slice view needs some width for its
-controls; both were measured in the application. The window grows, as the application's does, where
-these do not fit.
+At 1280 x 800 pixels a module has 412 x 435 of them, above the data probe, and a slice view needs
+some width for its controls; both were measured in the application. The window grows, as the
+application's does, where these do not fit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import qt
 from slicer_standin import dialect
 
 SIZE = (1280, 800)
-PANEL = (400, 600)  # width, and height of what is seen of the module
+PANEL = (412, 435)  # width, and height of what is seen of the module
 VIEW_WIDTH = 330  # of a slice view's controls, at least
 CONTROLLER = 22  # height of a view's bar
 LABEL = 3  # characters of a view's label that can be read; the others are cut
@@ -76,6 +76,8 @@ class ModulePanel(qt.QScrollArea):
         if self._module is not None:
             self.remove(self._module)
         if module is not None:
+            if module.layout() is not None:
+                module.layout().setContentsMargins(0, 0, 0, 0)
             self._layout.insertWidget(1, module, 1)
             module.setVisible(True)
         self._module = module
