@@ -38,7 +38,7 @@ from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.files import files_of, read_volume
+from SFDALib.volume.files import SUFFIXES, files_of, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
 from SFDALib.volume.specification import Reading
@@ -82,6 +82,13 @@ class Target:
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The image's, without the ending of its file."""
+        name = self.paths[0].name
+        ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
+        return name[: len(name) - len(ending)] or name
 
     @property
     def source_labels(self) -> np.ndarray:
