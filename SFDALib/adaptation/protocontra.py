@@ -65,10 +65,10 @@ METHOD = Method(
         Option(
             "augment",
             False,
-            "Weak augmentation in training, as published, each change of a quarter of the images: crops of 90 %"
-            " of the area, shifts of 6 %, scales of 5 %, rotations of 15 degrees, brightness and"
-            " contrast by 20 %, gamma from .6 to 1.4. Off, as on one volume changed images enter the"
-            " batch statistics.",
+            "Weak augmentation in training, as published, each change of a quarter of the images:"
+            " crops of 90 % of the area, shifts of 6 %, scales of 5 %, rotations of 15 degrees,"
+            " brightness and contrast by 20 %, gamma from .6 to 1.4. Off, as on one volume the"
+            " changed images enter the batch statistics.",
             kind="bool",
         ),
         Option("proportion_momentum", 0.001, "Share of a step in the class proportions.", 0, 1),
