@@ -319,7 +319,7 @@ def test_inspect_says_which_methods_a_bundle_cannot_serve(tmp_path: Path) -> Non
     plain = DESCRIPTIONS["plain"]
     source.write(tmp_path / "plain", plain, catalogue.build(plain.network).state_dict())
     facts = inspect(tmp_path / "plain")
-    assert set(facts["unavailable"]) == {"heal", "early-features"}
+    assert set(facts["unavailable"]) == {"heal", "early-features", "muvi", "few-labels"}
     assert "not possible    heal: " in in_words(facts)
 
 

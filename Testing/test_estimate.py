@@ -47,6 +47,18 @@ def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture
         ("none", {}, Work(passes=1, epochs=0, draws=0)),
         ("heal", {"samples": 3, "steps": 7}, Work(passes=7, epochs=0, draws=21)),
         ("adami", {"epochs": 5}, Work(passes=11, epochs=5, draws=0)),
+        # each decoder sees every patch
+        ("upl", {"epochs": 5, "decoders": 3}, Work(passes=11, epochs=5, draws=0, views=3)),
+        # the source, 3 members, 2 views of the source and of each member, 3 x 4 looks
+        (
+            "dg-tta",
+            {"epochs": 4, "patches": 5, "ensemble": 3},
+            Work(passes=1 + 3 + 8 + 12, epochs=0, draws=0, patches=60, views=2),
+        ),
+        # pseudo-labels by 3 views of the source and of the settled network
+        ("muvi", {}, Work(passes=6 + 1 + 6, epochs=1, draws=0, views=3, sliding=True)),
+        # statistics and 5 blends beside the source's, and the judge's 2 views of the source
+        ("intent", {"blends": 6}, Work(passes=1 + 6 + 2, epochs=0, draws=0)),
     ],
 )
 def test_the_work_of_a_method_follows_its_options(

@@ -202,7 +202,7 @@ def test_one_corrected_case_mends_a_contrast_that_the_source_fails_on(
     dark: tuple[Phantom, Path], tmp_path: Path
 ) -> None:
     made, given = dark
-    options = ["--option", "learning_rate=1e-2", "--option", "epochs=10"]
+    options = ["--option", "learning_rate=1e-2", "--option", "epochs=10", "--option", "bn=train"]
     request = words(made, given, tmp_path / "out", "--gate", "off", *options)
     assert main(["run", *request, "--labels", str(made.labels)]) == 0
     reference = read_labels(made.labels).array[0] > 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from phantoms import Phantom, write
 from test_adaptation_methods import DYNUNET, adapt, delivered, image, model, take_the_last_state
 from test_every_network import NETWORKS
 from torch import Tensor, nn
@@ -20,16 +23,20 @@ from torch.optim.optimizer import (
 )
 
 from SFDALib import registry
+from SFDALib.__main__ import main
 from SFDALib.adaptation import affine, dg_tta, intent, muvi, views
 from SFDALib.adaptation.batch_norm import settle
 from SFDALib.adaptation.patches import RandomPatches, TargetPatches
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.inference import predict
+from SFDALib.jobs.inspect import inspect
+from SFDALib.metrics import dice
 from SFDALib.networks import catalogue
 from SFDALib.networks.assembly import ensemble_of
 from SFDALib.outcome import Segmented
 from SFDALib.progress import silent
+from SFDALib.volume.files import read_labels, read_volume
 
 
 def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
@@ -152,13 +159,12 @@ def test_dg_tta_trains_what_is_asked_for_alone(
 DOWN = ("down1", "down2", "down3")
 
 
-def test_dg_tta_refuses_what_it_cannot_do_by_name() -> None:
+def test_dg_tta_refuses_what_it_cannot_do_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match="strength=0 and contrast=none"):
         adapt("dg-tta", model(), strength=0)
-    unknown = {"_target_": "monai.networks.nets.UNet", "spatial_dims": 2, "in_channels": 1}
-    unknown |= {"out_channels": 1, "channels": [4, 8], "strides": [2]}
-    with pytest.raises(RequestError, match="encoder for UNet"):
-        adapt("dg-tta", with_network(unknown, (16, 16)), parameters="encoder")
+    monkeypatch.setattr(Source, "encoder", lambda *_: ())  # of a network whose parts are unknown
+    with pytest.raises(RequestError, match="encoder for ResidualUNet"):
+        adapt("dg-tta", model(), parameters="encoder")
     with pytest.raises(RequestError, match="option ensemble: found 10 for a model of 5"):
         many = model().description.with_changes(ensemble=5)
         adapt("dg-tta", replace(model(), description=many), ensemble=10)
@@ -397,3 +403,33 @@ def test_intent_changes_nothing_of_the_model_and_repeats_itself() -> None:
 def test_intent_is_refused_by_a_network_without_batch_normalisation() -> None:
     description = with_network(INSTANCE_3D, (8, 8, 8)).description
     assert "batch normalisation" in registry.lacking(description.holds)["intent"]
+
+
+# --- A toy shift -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["dg-tta", "intent"])
+def test_a_brighter_image_is_segmented_better(
+    method: str, phantom: Callable[..., Phantom], tmp_path: Path
+) -> None:
+    """A gamma of 0.4: the source finds a Dice of about 0.6, and nobody told it of the labels."""
+    made = phantom()
+    volume = read_volume([made.image])
+    brighter = 300 * (np.clip(volume.array, 0, 300) / 300) ** 0.4
+    given = write(tmp_path / "bright.nrrd", brighter, volume.geometry)
+    files = ["--bundle", made.bundle, "--input", given, "--output", tmp_path / "out"]
+    words = ["--method", method, "--device", "cpu", "--gate", "off"]
+    if method == "dg-tta":
+        words += ["--option", "epochs=2", "--option", "ensemble=2"]
+    assert main(["run", *map(str, files), *words]) == 0
+    reference = read_labels(made.labels).array[0] > 0
+    before, after = (
+        dice(read_labels(tmp_path / "out" / f"{name}.seg.nrrd").array[0] > 0, reference)
+        for name in ("source_segmentation", "adapted_segmentation")
+    )
+    assert after > before + 0.1, (before, after)
+    bundle = tmp_path / "out/adapted_bundle"
+    assert bundle.exists() == (method == "dg-tta")
+    if bundle.exists():  # two sets of weights, without a head on features that they do not share
+        facts = inspect(bundle)
+        assert facts["ensemble"] == 2 and not facts["early_head"]

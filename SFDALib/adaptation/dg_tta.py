@@ -13,6 +13,11 @@ divides 0 by 0; the original's first "epoch" takes no step and is our look at th
 its 12 are 11 here; it delivers the last state, we the best by ``watch``. MIND descriptors, with
 which its authors also train sources, take the place of the network's input: only a network that was
 trained on them can read them, and no bundle tells of that.
+
+On the demo's volumes one member with ``bn=eval`` delivered Dice 0.862 (T2W; bn-statistics 0.856)
+and 0.887 (FLAIR; 0.840), with statistics re-estimated slice by slice, not yet by ``SETTLED_BY``.
+Consistency under GIN alone with a step for each batch of 8 delivered 0.867 on the T2W volume;
+``strength=0 contrast=gin patches=8`` comes near it.
 """
 
 from __future__ import annotations
@@ -94,6 +99,7 @@ METHOD = Method(
     adapts=True,
     views=2,
 )
+SETTLED_BY = 8  # patches; the original re-estimates no statistics
 
 
 def adapt(
@@ -169,6 +175,7 @@ def recipe(setting: Setting) -> Recipe:
         mode=lambda: network.train(options["bn"] == "train"),
         patches=patches,
         accumulate=True,
+        settled_by=SETTLED_BY,
         begin=lambda _: patches.draw(),
     )
 

@@ -9,6 +9,9 @@ minimise Dice and cross-entropy with their labels, plus the pull towards the sou
 (L2-SP; Li, Grandvalet, Davoine, ICML 2018). 3. Deliver the state with the lowest loss on the
 labelled images, leaving out those in which a structure vanishes from the images to be segmented or
 floods them.
+
+On the demo's T2W head 10 epochs on the T2W head of one other patient delivered Dice 0.941 from
+0.358 (bn-statistics 0.856), with statistics re-estimated by 4 slices, not yet by ``SETTLED_BY``.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.method import (
-    BN_MODE,
     INFERENCE_OPTIONS,
     LOOP_OPTIONS,
     SETTLE_BN,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from SFDALib.volume.grid import Conformed
 
 ANCHOR = 1e-3
+SETTLED_BY = 8  # patches at once, at least, where batch statistics are re-estimated
 METHOD = Method(
     name="few-labels",
     title="A few labels",
@@ -65,7 +68,12 @@ METHOD = Method(
             " contrast random convolutions (GIN), too.",
         ),
         choice("loss", ("dice-ce", "ce"), "Cross-entropy with soft Dice, or alone."),
-        BN_MODE,
+        choice(
+            "bn",
+            ("eval", "train"),
+            "Batch normalisation by the running statistics, or by each batch's, which high rates"
+            " want.",
+        ),
         SETTLE_BN,
         *(replace(o, default=ANCHOR) if o.name == "anchor" else o for o in LOOP_OPTIONS),
         *INFERENCE_OPTIONS,
@@ -132,5 +140,6 @@ def recipe(setting: Setting, cases: Sequence[Case], seed: int) -> Recipe:
         patches=patches,
         begin=lambda _: patches.draw(),
         guide=guide,
+        settled_by=SETTLED_BY,
         notes=(f"learned from the labels of {len(cases)} image(s)",),
     )

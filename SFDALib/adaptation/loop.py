@@ -24,6 +24,7 @@ from SFDALib.adaptation import batch_norm
 from SFDALib.adaptation.patches import PatchList, TargetPatches
 from SFDALib.adaptation.watch import Watch, expected_shares, measure
 from SFDALib.bundle.source import Source
+from SFDALib.memory import batch_that_fits
 from SFDALib.networks import assembly
 from SFDALib.networks.catalogue import class_probabilities
 from SFDALib.outcome import Adapted
@@ -80,6 +81,8 @@ class Recipe:
             ``TargetPatches.stacks``.
         accumulate: one step an epoch, by the mean gradient over its batches, not one a batch.
         clip: largest norm of a step's gradient; a larger one is scaled down to it.
+        settled_by: patches at once, at least, where batch statistics are re-estimated: those of a
+            single slice are far from those of the image.
         rate: epochs done -> factor of the learning rate.
         begin: called with an epoch's number before it, the first time for the source and, where
             they are settled, once more for the settled statistics; renews pseudo-labels.
@@ -101,6 +104,7 @@ class Recipe:
     stacks: bool = False
     accumulate: bool = False
     clip: float = math.inf
+    settled_by: int = 1
     rate: Callable[[int], float] = lambda epoch: 1.0
     begin: Callable[[int], None] = lambda epoch: None
     after_step: Callable[[], None] = lambda: None
@@ -192,7 +196,9 @@ def run(
 
     go_on = first_look()
     if options["settle_bn"]:
-        batch_norm.settle(network, patches, options["batch"])
+        fits = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), model.device)
+        least = min(recipe.settled_by, fits)
+        batch_norm.settle(network, patches, max(options["batch"], least))
         go_on = first_look()
     average = _moving_average(network, options["ema"])
     for epoch in range(epochs if go_on else 0):

@@ -18,6 +18,9 @@ view are its classes (in the released code ``argmax`` runs over the batch instea
 which makes every voxel background, so that the other views are drawn to it); windows of a view are
 padded to what the network can halve; the adapted model's own prediction is delivered, not the mean
 over the views, so that it is a model like the source's, and the best state by ``watch``.
+
+Measured so far on one hippocampus with a simulated shift (gamma, bias field, noise), where the last
+state loses 1.5 to 3 Dice points of the source's 0.85 and the watch delivers the source instead.
 """
 
 from __future__ import annotations
@@ -98,6 +101,7 @@ METHOD = Method(
     looks=6,
     sliding=True,
 )
+SETTLED_BY = 8  # patches; the original re-estimates no statistics
 VIEWS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))  # the axes (k, j, i) in the order of each view
 
 
@@ -161,6 +165,7 @@ def recipe(setting: Setting) -> Recipe:
         patches=patches,
         shuffle=False,
         clip=options["clip"],
+        settled_by=SETTLED_BY,
         begin=begin,
     )
 
