@@ -256,11 +256,16 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"', "\ufeff{}"]
+    "text", ['{"a": "\\ud800"}', "[" * 40 + "]" * 40, '"' + "x" * json_file.LIMIT + '"']
 )
 def test_json_that_cannot_be_written_again_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
     refusal(lambda: json_file.read(tmp_path / "x.json"))
+
+
+def test_json_may_begin_with_the_mark_that_windows_puts_there(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('\ufeff{"a": 1}', encoding="utf-8")
+    assert json_file.read(tmp_path / "x.json") == {"a": 1}
 
 
 def test_a_refusal_carries_no_control_characters() -> None:
