@@ -21,7 +21,7 @@ SAMPLE = MODULE.parent / "Resources" / "Samples" / "patient04_t2w.nii.gz"
 SIZE = (1280, 800)
 CAPTION = "Drawn by MRML views of slicer-core and stand-in widgets, not by the application."
 FOUR_UP = 3  # vtkMRMLLayoutNode.SlicerLayoutFourUpView
-OPTIONS = {"samples": 3, "steps": 10}
+OPTIONS = {"samples": 2, "steps": 5}
 LIMIT = 7200  # seconds
 
 

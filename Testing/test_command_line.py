@@ -462,7 +462,8 @@ def test_a_run_tells_its_progress_as_json_lines(
     told = follow(capsys.readouterr().out)
     assert told[0]["event"] == "started" and told[0]["job"]["options"]["samples"] == 2
     stages = [event["stage"] for event in told if event["event"] == "progress"]
-    expected = ["source model", "denoising", "sampling", "segmenting the sample"]
+    drawing = ["denoising", "sampling", "segmenting the sample"]
+    expected = ["reading", "source model", *drawing, "judging", "restoring and writing"]
     assert list(dict.fromkeys(stages)) == expected
     for stage in expected:  # each is told to its end
         last = [event for event in told if event.get("stage") == stage][-1]

@@ -239,7 +239,7 @@ def _draw(
             for name, map_ in maps.items()
         ],
         dice=dice,
-        title=f"{len(maps)} methods: {target.paths[0].name}",
+        title=f"{len(maps)} methods: {target.name}",
         subtitle=description.name,
         remarks=[f"Failed, see {SUMMARY}: {', '.join(failed)}"] if failed else [],
     )

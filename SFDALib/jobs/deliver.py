@@ -233,7 +233,7 @@ def _overview(
         final_labels=shown(after),
         labels=engine.model.description.labels,
         volumes=[_change(volume) for volume in volumes],
-        title=f"{engine.method.title}: {target.paths[0].name}",
+        title=f"{engine.method.title}: {target.name}",
         subtitle=engine.model.description.name,
         uncertainty=shown(uncertainty),
         uncertainty_name="NIG uncertainty" if nig else "Entropy",

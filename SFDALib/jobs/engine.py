@@ -32,7 +32,7 @@ from SFDALib.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.files import files_of, read_volume
+from SFDALib.volume.files import SUFFIXES, files_of, read_volume
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import Conformed, conform
 
@@ -73,6 +73,13 @@ class Target:
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
+
+    @property
+    def name(self) -> str:
+        """The image's, without the ending of its file."""
+        name = self.paths[0].name
+        ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
+        return name[: len(name) - len(ending)] or name
 
     @property
     def source_labels(self) -> np.ndarray:

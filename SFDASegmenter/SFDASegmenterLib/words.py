@@ -128,8 +128,22 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
             f"Not trusted: {'source result shown' if kept else 'use the source result'}.",
         ),
     }[trust["decision"]]
+    sizes = _implausible(facts.get("volumes", ()))
+    if trust["decision"] == "adopt" and sizes:
+        tone, line = "doubtful", f"Better than the source's, but look at it: {sizes}."
     reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
     return Verdict(tone, line, reasons + others)
+
+
+def _implausible(volumes: Sequence[Mapping[str, Any]]) -> str:
+    """Which structures of a result are larger or smaller than plausible; empty if none is."""
+    found = [
+        f"{row['name']} is {'larger' if row['result_ml'] > row['plausible_ml'][1] else 'smaller'}"
+        for row in volumes
+        if row.get("plausible_ml")
+        and not row["plausible_ml"][0] <= row["result_ml"] <= row["plausible_ml"][1]
+    ]
+    return f"{', '.join(found)} than plausible" if found else ""
 
 
 def reasons(found: Verdict) -> str:

@@ -93,7 +93,7 @@ class DeviceSection:
             return
         self._drop_estimate()
         self._asked = asked
-        self._write_estimate("")
+        self._ui.estimateLabel.text = ""
         if asked is not None:
             self._settle.start()
 
@@ -101,7 +101,7 @@ class DeviceSection:
         """Ask nothing, as a run begins and is to have the device for itself."""
         self._drop_estimate()
         self._asked = None
-        self._write_estimate("")
+        self._ui.estimateLabel.text = ""
 
     def close(self) -> None:
         """Drop what runs."""
@@ -116,7 +116,7 @@ class DeviceSection:
 
     def _ask(self) -> None:
         if self._asked is not None:
-            self._write_estimate(_("Estimating time and memory..."))
+            self._ui.estimateLabel.text = _("Estimating time and memory...")
             self._estimate = self._services.ask(self._asked)
             self._poll.start()
 
@@ -127,13 +127,9 @@ class DeviceSection:
             self._list(devices or [])
         if self._estimate is not None and self._estimate.ended:
             answer, self._estimate = self._estimate.answer(), None
-            self._write_estimate(_in_words(answer) if answer else "")
+            self._ui.estimateLabel.text = _in_words(answer) if answer else ""
         if self._devices is None and self._estimate is None:
             self._poll.stop()
-
-    def _write_estimate(self, text: str) -> None:
-        self._ui.estimateLabel.text = text
-        self._ui.estimateLabel.visible = bool(text)
 
     @property
     def _packages(self) -> Packages:
@@ -206,7 +202,7 @@ def _listed(numbers: Any) -> str:
 def _in_words(answer: dict[str, Any]) -> str:
     """An estimate as rich text, with the warning first."""
     text = _("{device}: about {time}, {memory} of memory").format(
-        device=answer["title"],
+        device=answer["title"].partition(" (")[0],
         time=words.duration(answer["seconds"]),
         memory=words.memory(answer["memory_mb"]),
     )

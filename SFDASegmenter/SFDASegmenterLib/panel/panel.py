@@ -5,6 +5,7 @@ scene closes, the module is reloaded or the application ends.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import qt
@@ -65,7 +66,7 @@ class Panel(VTKObservationMixin):
         self.weights = WeightsSection(ui, self._get, self.run.tell, services)
         self.method = MethodSection(ui, self._get)
         self.device = DeviceSection(ui, self._get, self.run.tell, services)
-        self.results = ResultsSection(ui, self._get, self.run.tell, self.run.show_verdict)
+        self.results = ResultsSection(ui, self._get, self.run.tell, self._run_shown)
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK)
         self._timer.connect("timeout()", self._advance)
@@ -189,6 +190,15 @@ class Panel(VTKObservationMixin):
             return {}
         return {name: options_of(self.parameters, name) for name in self.input.facts["methods"]}
 
+    def _run_shown(self, report: Mapping[str, Any]) -> None:
+        """Another run is shown, or none: unfold what matters now."""
+        self.run.show_verdict(report)
+        shown = bool(report)
+        self.ui.inputSection.collapsed = shown
+        self.ui.resultsSection.collapsed = not shown
+        if shown:
+            self.ui.advancedSection.collapsed = True
+
     def _modified(self, _caller: Any, _event: Any) -> None:
         self.refresh()
 
@@ -256,8 +266,6 @@ class Panel(VTKObservationMixin):
         elif run.message:  # of a cohort that ended early
             self.run.tell(run.message, run.log)
         if run.results and self.parameters is not None:
-            self.ui.inputSection.collapsed = self.ui.advancedSection.collapsed = True
-            self.ui.resultsSection.collapsed = False
             self.results.choose(run.first)
 
 

@@ -20,6 +20,7 @@ from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, result
 
 HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"))
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
+UNKNOWN = "unknown"
 ROWS = 5  # of the table without scrolling
 ROW_HEIGHT = 24  # pixels
 
@@ -31,7 +32,7 @@ class ResultsSection:
         ui: the widgets by name.
         parameters: the panel's state, None while the scene closes.
         tell: shows one line about something that went wrong.
-        judge: shows the verdict of a report; of an empty one none.
+        filled: called with the report of the run that is shown now; an empty one if there is none.
     """
 
     def __init__(
@@ -39,16 +40,16 @@ class ResultsSection:
         ui: Any,
         parameters: Callable[[], Parameters | None],
         tell: Callable[[str, str], None],
-        judge: Callable[[Mapping[str, Any]], None],
+        filled: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._tell = tell
-        self._judge = judge
+        self._tell_filled = filled
         self.maps = MapsSection(ui, parameters)
         self.views = views.Views(self._views_left)
         self.report_window: Any = None
-        self._filled: str | None = None  # ID of the segmentation whose table is filled
+        self._filled: str | None = UNKNOWN  # ID of the segmentation whose table is filled
         self._in_views: tuple[Any, ...] | None = None  # what the views show
         self._overlaid: tuple[Any, ...] | None = None
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", ROLE, RESULT)
@@ -100,7 +101,7 @@ class ResultsSection:
     def leave_views(self) -> None:
         """Back to the user's layout, as scene or panel go; all is shown anew afterwards."""
         self.views.leave()
-        self._filled = self._in_views = self._overlaid = None
+        self._filled, self._in_views, self._overlaid = UNKNOWN, None, None
         self.close_report()
 
     def close(self) -> None:
@@ -157,7 +158,7 @@ class ResultsSection:
     def _fill(self, results: Results | None) -> None:
         """Table and verdict, which change only with the run."""
         report = results.report if results is not None else {}
-        self._judge(report)
+        self._tell_filled(report)
         rows = report.get("volumes", [])
         table = self._ui.volumesTable
         table.setRowCount(len(rows))

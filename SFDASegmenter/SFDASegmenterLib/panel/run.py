@@ -45,7 +45,9 @@ class RunSection:
         ui = self._ui
         ui.applyButton.text = _("Cancel") if running else _("Adapt && Segment")
         ui.progressBar.visible = ui.progressLabel.visible = running
-        ui.estimateLabel.visible = not running and bool(ui.estimateLabel.text)
+        ui.estimateLabel.visible = (
+            not running
+        )  # also while it is empty: nothing moves when it comes
         if not running:
             return
         ui.applyButton.enabled = run.state is not State.CANCELLING

@@ -54,7 +54,10 @@ def scores_chart(
     _add_column(table, "Sample", [float(number) for number in range(1, len(samples) + 1)])
     title = "Expected edges found"
     _add_column(table, title, [sample["score"] for sample in samples])
-    return _chart(f"{name} sample scores", table, "Sample", [title], "Share (0 to 1)")
+    chart, parts = _chart(f"{name} sample scores", table, "Sample", [title], "Share (0 to 1)")
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(0, max(10, len(samples) + 1))  # so wide that the ticks are whole numbers
+    return chart, parts
 
 
 CURVES = {
