@@ -22,7 +22,7 @@ HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"))
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
 UNKNOWN = "unknown"
 ROWS = 5  # of the table without scrolling
-ROW_HEIGHT = 24  # pixels
+ROW_HEIGHT = 22  # pixels
 
 
 class ResultsSection:
