@@ -241,6 +241,7 @@ RIGHT = {
             )(data, k),
         ),
         dice=0.97,
+        ml=0.05,
     ),
     "a copy of a file": Right(with_copy, note="copies of others"),
     "hidden files and other things": Right(with_rubbish),
