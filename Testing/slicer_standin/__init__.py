@@ -2,10 +2,10 @@
 the application as this project's module uses.
 
 It runs the unmodified module and its .ui on machines without Slicer, refuses names that it does not
-know, and is used by tests and screenshots alone. Where the application is stricter than Qt and
-MRML are by themselves, it is as strict: see test_standin.py. It cannot vouch for installation,
-Slicer's own Python, or the looks of real CTK and qMRML widgets; the module's self-test in the real
-application does.
+know, and is used by tests and screenshots alone. Where the application is stricter than Qt and MRML
+are by themselves, it is as strict: see test_standin.py and test_standin_window.py. It cannot vouch
+for installation, Slicer's own Python, or the looks of real CTK and qMRML widgets; the module's
+self-test in the real application does.
 
     dialect        Qt as PythonQt shows it
     ownership      objects that go while a signal of theirs is delivered
