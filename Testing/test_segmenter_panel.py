@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import describe, write_bundle
-from panel_bench import choose_method, choose_model, choose_volume, set_option, settle
+from panel_bench import choose_method, choose_model, choose_volume, offered, set_option, settle
 
 from SFDALib.errors import RequestError
 
@@ -187,9 +187,7 @@ def test_a_method_that_the_bundle_cannot_serve_is_greyed_with_the_reason(
 
 
 def test_the_form_of_options_comes_from_the_registry_with_its_defaults(panel: Any) -> None:
-    from SFDALib import registry
-
-    for method in registry.METHODS.values():
+    for method in offered(panel):
         choose_method(panel, method.name)
         for option in method.options:
             field = panel.method.field(option.name)
@@ -234,10 +232,8 @@ def test_every_option_of_every_method_is_changed_without_a_crash(
     panel: Any, fill: Callable[..., Any]
 ) -> None:
     """Whatever kind of field it has; what a slot or a lost widget raises fails the test."""
-    from SFDALib import registry
-
     fill("none")
-    for method in registry.METHODS.values():
+    for method in offered(panel):
         choose_method(panel, method.name)
         for option in method.options:
             set_option(panel, option.name, _another(option))

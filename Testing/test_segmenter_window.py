@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from panel_bench import FOR_EVER, compare, settle
+from panel_bench import FOR_EVER, compare, offered, settle
 
 WIDTH, HEIGHT = 1280, 800
 PANEL = 412  # pixels that the application gives a module at least
@@ -117,8 +117,6 @@ def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(
 ) -> None:
     from slicer_standin import user
 
-    from SFDALib import registry
-
     fill("heal")
     run()
     ui = panel.ui
@@ -130,7 +128,7 @@ def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(
     ui.methodFactsLabel.linkActivated.emit("more")
     ui.bundleFactsLabel.linkActivated.emit("more")
     fits("unfolded")
-    for method in registry.METHODS.values():
+    for method in offered(panel):
         user.choose(ui.methodComboBox, method.title)
         fits(method.name)
     for place in scrolled(panel):
