@@ -22,7 +22,7 @@ ON_RESULTS = (
     *("previousPageButton", "nextPageButton", "plotsButton", "reportButton", "logButton"),
 )
 SECTIONS = ("inputSection", "advancedSection", "resultsSection")
-LAYOUTS = (2, 3, 6)  # conventional, four-up, one-up red
+LAYOUTS = (3, 4, 6)  # four-up, one-up 3D, one-up red: those that fit the window
 WALKS, STEPS = 6, 40
 SECONDS = 60  # that a job may take here
 

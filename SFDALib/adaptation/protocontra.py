@@ -6,6 +6,8 @@ negatives are pixels where a class ranks third to fifth, of which a model of two
 
 Other than in the original, whose freezing of the classifier has no effect, it is frozen; and the
 learning rate falls with every epoch (there with every evaluation, of which it has one in 5 steps).
+Its weak augmentation is an option: on the demo's T2W head the Dice after two epochs is 0.898
+without and 0.849 with it, on a heart 0.797 and 0.801.
 """
 
 from __future__ import annotations
@@ -62,10 +64,11 @@ METHOD = Method(
         ),
         Option(
             "augment",
-            True,
-            "Weak augmentation in training, each change of a quarter of the images: crops of 90 %"
-            " of the area, shifts of 6 %, scales of 5 %, rotations of 15 degrees, brightness and"
-            " contrast by 20 %, gamma from .6 to 1.4.",
+            False,
+            "Weak augmentation in training, as published, each change of a quarter of the images:"
+            " crops of 90 % of the area, shifts of 6 %, scales of 5 %, rotations of 15 degrees,"
+            " brightness and contrast by 20 %, gamma from .6 to 1.4. Off, as on one volume the"
+            " changed images enter the batch statistics.",
             kind="bool",
         ),
         Option("proportion_momentum", 0.001, "Share of a step in the class proportions.", 0, 1),

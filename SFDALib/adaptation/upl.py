@@ -1,8 +1,8 @@
 """Uncertainty-aware pseudo-labels from several decoders under rotation (UPL-SFDA).
 
 Other than in the original, which averages its decoders to predict, the unrotated one is delivered,
-so that the adapted model is one like the source's; and dropout is that of the features before the
-classifier, or the network's own (there of .5 in the deepest block of the decoder).
+so that the adapted model is one like the source's; and there is no dropout unless asked for: before
+the classifier a rate of .5 costs .04 to .06 of Dice on a heart (0.746 and 0.690 after two epochs).
 
 On the demo's T2W head (Testing/Benchmarks/methods.json) it delivers batch statistics, Dice 0.839
 from 0.231: four epochs at 1e-5 reach 0.868 and one at 1e-4 even 0.925, but the entropy, and at 1e-4
@@ -47,7 +47,15 @@ METHOD = Method(
             " neighbouring slices, or of a block.",
             kind="bool",
         ),
-        Option("dropout", 0.5, "Of features before the classifier, in training.", 0, 0.95),
+        Option(
+            "dropout",
+            0.0,
+            "Rate of the features before the classifier, in training, for networks that have no"
+            " dropout of their own. The original has .5 in the deepest block of its decoder, in its"
+            " first epoch alone, as its first validation leaves it off.",
+            0,
+            0.95,
+        ),
         *COMMON_OPTIONS,
     ),
     entry="SFDALib.adaptation.upl:adapt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from SFDALib.method import Method
 from SFDASegmenterLib.worker import Progress
 
+LARGEST_SHARE = 1000  # per cent
 JUDGE = "judge: "  # how the note begins that a run makes of the verdict
 
 
@@ -36,10 +38,11 @@ def ml(value: float) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """A change of volume in ml and per cent."""
-    share = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
+    """A change of volume in ml and per cent, the latter unless it says nothing any more."""
+    share = 100 * (after - before) / before if before > 0 else math.inf
+    told = f" ({share:+.0f} %)" if abs(share) <= LARGEST_SHARE else ""
     sign = "+" if after > before else "-" if after < before else ""
-    return f"{sign}{ml(abs(after - before))}{share}".replace("-", "\u2212")
+    return f"{sign}{ml(abs(after - before))}{told}".replace("-", "\u2212")
 
 
 def duration(seconds: float) -> str:

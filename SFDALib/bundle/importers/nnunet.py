@@ -220,22 +220,26 @@ def _refuse_relatives(path: Path) -> None:
     Raises:
         RequestError: a fold's own folder, a model of nnU-Net v1, or one exported to a .zip.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         above = Path(os.path.abspath(path)).parent
-        if path.name.startswith("fold_") and (above / PLANS).is_file():
+        if path.name.startswith("fold_") and os.path.isfile(above / PLANS):
             raise RequestError(
                 f"{path}: found one fold of a model of nnU-Net, expected the model's folder; choose"
                 f" {above}, or that with import-model --fold {path.name.removeprefix('fold_')}"
             )
-        first = [path, above, *sorted(part for part in path.glob("*__*") if part.is_dir())]
-        if not os.path.isfile(path / PLANS) and any((one / OLD_PLANS).is_file() for one in first):
+        first = [path, above, *sorted(path.glob("*__*"))]
+        old = any(os.path.isfile(one / OLD_PLANS) for one in first)
+        if old and not os.path.isfile(path / PLANS):
             raise RequestError(
                 f"{path}: found a model of nnU-Net v1 ({OLD_PLANS}, which is code), expected one of"
                 " v2; get the model for nnU-Net v2, or train it with that"
             )
-    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            inside = [PurePosixPath(name) for name in archive.namelist()[:NAMES_LIMIT]]
+    elif path.suffix.lower() == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                inside = [PurePosixPath(name) for name in archive.namelist()[:NAMES_LIMIT]]
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+            return  # what is damaged is told where it is read
         model = next((name.parent for name in inside if name.name == PLANS), None)
         if model is not None:
             raise RequestError(

@@ -70,7 +70,7 @@ class Rows:
         self._widget = qt.QWidget(self._place)
         self._grid = qt.QGridLayout(self._widget)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setVerticalSpacing(2)
+        self._grid.setVerticalSpacing(1)
         self._grid.setColumnStretch(1, 1)
         self._count = 0
         self._place.layout().addWidget(self._widget)

@@ -24,7 +24,7 @@ UNSURE = 4  # column
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
 UNKNOWN = "unknown"
 ROWS = 5  # of the table without scrolling
-ROW_HEIGHT = 24  # pixels
+ROW_HEIGHT = 22  # pixels
 
 
 class ResultsSection:
