@@ -186,6 +186,20 @@ def test_a_method_that_the_bundle_cannot_serve_is_greyed_with_the_reason(
     assert "diffusion model" in panel.ui.applyButton.toolTip
 
 
+def test_the_method_that_learns_from_labels_is_greyed_with_or_without_a_model(
+    panel: Any, head_bundle: Path
+) -> None:
+    import qt
+
+    combo = panel.ui.methodComboBox
+    few = combo.findData("few-labels")
+    for path in ("", head_bundle):
+        choose_model(panel, path)
+        tip = combo.itemData(few, qt.Qt.ToolTipRole)
+        assert "segmentations that you bring" in tip and "command line" in tip
+        assert "few-labels" not in [method.name for method in offered(panel)]
+
+
 def test_the_form_of_options_comes_from_the_registry_with_its_defaults(panel: Any) -> None:
     for method in offered(panel):
         choose_method(panel, method.name)
@@ -293,6 +307,29 @@ def test_an_estimate_is_told_where_it_is_read(
     pump(lambda: "about" in panel.ui.estimateLabel.text)
     assert "of memory" in panel.ui.estimateLabel.text
     assert panel.ui.estimateLabel.visible
+
+
+def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
+    panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
+) -> None:
+    """Also where the volume before it had the same size and fitted."""
+    import slicer
+
+    from SFDALib.bundle.description import Fingerprint
+
+    known = describe().with_changes(fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
+    volumes = [slicer.util.loadVolume(str(head_file)) for _ in range(2)]
+    array = slicer.util.arrayFromVolume(volumes[1])
+    slicer.util.updateVolumeFromArray(volumes[1], array.max() - array)
+    choose_model(panel, write_bundle(tmp_path / "known", known))
+    choose_method(panel, "none")
+    label = panel.ui.estimateLabel
+    choose_volume(panel, volumes[0])
+    pump(lambda: "of memory" in label.text)
+    assert "inverted" not in label.text
+    choose_volume(panel, volumes[1])
+    pump(lambda: "of memory" in label.text)
+    assert "The image seems to be inverted" in label.text
 
 
 def test_several_volumes_are_not_compared(panel: Any, head_bundle: Path, head_file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,6 +111,30 @@ def test_after_a_run_verdict_and_button_stay_and_all_results_are_in_sight(
     for place in scrolled(panel):
         assert hidden(ui.applyButton, ui.verdictLabel) == [], place
     assert ui.samplesWidget.visible == (method == "heal")
+
+
+def test_no_cell_of_the_table_is_cut(
+    panel: Any, fill: Callable[..., Any], run: Callable[[], Any], fits: Callable[[str], None]
+) -> None:
+    from slicer_standin import user
+
+    fill("none")
+    first = run().results[0]
+    report = first.report
+    report["volumes"][0] |= {"name": "Left kidney", "source_ml": 320.5, "result_ml": 1801.0}
+    report["uncertainty"][0] |= {"uncertain_percent": 12.34, "entropy_bits": 0.123}
+    first.get("report").SetText(json.dumps(report))
+    run()
+    user.choose(panel.ui.resultSelector, first.node.GetName())
+    fits("done")
+    table = panel.ui.volumesTable
+    assert table.horizontalScrollBar().maximum == 0
+    assert [table.item(0, column).text() for column in (0, 4)] == ["Left kidney", "12 %"]
+    for column in range(5):
+        for item in (table.item(0, column), table.horizontalHeaderItem(column)):
+            swatch = 16 if column == 0 and item is table.item(0, 0) else 0
+            needed = table.fontMetrics().horizontalAdvance(item.text()) + swatch
+            assert table.columnWidth(column) >= needed, item.text()
 
 
 def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(

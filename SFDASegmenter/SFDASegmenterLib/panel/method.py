@@ -59,7 +59,7 @@ class MethodSection:
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))
         if self._form.show(method.options, options_of(parameters, parameters.method)):
-            in_order(self._ui.gateCheckBox, *self._form.fields)
+            in_order(self._ui.probabilitiesCheckBox, *self._form.fields)
 
     def field(self, name: str) -> Any:
         """The widget of an option of the method."""

@@ -131,6 +131,7 @@ class Panel(VTKObservationMixin):
         self.device.pause()
         self._drop_parameters()
         self.results.leave_views()  # while the views' nodes are there
+        self.run.tell("", "")
         self.run.show_verdict({})
         self._show_run()
 
