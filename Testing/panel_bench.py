@@ -117,6 +117,20 @@ def choose_method(panel: Any, method: str, **options: str) -> None:
         set_option(panel, name, text)
 
 
+def offered(panel: Any) -> list[Any]:
+    """The methods that are not greyed."""
+    from SFDASegmenterLib.panel.method import FLAGS
+
+    from SFDALib import registry
+
+    combo = panel.ui.methodComboBox
+    return [
+        registry.find(combo.itemData(index))
+        for index in range(combo.count)
+        if combo.itemData(index, FLAGS)
+    ]
+
+
 def set_option(panel: Any, name: str, text: str) -> None:
     """In the field under Advanced; a check box is clicked."""
     from slicer_standin import user

@@ -63,7 +63,7 @@ def recordings(
     """A folder: the results of jobs on the head by method, and what they said. Read only."""
     folder = tmp_path_factory.mktemp("recordings")
     words = ["compare", "--bundle", str(head_bundle), "--input", str(head_file), "--device", "cpu"]
-    words += ["--methods", ",".join(METHODS), "--progress", "json"]
+    words += ["--methods", ",".join(METHODS), "--progress", "json", "--probabilities"]
     words += [word for option in OPTIONS for word in ("--option", option)]
     said: dict[str, list[str]] = {method: [] for method in METHODS}
     method = METHODS[0]

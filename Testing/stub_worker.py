@@ -2,7 +2,8 @@
 from what the real command wrote before, see ``recorded_jobs``. Real processes, pipes and files, but
 no computation. Commands that were not recorded are handed to the real one.
 
-A job of 100 epochs or more never ends by itself. The methods named in SFDA_FAILING fail.
+A job of 100 epochs or more never ends by itself. The methods named in SFDA_FAILING fail; the lines
+of SFDA_WARNINGS are said of the image.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 RECORDINGS = Path(os.environ["SFDA_RECORDINGS"])
 FAILING = set(filter(None, os.environ.get("SFDA_FAILING", "").split(",")))
+WARNINGS = os.environ.get("SFDA_WARNINGS", "").splitlines()
 MESSAGE = "it was told to fail"
 CANCELLED = 130
 
@@ -49,6 +51,8 @@ def go_on_for_ever(ended: threading.Event) -> int:
 
 
 def run(job: dict[str, Any], ended: threading.Event) -> int:
+    for text in WARNINGS:
+        say("warning", image=Path(job["input"][0]).name, text=text)
     if job["options"].get("epochs", 0) >= 100:
         return go_on_for_ever(ended)
     if job["method"] in FAILING:
@@ -57,7 +61,7 @@ def run(job: dict[str, Any], ended: threading.Event) -> int:
         return 2
     for line in (RECORDINGS / f"{job['method']}.jsonl").read_text(encoding="utf-8").splitlines():
         print(line, flush=True)
-    place(job["method"], Path(job["output"]))
+    place(job["method"], Path(job["output"]), probabilities=job["probabilities"])
     say("result", output=job["output"])
     return 0
 
@@ -88,10 +92,14 @@ def compare(job: dict[str, Any]) -> int:
     return 0
 
 
-def place(recorded: str, output: Path, title: str = "", method: str = "") -> None:
+def place(
+    recorded: str, output: Path, title: str = "", method: str = "", probabilities: bool = False
+) -> None:
     """Write a recorded result, under another method's name if one is given."""
     partial = output.with_name(f"{output.name}.partial")
     shutil.copytree(RECORDINGS / recorded, partial)
+    if not probabilities:
+        (partial / "probabilities.nrrd").unlink()
     if title:
         path = partial / "report.json"
         report = json.loads(path.read_text(encoding="utf-8"))

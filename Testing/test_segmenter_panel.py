@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import describe, write_bundle
-from panel_bench import choose_method, choose_model, choose_volume, set_option, settle
+from panel_bench import choose_method, choose_model, choose_volume, offered, set_option, settle
 
 from SFDALib.errors import RequestError
 
@@ -186,10 +186,22 @@ def test_a_method_that_the_bundle_cannot_serve_is_greyed_with_the_reason(
     assert "diffusion model" in panel.ui.applyButton.toolTip
 
 
-def test_the_form_of_options_comes_from_the_registry_with_its_defaults(panel: Any) -> None:
-    from SFDALib import registry
+def test_the_method_that_learns_from_labels_is_greyed_with_or_without_a_model(
+    panel: Any, head_bundle: Path
+) -> None:
+    import qt
 
-    for method in registry.METHODS.values():
+    combo = panel.ui.methodComboBox
+    few = combo.findData("few-labels")
+    for path in ("", head_bundle):
+        choose_model(panel, path)
+        tip = combo.itemData(few, qt.Qt.ToolTipRole)
+        assert "segmentations that you bring" in tip and "command line" in tip
+        assert "few-labels" not in [method.name for method in offered(panel)]
+
+
+def test_the_form_of_options_comes_from_the_registry_with_its_defaults(panel: Any) -> None:
+    for method in offered(panel):
         choose_method(panel, method.name)
         for option in method.options:
             field = panel.method.field(option.name)
@@ -234,10 +246,8 @@ def test_every_option_of_every_method_is_changed_without_a_crash(
     panel: Any, fill: Callable[..., Any]
 ) -> None:
     """Whatever kind of field it has; what a slot or a lost widget raises fails the test."""
-    from SFDALib import registry
-
     fill("none")
-    for method in registry.METHODS.values():
+    for method in offered(panel):
         choose_method(panel, method.name)
         for option in method.options:
             set_option(panel, option.name, _another(option))
@@ -297,6 +307,29 @@ def test_an_estimate_is_told_where_it_is_read(
     pump(lambda: "about" in panel.ui.estimateLabel.text)
     assert "of memory" in panel.ui.estimateLabel.text
     assert panel.ui.estimateLabel.visible
+
+
+def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
+    panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
+) -> None:
+    """Also where the volume before it had the same size and fitted."""
+    import slicer
+
+    from SFDALib.bundle.description import Fingerprint
+
+    known = describe().with_changes(fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
+    volumes = [slicer.util.loadVolume(str(head_file)) for _ in range(2)]
+    array = slicer.util.arrayFromVolume(volumes[1])
+    slicer.util.updateVolumeFromArray(volumes[1], array.max() - array)
+    choose_model(panel, write_bundle(tmp_path / "known", known))
+    choose_method(panel, "none")
+    label = panel.ui.estimateLabel
+    choose_volume(panel, volumes[0])
+    pump(lambda: "of memory" in label.text)
+    assert "inverted" not in label.text
+    choose_volume(panel, volumes[1])
+    pump(lambda: "of memory" in label.text)
+    assert "The image seems to be inverted" in label.text
 
 
 def test_several_volumes_are_not_compared(panel: Any, head_bundle: Path, head_file: Path) -> None:

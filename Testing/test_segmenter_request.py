@@ -15,8 +15,11 @@ from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.worker import Progress
 
 from SFDALib import registry
+from SFDALib.__main__ import parser as command_line
+from SFDALib.jobs.labelled import Labelled, parse
 from SFDALib.jobs.request import read_comparison, read_job
 from SFDALib.method import Option
+from SFDALib.volume.specification import Reading
 
 HEAD = Image("head", ("node1",), channels=1)
 
@@ -122,6 +125,38 @@ def test_several_images_become_a_cohort_of_their_folder(request_: Request, tmp_p
     assert {"--option=settle_bn=false", "--option=stop_change=none", "--option=epochs=3"} <= set(
         words_
     )
+
+
+def test_labels_probabilities_and_resampling_reach_the_command_of_one_image_and_of_several(
+    request_: Request, tmp_path: Path
+) -> None:
+    labels = (Labelled("m.nrrd", ("a.nrrd",)), Labelled("n.nrrd", ("b.nrrd", "c.nrrd")))
+    asked = replace(
+        request_,
+        method="few-labels",
+        labels=labels,
+        probabilities=True,
+        reading=Reading(resample_channels=True),
+    )
+    assert asked.refusal() is None
+    job = read_job(Path(asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")[2]))
+    assert (job.labels, job.probabilities) == (labels, True)
+    assert job.reading.resample_channels
+    several = replace(asked, images=(HEAD, HEAD))
+    files = [tmp_path / "1.nrrd", tmp_path / "2.nrrd"]
+    words_ = several.words(files, tmp_path, tmp_path / "out")
+    typed = command_line().parse_args(words_)
+    assert parse(typed.labels) == labels
+    assert typed.probabilities and typed.resample_channels
+    plain = replace(several, method="none", labels=(), probabilities=False, reading=Reading())
+    words_ = plain.words(files, tmp_path, tmp_path / "out")
+    assert not {"--labels", "--probabilities", "--resample-channels"} & set(words_)
+
+
+def test_labels_and_the_method_that_learns_from_them_come_together(request_: Request) -> None:
+    labels = (Labelled("m.nrrd", ("a.nrrd",)),)
+    assert "segmentations to learn from" in replace(request_, method="few-labels").refusal()
+    assert "m.nrrd, expected none for heal" in replace(request_, labels=labels).refusal()
 
 
 def test_progress_is_said_with_step_and_time() -> None:

@@ -214,6 +214,91 @@ def test_the_adapted_model_is_saved_as_a_bundle_that_can_be_used(
     assert "adapted by AdaMI" in inspect(first)["name"]
 
 
+def test_probabilities_are_kept_where_they_are_ticked_and_saved_as_a_file(
+    panel: Any,
+    fill: Callable[..., Any],
+    run: Callable[[], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import qt
+    from slicer_standin import user
+
+    monkeypatch.setattr(
+        qt.QFileDialog, "getExistingDirectory", staticmethod(lambda *_: str(tmp_path))
+    )
+    fill("none")
+    run()
+    button = panel.ui.saveProbabilitiesButton
+    assert not button.visible
+    user.unfold(panel.ui.advancedSection)
+    user.click(panel.ui.probabilitiesCheckBox)
+    run()
+    wanted = panel.results.results.probabilities.read_bytes()
+    user.click(button)
+    user.click(button)
+    found = sorted(tmp_path.glob("*probabilities*.nrrd"))
+    assert [path.stem.rpartition("probabilities")[2] for path in found] == ["", "_2"]
+    assert all(path.read_bytes() == wanted for path in found)
+
+
+def test_a_file_that_cannot_be_saved_is_told_and_nothing_is_left(
+    panel: Any,
+    fill: Callable[..., Any],
+    run: Callable[[], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import shutil
+
+    import qt
+    from slicer_standin import user
+
+    def half(_source: Path, target: Path) -> None:
+        target.write_bytes(b"NRRD")
+        raise OSError("the disk is full")
+
+    fill("none")
+    user.unfold(panel.ui.advancedSection)
+    user.click(panel.ui.probabilitiesCheckBox)
+    run()
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", staticmethod(lambda *_: str(place)))
+    monkeypatch.setattr(shutil, "copyfile", half)
+    user.click(panel.ui.saveProbabilitiesButton)
+    assert "the disk is full" in panel.ui.messageLabel.text
+    assert list(place.iterdir()) == []
+
+
+def test_the_table_tells_how_unsure_the_model_is_where_the_run_knows_it(
+    panel: Any, fill: Callable[..., Any], run: Callable[[], Any]
+) -> None:
+    from slicer_standin import user
+
+    fill("heal")
+    older = run().results[0]
+    report = older.report
+    (known,) = report["uncertainty"]
+    table = panel.ui.volumesTable
+    assert table.horizontalHeaderItem(4).text() == "Unsure"
+    assert "0.5 bits" in table.horizontalHeaderItem(4).toolTip()
+    assert not table.isColumnHidden(4)
+    item = table.item(0, 4)
+    assert float(item.text().removesuffix(" %")) == pytest.approx(
+        known["uncertain_percent"], rel=0.05
+    )
+    assert f"{known['entropy_bits']:.2g} bits" in item.toolTip()
+    del report["uncertainty"]  # as of a scene from before
+    older.get("report").SetText(json.dumps(report))
+    choose_method(panel, "none")
+    run()
+    assert not table.isColumnHidden(4)
+    user.choose(panel.ui.resultSelector, older.node.GetName())
+    assert table.isColumnHidden(4)
+    assert table.item(0, 0).text() == "Brain"
+
+
 def test_the_report_shows_method_options_and_warning(
     panel: Any, fill: Callable[..., Any], run: Callable[[], Any]
 ) -> None:

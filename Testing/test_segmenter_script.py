@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from SFDALib.__main__ import parser as command_line
 from SFDALib.errors import RequestError
+from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Job
 
 SCRIPT = Path(__file__).resolve().parents[1] / "SFDASegmenter/Scripts/adapt_and_segment.py"
@@ -100,6 +101,40 @@ def test_every_field_of_a_job_reaches_the_request(
     assert cohort.adapt_once and cohort.gate == "off" and len(cohort.images) == 2
 
 
+def test_labels_probabilities_and_resampling_reach_the_request(
+    asked: Callable[..., Any], phantom: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A mask without an image's name is of the only one, or of the one that is called the same."""
+    images = []
+    for name in ("a.nrrd", "b.nrrd"):
+        images.append(tmp_path / name)
+        shutil.copy(phantom().image, images[-1])
+    (tmp_path / "masks").mkdir()
+    masks = [tmp_path / "masks" / "b.seg.nrrd", tmp_path / "masks" / "a.seg.nrrd"]
+    for mask in masks:
+        mask.touch()
+    learn = ("--method", "few-labels", "--labels")
+    request = asked("run", images[:1], *learn, str(masks[0]))
+    assert request.labels == (Labelled(str(masks[0]), (str(images[0]),)),)
+    assert not request.probabilities and not request.reading.resample_channels
+    more = ("--probabilities", "--resample-channels")
+    request = asked("cohort", images, *learn, str(tmp_path / "masks"), *more)
+    assert {one.labels: one.image for one in request.labels} == {
+        str(mask): (str(image),) for mask, image in zip(masks, reversed(images), strict=True)
+    }
+    assert request.probabilities and request.reading.resample_channels
+    with pytest.raises(RequestError, match="found 0 images of the name c"):
+        asked("cohort", images, *learn, str(tmp_path / "c.seg.nrrd"))
+
+
+@pytest.mark.parametrize("words", [("--spacing", "1", "1", "1"), ("--series", "2")])
+def test_what_slicer_reads_by_itself_cannot_be_stated(
+    asked: Callable[..., Any], phantom: Callable[..., Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(RequestError, match="--spacing or --series: found one, expected none here"):
+        asked("run", [phantom().image], "--method", "none", *words)
+
+
 def test_several_files_are_channels_of_one_image_unless_they_are_a_cohort(
     asked: Callable[..., Any], phantom: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -171,6 +206,23 @@ def test_a_volume_becomes_files_and_a_scene_with_all_of_it(
     (results,) = results_in_scene()
     entropy = sitk.GetArrayFromImage(sitk.ReadImage(str(output / "entropy.nrrd")))
     assert np.array_equal(slicer.util.arrayFromVolume(results.get("entropy")), entropy)
+
+
+def test_what_is_doubtful_of_the_image_is_printed_and_probabilities_are_delivered(
+    script: ModuleType,
+    recorded_jobs: Path,
+    head_bundle: Path,
+    head_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("SFDA_WARNINGS", "The gantry was tilted.\nThe image is inverted.")
+    words = ["run", "--bundle", str(head_bundle), "--input", str(head_file), "--method", "none"]
+    assert script.main([*words, "--probabilities", "--output", str(tmp_path / "out")]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("SFDA: ")]
+    assert said == ["SFDA: The gantry was tilted.", "SFDA: The image is inverted."]
+    assert (tmp_path / "out" / "probabilities.nrrd").is_file()
 
 
 def test_a_folder_is_run_volume_by_volume_and_what_failed_is_in_the_status(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from panel_bench import FOR_EVER, compare, settle
+from panel_bench import FOR_EVER, compare, offered, settle
 
 WIDTH, HEIGHT = 1280, 800
 PANEL = 412  # pixels that the application gives a module at least
@@ -112,12 +113,34 @@ def test_after_a_run_verdict_and_button_stay_and_all_results_are_in_sight(
     assert ui.samplesWidget.visible == (method == "heal")
 
 
-def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(
+def test_no_cell_of_the_table_is_cut(
     panel: Any, fill: Callable[..., Any], run: Callable[[], Any], fits: Callable[[str], None]
 ) -> None:
     from slicer_standin import user
 
-    from SFDALib import registry
+    fill("none")
+    first = run().results[0]
+    report = first.report
+    report["volumes"][0] |= {"name": "Left kidney", "source_ml": 320.5, "result_ml": 1801.0}
+    report["uncertainty"][0] |= {"uncertain_percent": 12.34, "entropy_bits": 0.123}
+    first.get("report").SetText(json.dumps(report))
+    run()
+    user.choose(panel.ui.resultSelector, first.node.GetName())
+    fits("done")
+    table = panel.ui.volumesTable
+    assert table.horizontalScrollBar().maximum == 0
+    assert [table.item(0, column).text() for column in (0, 4)] == ["Left kidney", "12 %"]
+    for column in range(5):
+        for item in (table.item(0, column), table.horizontalHeaderItem(column)):
+            swatch = 16 if column == 0 and item is table.item(0, 0) else 0
+            needed = table.fontMetrics().horizontalAdvance(item.text()) + swatch
+            assert table.columnWidth(column) >= needed, item.text()
+
+
+def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(
+    panel: Any, fill: Callable[..., Any], run: Callable[[], Any], fits: Callable[[str], None]
+) -> None:
+    from slicer_standin import user
 
     fill("heal")
     run()
@@ -130,7 +153,7 @@ def test_everything_unfolded_widens_nothing_and_leaves_the_button_in_sight(
     ui.methodFactsLabel.linkActivated.emit("more")
     ui.bundleFactsLabel.linkActivated.emit("more")
     fits("unfolded")
-    for method in registry.METHODS.values():
+    for method in offered(panel):
         user.choose(ui.methodComboBox, method.title)
         fits(method.name)
     for place in scrolled(panel):

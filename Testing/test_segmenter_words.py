@@ -58,6 +58,25 @@ def test_the_reasons_are_the_judges_and_then_the_runs_own_notes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("share", "said"), [(12.34, "12 %"), (3.456, "3.5 %"), (0.0, "0 %"), (0.0312, "0.031 %")]
+)
+def test_how_unsure_a_model_is_inside_a_structure_is_said_in_per_cent(
+    share: float, said: str
+) -> None:
+    row = {"name": "Brain", "uncertain_percent": share, "entropy_bits": 0.1234}
+    short, meant = words.unsure(row)
+    assert short == said
+    assert f"unsure of {share:g} % of the voxels inside Brain" in meant and "0.12 bits" in meant
+    assert words.unsure({**row, "uncertain_percent": None, "entropy_bits": None}) == ("", "")
+
+
+def test_of_several_warnings_the_first_is_said_with_their_number() -> None:
+    assert words.warnings([]) == ""
+    assert words.warnings(["It is inverted."]) == "It is inverted."
+    assert words.warnings(["It is inverted.", "b", "c"]) == "It is inverted. (and 2 more)"
+
+
+@pytest.mark.parametrize(
     ("spacing_mm", "channels", "said"),
     [
         ([1.5, 1.5, None], 1, "3D, 1 channel, 1.5 × 1.5 mm in plane, slice spacing as is."),

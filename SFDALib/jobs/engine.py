@@ -220,7 +220,7 @@ class Engine:
         volume, conformed = self.conform(paths, reading)
         progress("reading", 1, 1)
         notes = tuple(unlike(volume.array, self.model.description))
-        for note in notes:
+        for note in (*volume.notes, *notes):
             log.warning("%s: %s", paths[0].name, note)
             progress.event("warning", image=paths[0].name, text=note)
         probabilities = self.attempt(

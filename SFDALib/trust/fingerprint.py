@@ -24,7 +24,7 @@ COLOURS = ("fixed", 0.0, 255.0, 0.0, 255.0)
 ADVICE = "The model was trained on other intensities; check the image before you use the result."
 
 
-def unlike(array: np.ndarray, description: Description) -> list[str]:
+def unlike(array: Sequence[np.ndarray], description: Description) -> list[str]:
     """A sentence for each channel of an image ``(C, K, J, I)`` that does not fit, with its advice.
 
     Models that scale each image by its own intensities do not mind their range; a range is judged
@@ -41,11 +41,12 @@ def unlike(array: np.ndarray, description: Description) -> list[str]:
     return found
 
 
-def _beyond_colours(array: np.ndarray, description: Description) -> list[str]:
+def _beyond_colours(array: Sequence[np.ndarray], description: Description) -> list[str]:
     """Of models of pictures, which take 0 to 255: what lies beyond is cut off."""
     for step in steps(description.grid.normalisation):
         if (step.kind, step.lower, step.upper, step.mean, step.std) == COLOURS:
-            least, most = float(array.min()), float(array.max())
+            least = min(float(channel.min()) for channel in array)
+            most = max(float(channel.max()) for channel in array)
             if least < step.lower or most > step.upper:
                 return [
                     f"The image has values from {least:.5g} to {most:.5g}, where the model takes 0"

@@ -26,6 +26,7 @@ class Parameters:
         method: a name in SFDALib's registry.
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.
+        probabilities: keep the probabilities of all classes, too.
         options: by method, what differs from the defaults; as JSON.
         device, seed: as of a job.
         result: the run that is shown, by its segmentation.
@@ -47,6 +48,7 @@ class Parameters:
     method: str = "heal"
     compare: bool = False
     gate: bool = True
+    probabilities: bool = False
     options: str = "{}"
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0

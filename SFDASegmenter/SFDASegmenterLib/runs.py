@@ -72,6 +72,7 @@ class Run:
         self.status: int | None = None  # exit status of the job
         self.results: list[Results] = []
         self.failures: dict[str, str] = {}  # by the name of an image, or of a compared method
+        self.warnings: list[str] = []  # what of the images is doubtful, a sentence or two each
         self._part = ""  # the image of a cohort or the compared method that it is at
         self._names: dict[str, str] = {}  # of the images, by those of their files
         self._placements: list[Placement] = []
@@ -148,6 +149,8 @@ class Run:
                 self._note_progress(event)
             elif kind == "failed":
                 self.failures[self._part_name(event)] = self._for_people(event["message"])
+            elif kind == "warning":
+                self._note_warning(event)
             elif kind == "error":
                 self.message = self._for_people(event["message"])
         if status is None:
@@ -175,6 +178,13 @@ class Run:
             self._part = f"{part} ({event['step'] + 1} of {total})"
         else:
             self._part = ""
+
+    def _note_warning(self, event: Mapping[str, Any]) -> None:
+        """Once, also where an image is read twice; of several images with its name."""
+        name = f"{self._part_name(event)}: " if self.request.is_cohort else ""
+        text = name + self._for_people(event["text"])
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def _part_name(self, event: Mapping[str, Any]) -> str:
         """The image of a cohort or the compared method, as the user knows it."""

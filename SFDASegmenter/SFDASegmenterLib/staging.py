@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import slicer
 
 from SFDASegmenterLib.request import Image
@@ -49,6 +50,16 @@ def nodes_of(image: Image) -> list[slicer.vtkMRMLScalarVolumeNode]:
         return [node for node in nodes if node is not None]
     sequence = slicer.mrmlScene.GetNodeByID(image.frame[0])
     return [sequence.GetNthDataNode(image.frame[1])] if sequence is not None else []
+
+
+def voxels_of(image: Image) -> list[np.ndarray]:
+    """Its channels ``(K, J, I)``, as they are in the scene: not to be changed."""
+    arrays = [slicer.util.arrayFromVolume(node) for node in nodes_of(image)]
+    return [
+        channel
+        for array in arrays
+        for channel in (np.moveaxis(array, -1, 0) if array.ndim > 3 else array[None])
+    ]
 
 
 def write_images(images: Sequence[Image], folder: Path) -> list[Path]:

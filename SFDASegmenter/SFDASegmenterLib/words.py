@@ -116,6 +116,26 @@ def failures(run: Any) -> str:
     return f"{len(run.failures)} of {total} {what} failed; {first}: {message}"
 
 
+def warnings(found: Sequence[str]) -> str:
+    """What a run says of its images before it ends, in one line."""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return found[0] + more if found else ""
+
+
+def unsure(row: Mapping[str, Any]) -> tuple[str, str]:
+    """How unsure the model is inside a structure, of report.json's "uncertainty": short, and what
+    is meant; both empty where nothing is known.
+    """
+    if row.get("uncertain_percent") is None:
+        return "", ""
+    share, bits = row["uncertain_percent"], row["entropy_bits"]
+    return (
+        f"{share:.0f} %" if share >= 10 or not share else f"{share:.2g} %",
+        f"The model is unsure of {share:g} % of the voxels inside {row['name']}; the mean entropy"
+        f" there is {bits:.2g} bits.",
+    )
+
+
 def verdict(facts: Mapping[str, Any]) -> Verdict:
     """The judge's verdict on a result, from report.json."""
     others = tuple(note for note in facts.get("notes", ()) if not note.startswith(JUDGE))

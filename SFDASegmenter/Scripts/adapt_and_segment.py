@@ -146,13 +146,16 @@ def _carry_out(request: Request, output: Path) -> int:
     run = logic.start(request)
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: run.cancel())
-    told = ""
+    told, warned = "", 0
     try:
         while not run.ended:
             run.advance()
             if run.progress.stage != told:
                 told = run.progress.stage
                 print(f"SFDA: {words.progress(run.progress)}", flush=True)
+            for warning in run.warnings[warned:]:
+                print(f"SFDA: {warning}", file=sys.stderr, flush=True)
+            warned = len(run.warnings)
             time.sleep(PAUSE)
         if run.state is State.CANCELLED:
             print("SFDA: cancelled; nothing was written", file=sys.stderr)

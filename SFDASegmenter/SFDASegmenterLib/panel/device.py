@@ -7,13 +7,16 @@ imported here; while one runs the section says so, and a newer question replaces
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from SFDALib.bundle.opening import open_model
+from SFDALib.errors import RequestError
+from SFDALib.trust.fingerprint import unlike
 from SFDASegmenterLib import staging, words
 from SFDASegmenterLib.dependencies import DependencyError
 from SFDASegmenterLib.panel.forms import put, silenced
@@ -48,7 +51,7 @@ class DeviceSection:
         self._services = services
         self._devices: Question | None = None
         self._estimate: Question | None = None
-        self._asked: list[str] | None = None  # the words of the latest estimate
+        self._asked: tuple[list[str], Request] | None = None  # of the latest estimate, in words
         self._known = False  # whether the devices are listed
         self._settle = _timer(SETTLED, self._ask, once=True)
         self._poll = _timer(POLL, self._listen)
@@ -88,7 +91,8 @@ class DeviceSection:
             if combo.findData(device) < 0:  # of a scene from another computer
                 combo.addItem(device, device)
             put(combo, currentIndex=combo.findData(device))
-        asked = _estimate_words(request) if request and not self._packages.missing() else None
+        said = _estimate_words(request) if request and not self._packages.missing() else None
+        asked = (said, request) if said else None
         if asked == self._asked:
             return
         self._drop_estimate()
@@ -117,7 +121,7 @@ class DeviceSection:
     def _ask(self) -> None:
         if self._asked is not None:
             self._ui.estimateLabel.text = _("Estimating time and memory...")
-            self._estimate = self._services.ask(self._asked)
+            self._estimate = self._services.ask(self._asked[0])
             self._poll.start()
 
     def _listen(self) -> None:
@@ -127,7 +131,8 @@ class DeviceSection:
             self._list(devices or [])
         if self._estimate is not None and self._estimate.ended:
             answer, self._estimate = self._estimate.answer(), None
-            self._ui.estimateLabel.text = _in_words(answer) if answer else ""
+            doubts = _doubts(self._asked[1]) if answer and self._asked else []
+            self._ui.estimateLabel.text = _in_words(answer, doubts) if answer else ""
         if self._devices is None and self._estimate is None:
             self._poll.stop()
 
@@ -199,8 +204,17 @@ def _listed(numbers: Any) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
-def _in_words(answer: dict[str, Any]) -> str:
-    """An estimate as rich text, with the warning first."""
+def _doubts(request: Request) -> list[str]:
+    """What of the first image does not fit the source model; a run looks at them all."""
+    try:
+        description = open_model(Path(request.bundle)).describe()
+    except RequestError:  # it has just gone, which the next start tells
+        return []
+    return unlike(staging.voxels_of(request.images[0]), description)
+
+
+def _in_words(answer: dict[str, Any], doubts: Sequence[str]) -> str:
+    """An estimate as rich text, with the warnings first."""
     text = _("{device}: about {time}, {memory} of memory").format(
         device=answer["title"].partition(" (")[0],
         time=words.duration(answer["seconds"]),
@@ -209,9 +223,9 @@ def _in_words(answer: dict[str, Any]) -> str:
     if answer["free_mb"] is not None:
         text += _(" ({free} free)").format(free=words.memory(answer["free_mb"]))
     text = html.escape(text)
-    if answer["advice"]:
-        warning = html.escape(answer["advice"])
-        text = f'<span style="color: #c0392b"><b>{warning}</b></span><br>{text}'
+    warnings = "<br>".join(html.escape(line) for line in (*doubts, answer["advice"]) if line)
+    if warnings:
+        text = f'<span style="color: #c0392b"><b>{warnings}</b></span><br>{text}'
     return text
 
 

@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SFDALib import registry
+from SFDALib.jobs import labelled
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More
@@ -17,6 +18,10 @@ from SFDASegmenterLib.parameters import Parameters, options_of, set_options
 
 FLAGS = qt.Qt.UserRole - 1  # the role under which a combo box keeps whether an item can be chosen
 SELECTABLE = 33  # enabled and selectable
+FROM_LABELS = _(
+    "Learns from segmentations that you bring. Not in this panel yet: use the command line, with"
+    " --labels."
+)
 
 
 class MethodSection:
@@ -43,8 +48,10 @@ class MethodSection:
         unavailable = facts["unavailable"] if facts else {}
         for index, method in enumerate(registry.METHODS.values()):
             reason = unavailable.get(method.name)
-            combo.setItemData(index, 0 if reason else SELECTABLE, FLAGS)
             tip = _("This source model {reason}.").format(reason=reason) if reason else None
+            if labelled.NEED in method.needs:
+                tip = FROM_LABELS
+            combo.setItemData(index, 0 if tip else SELECTABLE, FLAGS)
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
         if parameters.method not in registry.METHODS:  # a scene of another version
             parameters.method = next(iter(registry.METHODS))
@@ -52,7 +59,7 @@ class MethodSection:
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))
         if self._form.show(method.options, options_of(parameters, parameters.method)):
-            in_order(self._ui.gateCheckBox, *self._form.fields)
+            in_order(self._ui.probabilitiesCheckBox, *self._form.fields)
 
     def field(self, name: str) -> Any:
         """The widget of an option of the method."""

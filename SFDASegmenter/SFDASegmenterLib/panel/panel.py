@@ -131,6 +131,7 @@ class Panel(VTKObservationMixin):
         self.device.pause()
         self._drop_parameters()
         self.results.leave_views()  # while the views' nodes are there
+        self.run.tell("", "")
         self.run.show_verdict({})
         self._show_run()
 
@@ -182,6 +183,7 @@ class Panel(VTKObservationMixin):
             adapt_once=parameters.adaptOnce and len(images) > 1,
             compared=self._compared(),
             gate="on" if parameters.gate else "off",
+            probabilities=parameters.probabilities,
         )
 
     def _compared(self) -> dict[str, dict[str, Any]]:
@@ -250,11 +252,14 @@ class Panel(VTKObservationMixin):
         run = self.logic.run
         run.advance()
         self._show_run()
+        self.run.warn(run.warnings)
         if not run.ended:
             return
         self._timer.stop()
         if run.state is State.FAILED:
             self.run.tell(run.message, run.log)
+        elif run.state is State.CANCELLED:
+            self.run.tell("", "")
         elif run.state is State.DONE:
             self._show_results()
         self.refresh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
-HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"))
+HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"), _("Unsure"))
+UNSURE = 4  # column
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
 UNKNOWN = "unknown"
 ROWS = 5  # of the table without scrolling
@@ -60,9 +62,17 @@ class ResultsSection:
         ui.plotsButton.connect("clicked(bool)", self._show_plots)
         ui.reportButton.connect("clicked()", self._show_report)
         ui.saveBundleButton.connect("clicked()", self._save_bundle)
+        ui.saveProbabilitiesButton.connect("clicked()", self._save_probabilities)
         table = ui.volumesTable
         table.setColumnCount(len(HEADINGS))
         table.setHorizontalHeaderLabels(HEADINGS)
+        table.horizontalHeaderItem(UNSURE).setToolTip(
+            _(
+                "The share of the structure's voxels of which the model is unsure: the entropy of"
+                " its probabilities is above 0.5 bits (of two classes, the likelier has less than"
+                " 89 %)."
+            )
+        )
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         table.horizontalHeader().setFixedHeight(ROW_HEIGHT)
@@ -136,6 +146,8 @@ class ResultsSection:
         ui.pageLabel.text = _("Page {page} of {count}").format(page=page + 1, count=count)
         ui.previousPageButton.enabled = page > 0
         ui.nextPageButton.enabled = page < count - 1
+        saved = results is not None and results.probabilities is not None
+        ui.saveProbabilitiesButton.visible = saved
         if results is None:
             return
         ui.plotsButton.enabled = bool(results.charts) and slicer.app.layoutManager() is not None
@@ -160,16 +172,21 @@ class ResultsSection:
         report = results.report if results is not None else {}
         self._tell_filled(report)
         rows = report.get("volumes", [])
+        unsure = {row["label"]: words.unsure(row) for row in report.get("uncertainty", [])}
         table = self._ui.volumesTable
         table.setRowCount(len(rows))
+        table.setColumnHidden(UNSURE, not any(text for text, _meant in unsure.values()))
         for index, row in enumerate(rows):
             before, after = row["source_ml"], row["result_ml"]
-            cells = (row["name"], words.ml(before), words.ml(after), words.change(before, after))
+            sizes = (words.ml(before), words.ml(after), words.change(before, after))
+            share, meant = unsure.get(row["label"], ("", ""))
+            cells = (row["name"], *sizes, share)
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
                 if column:
                     item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
                 table.setItem(index, column, item)
+            table.item(index, UNSURE).setToolTip(meant)
             table.item(index, 0).setData(qt.Qt.DecorationRole, _color(results, index))
         table.setFixedHeight(ROW_HEIGHT * (min(len(rows), ROWS) + 1) + 2 * table.frameWidth)
         table.visible = bool(rows)
@@ -283,22 +300,32 @@ class ResultsSection:
         self.report_window = window
 
     def _save_bundle(self) -> None:
-        source = self.results.adapted_bundle
-        place = qt.QFileDialog.getExistingDirectory(None, _("Folder for the adapted model"))
+        self._save(self.results.adapted_bundle, _("Folder for the adapted model"), "bundle")
+
+    def _save_probabilities(self) -> None:
+        self._save(self.results.probabilities, _("Folder for the probabilities"), "probabilities")
+
+    def _save(self, source: Path, title: str, what: str) -> None:
+        """Copy a file or folder of the run, whole or not at all, under a name that is free."""
+        place = qt.QFileDialog.getExistingDirectory(None, title)
         if not place:
             return
-        target = Path(place) / _file_name(self.results.node.GetName())
+        name = f"{_file_name(self.results.node.GetName())}_{what}"
+        target = Path(place) / f"{name}{source.suffix}"
         number = 1
         while target.exists():
             number += 1
-            target = target.with_name(f"{_file_name(self.results.node.GetName())}_{number}")
+            target = target.with_name(f"{name}_{number}{source.suffix}")
         partial = target.with_name(f".{target.name}.partial")
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
         try:
-            shutil.copytree(source, partial)
+            copy(source, partial)
             partial.rename(target)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            self._tell(_("The model could not be saved: {error}").format(error=error), "")
+            shutil.rmtree(partial, ignore_errors=True)  # of a folder
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            self._tell(_("{path} could not be saved: {error}").format(path=target, error=error), "")
             return
         slicer.util.showStatusMessage(_("Saved {path}").format(path=target), 5000)
 
@@ -314,4 +341,4 @@ def _color(results: Results, index: int) -> Any:
 
 
 def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name) + "_bundle"
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)

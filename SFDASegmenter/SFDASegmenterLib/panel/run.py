@@ -4,7 +4,7 @@ went wrong, and the verdict on the result that is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import slicer
@@ -74,6 +74,11 @@ class RunSection:
         self._ui.messageFrame.visible = bool(message)
         self._ui.logButton.visible = bool(details)
         self._log = details
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Show what a run says of its images, as soon as it says it."""
+        if warnings:
+            self.tell(words.warnings(warnings), "\n".join(warnings) if len(warnings) > 1 else "")
 
     def show_verdict(self, report: Mapping[str, Any]) -> None:
         """What the run says of the result that is shown; an empty report hides it."""

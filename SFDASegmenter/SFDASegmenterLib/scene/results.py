@@ -20,6 +20,7 @@ ROLE, RUN = "SFDA.Role", "SFDA.Run"  # attributes of every node of a run
 RESULT = "result"  # the role of the segmentation that refers to the others
 FOLDER = "SFDA.Folder"  # attribute of the result: where its files were written
 ADAPTED_BUNDLE = "adapted_bundle"  # a folder among those files
+PROBABILITIES = "probabilities.nrrd"  # a file among them
 INPUT = "SFDA.input"  # reference of the result
 
 
@@ -130,6 +131,12 @@ class Results:
             return []
         places = (self.folder / "overview.png", self.folder.parent / "comparison.png")
         return [place for place in places if place.is_file()]
+
+    @property
+    def probabilities(self) -> Path | None:
+        """The file of the classes' probabilities, if the run made one and it is kept."""
+        path = self.folder / PROBABILITIES if self.folder is not None else None
+        return path if path is not None and path.is_file() else None
 
     @property
     def adapted_bundle(self) -> Path | None:
