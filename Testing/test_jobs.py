@@ -235,7 +235,11 @@ def test_every_method_works_on_a_colour_picture(phantom: Phantoms, tmp_path: Pat
         sitk.GetImageFromArray((pixels * 0.8).clip(0, 255).astype(np.uint8), isVector=True),
         str(picture),
     )
-    frame = Phantom(picture, rgb.labels, rgb.bundle)
+    labels = tmp_path / "labels.png"
+    sitk.WriteImage(
+        sitk.Cast(sitk.ReadImage(str(rgb.labels))[:, :, 7], sitk.sitkUInt8), str(labels)
+    )
+    frame = Phantom(picture, labels, rgb.bundle)
     for method in SERVED:
         folder = run(frame, method, tmp_path / method)
         assert labels_of(folder).shape == (1, *pixels.shape[:2])
