@@ -74,6 +74,8 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SFDASegmenterLogic()
         self.panel = Panel(widget, self.logic)
+        if getattr(self.parent, "isEntered", False):  # reloaded in sight: nobody enters it again
+            self.panel.enter()
 
     def enter(self):
         self.panel.enter()

@@ -19,9 +19,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from SFDALib.volume.geometry import Geometry, Volume
 
-ELLIPSOIDS = (  # centre and half axes, LPS mm
-    ((6.0, -4.0, 9.0), (15.0, 19.0, 12.0)),
-    ((-12.0, 18.0, -6.0), (7.0, 6.0, 9.0)),
+# Centre and half axes, LPS mm; crooked numbers, so that no voxel's centre lies on a border
+ELLIPSOIDS = (
+    ((6.03, -4.07, 9.01), (15.13, 19.09, 12.11)),
+    ((-12.05, 18.02, -6.04), (7.13, 6.11, 9.17)),
 )
 VALUES = np.array([40.0, 400.0, 900.0])  # of the background and each
 ML = tuple(4 / 3 * np.pi * np.prod(axes) / 1000 for _, axes in ELLIPSOIDS)

@@ -284,7 +284,7 @@ def test_the_curves_of_an_adaptation_become_a_chart(
     assert chart.GetNumberOfPlotSeriesNodes() == len(results.report["adaptation"]["curves"])
     series = chart.GetNthPlotSeriesNode(0)
     column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
-    curve = results.report["adaptation"]["curves"][series.GetYColumnName()]
+    curve = next(iter(results.report["adaptation"]["curves"].values()))
     assert [column.GetValue(i) for i in range(column.GetNumberOfTuples())] == pytest.approx(curve)
     assert (results.adapted_bundle / "models" / "model.pt").is_file()
 
@@ -386,37 +386,6 @@ def test_the_legend_of_the_shown_map_alone_is_visible(
     assert logic.GetColorLegendDisplayNode(entropy).GetTitleText() == "Entropy (bits)"
     layers.hide_overlay()
     assert not logic.GetColorLegendDisplayNode(nig).GetVisibility()
-
-
-def test_side_by_side_shows_each_segmentation_in_its_own_linked_view(
-    segmenter: Any, placed: Callable[[], Any]
-) -> None:
-    from SFDASegmenterLib.scene import layers
-
-    slicer = segmenter.slicer
-    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
-    before = node.GetViewArrangement()
-    results = placed().results
-    layers.show_side_by_side(results)
-    layers.show_segmentations(results, "both")
-    assert set(slicer.app.layoutManager().sliceViewNames()) >= {"SFDASource", "SFDAResult"}
-    logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName("SFDAResult")
-    assert logic.GetSliceCompositeNode().GetLinkedControl()
-    assert logic.GetSliceCompositeNode().GetBackgroundVolumeID() == results.input.GetID()
-    views = {
-        role: shown.GetDisplayNode().GetViewNodeIDs()
-        for role, shown in (("result", results.own), ("source", results.get("source")))
-    }
-    assert results.own.GetName() == "head HEAL method's own", "also where the source is delivered"
-    assert views == {
-        "result": ("vtkMRMLSliceNodeSFDAResult",),
-        "source": ("vtkMRMLSliceNodeSFDASource",),
-    }
-    layers.leave_side_by_side()
-    layers.show_segmentations(results, "source")
-    assert node.GetViewArrangement() == before
-    assert not results.own.GetDisplayNode().GetVisibility()
-    assert results.get("source").GetDisplayNode().GetNumberOfViewNodeIDs() == 0
 
 
 def test_a_saved_scene_brings_the_results_back(

@@ -99,6 +99,7 @@ def test_result_source_and_both_are_switched_and_the_users_layout_comes_back(
     user.click(panel.ui.sourceRadio)
     assert (shown_in(result, "Red"), shown_in(source, "Red")) == (False, True)
     user.click(panel.ui.bothRadio)
+    assert own.GetName() == "head HEAL method's own", "also where the source's is delivered"
     assert shown_in(source, "SFDASource")
     assert not shown_in(own, "SFDASource")
     assert shown_in(own, "SFDAResult")

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 SAME_MM = 1e-2  # programs round origins and directions by less
 SKEW_DEGREES = 0.5  # from a right angle that axes may be off, to be taken as at right angles
 EXACT = 1e-6  # of unit vectors, which files keep in single precision
-SHIFT_MM = 0.05  # of a voxel, by which it moves without a note
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def right_angled(
         origin = origin + (columns - turned * spacing) @ middle
         moved = np.linalg.norm((columns - turned * spacing) * middle, axis=0).sum()
         unit = turned
-        if moved > SHIFT_MM:
+        if moved > SAME_MM:
             off = np.rad2deg(np.arcsin(cosines.max()))
             note = (
                 f"the image's axes are {off:.2g} degrees off a right angle; the nearest grid at"

@@ -290,14 +290,14 @@ def _stem(path: str) -> str:
 
 
 def _load_volume(path: str) -> Any:
-    probe = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    probe.SetFileName(path)
+    before = list(error_log.errors)  # which kind of volume it is, is found by trying
     for kind in ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode"):
         node = slicer.mrmlScene.AddNewNodeByClass(kind)
         storage = _storage("vtkMRMLVolumeArchetypeStorageNode", path)
         if storage.ReadData(node) and node.GetImageData() is not None:
             components = node.GetImageData().GetNumberOfScalarComponents()
             if (components > 1) == (kind == "vtkMRMLVectorVolumeNode"):
+                error_log.errors[:] = before
                 node.SetAndObserveStorageNodeID(storage.GetID())
                 node.CreateDefaultDisplayNodes()
                 _show(node)

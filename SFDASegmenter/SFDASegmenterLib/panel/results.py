@@ -101,7 +101,6 @@ class ResultsSection:
     def choose(self, results: Results) -> None:
         """Show a run that has just ended."""
         parameters = self._parameters()
-        layers.show_input(results)
         with slicer.util.NodeModify(parameters.parameterNode):  # as one change
             parameters.page = 0
             parameters.shown = "all" if len(results.compared) > 1 else "result"
@@ -192,6 +191,8 @@ class ResultsSection:
         table.visible = bool(rows)
         if results is not None:
             results.select_frame()
+            if results.input is not None:  # never the segmentation of one image over another
+                views.put_behind(results.input)
 
     def _show_views(self, results: Results | None) -> None:
         parameters, shown = self._parameters(), self._shown(results)

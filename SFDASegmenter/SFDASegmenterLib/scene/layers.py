@@ -127,15 +127,6 @@ def _show(node: slicer.vtkMRMLSegmentationNode | None, view: str | None = None) 
     display.SetVisibility(True)
 
 
-def show_input(results: Results) -> None:
-    """Put the input behind the overlays in views that show nothing yet."""
-    if results.input is None:
-        return
-    for composite in _composites():
-        if not composite.GetBackgroundVolumeID():
-            composite.SetBackgroundVolumeID(results.input.GetID())
-
-
 def _show_legend(volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Show the colour legend of this map alone."""
     logic = slicer.modules.colors.logic()

@@ -19,6 +19,8 @@ from SFDASegmenterLib.scene.colors import color_node
 from SFDASegmenterLib.scene.results import (
     CHARTS,
     FOLDER,
+    FRAME,
+    IMAGE,
     INPUT,
     MAPS,
     RESULT,
@@ -220,18 +222,18 @@ class Placement:
             "Device": report["device"],
             "SourceModel": report["bundle"]["name"],
             "SourceModelSHA256": report["bundle"]["sha256"],
-            "InputName": self._origin.name,
             "InputSHA256": " ".join(file["sha256"] for file in report["input"]),
             "Software": json.dumps(report["software"], sort_keys=True),
             "Notice": report["notice"],
         }
         for key, value in provenance.items():
             node.SetAttribute(f"SFDA.{key}", value)
+        node.SetAttribute(IMAGE, self._origin.name)
         node.SetAttribute(FOLDER, str(self._folder))
         if self._origin.frame is not None:
             sequence, index = self._origin.frame
             node.SetNodeReferenceID("SFDA.sequence", sequence)
-            node.SetAttribute("SFDA.Frame", str(index))
+            node.SetAttribute(FRAME, str(index))
         if self._input is not None:
             node.SetNodeReferenceID(INPUT, self._input.GetID())
             role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()

@@ -22,6 +22,7 @@ FOLDER = "SFDA.Folder"  # attribute of the result: where its files were written
 ADAPTED_BUNDLE = "adapted_bundle"  # a folder among those files
 PROBABILITIES = "probabilities.nrrd"  # a file among them
 INPUT = "SFDA.input"  # reference of the result
+IMAGE, FRAME = "SFDA.InputName", "SFDA.Frame"  # attributes of the result: what it is a result of
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,15 @@ class Results:
 
     @property
     def compared(self) -> list[Results]:
-        """All results of the same run: of every method where several were compared."""
-        run = self.node.GetAttribute(RUN)
-        return [other for other in results_in_scene() if other.node.GetAttribute(RUN) == run]
+        """All results of the same run on the same image: of every method that was compared."""
+        return [other for other in results_in_scene() if other._image == self._image]
+
+    @property
+    def _image(self) -> tuple[str | None, ...]:
+        """The run, and which of its images: a cohort has several."""
+        node = self.node
+        names = (RUN, IMAGE, FRAME)
+        return (*(node.GetAttribute(name) for name in names), node.GetNodeReferenceID(INPUT))
 
     @property
     def folder(self) -> Path | None:
@@ -163,7 +170,7 @@ class Results:
     def select_frame(self) -> None:
         """Bring the input's sequence to the frame that this is the result of."""
         sequence = self.node.GetNodeReference("SFDA.sequence")
-        index = self.node.GetAttribute("SFDA.Frame")
+        index = self.node.GetAttribute(FRAME)
         if sequence is None or index is None:
             return
         browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(sequence)

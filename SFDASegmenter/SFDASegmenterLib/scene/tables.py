@@ -61,10 +61,10 @@ def scores_chart(
 
 
 CURVES = {
-    "criterion": "Model selection criterion (lower is better)",
-    "entropy_bits": "Mean entropy (bits)",
+    "criterion": "Selection criterion",
+    "entropy_bits": "Entropy (bits)",
     "training_loss": "Training loss",
-    "agreement": "Agreement of the early layers with the whole model (Dice)",
+    "agreement": "Early layers (Dice)",
 }
 
 
@@ -72,7 +72,7 @@ def _curve_title(key: str, volumes: Sequence[Mapping[str, Any]]) -> str:
     """What a curve is called in a plot: a share is that of a structure, by its label."""
     names = {f"share_{number}": row["name"] for number, row in enumerate(volumes, start=1)}
     if key in names:
-        return f"{names[key]}, share of the image"
+        return f"{names[key]} (share)"
     return CURVES.get(key, key.replace("_", " ").capitalize())
 
 
@@ -97,6 +97,7 @@ def _chart(
     chart.SetTitle(name)
     chart.SetXAxisTitle(x)
     chart.SetYAxisTitle(y_title)
+    chart.SetLegendFontSize(9)  # small, as it lies over the curves
     parts: list[slicer.vtkMRMLNode] = [table]
     for column in columns:
         series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)

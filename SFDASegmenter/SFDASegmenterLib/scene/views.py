@@ -87,7 +87,7 @@ class Views(VTKObservationMixin):
         self._users = int(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         self._shown: int | None = None  # the layout that was set here
         self._switching = False
-        self._waiting: tuple[dict[str, Named], Plane | None] | None = None
+        self._waiting: tuple[dict[str, Named], Plane | None, str | None] | None = None
         self._looks = 0
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -123,7 +123,8 @@ class Views(VTKObservationMixin):
             composite.SetHotLinkedControl(True)
             if volume is not None:
                 composite.SetBackgroundVolumeID(volume.GetID())
-        self._waiting, self._looks = (dict(views), plane), 0
+        identity = volume.GetID() if volume is not None else None
+        self._waiting, self._looks = (dict(views), plane, identity), 0
         self._timer.start(0)
 
     def plot(self, chart: slicer.vtkMRMLPlotChartNode) -> None:
@@ -186,7 +187,8 @@ class Views(VTKObservationMixin):
     def _arrange(self) -> None:
         if self._waiting is None:
             return
-        views, plane = self._waiting
+        views, plane, identity = self._waiting
+        volume = slicer.mrmlScene.GetNodeByID(identity) if identity is not None else None
         logics = {
             name: logic
             for name in views
@@ -201,7 +203,8 @@ class Views(VTKObservationMixin):
         for name, logic in logics.items():
             if plane is not None:
                 plane.show_in(logic.GetSliceNode())
-            else:
+            elif volume is not None:
+                logic.GetSliceNode().RotateToVolumePlane(volume)
                 logic.FitSliceToBackground()
             _write_title(name, views[name].title)
 
@@ -237,6 +240,20 @@ def volume_in_sight() -> slicer.vtkMRMLVolumeNode | None:
             return volume
     identity = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
     return slicer.mrmlScene.GetNodeByID(identity) if identity else None
+
+
+def put_behind(volume: slicer.vtkMRMLVolumeNode) -> None:
+    """Show a volume in the background of every view, at the slice that is in sight; a view that
+    looks past it is fitted to it.
+    """
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(volume.GetID())
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    for node in slice_nodes():
+        center = [node.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
+        if not all(bounds[2 * axis] <= center[axis] <= bounds[2 * axis + 1] for axis in range(3)):
+            slicer.app.applicationLogic().GetSliceLogic(node).FitSliceToBackground()
 
 
 def reset_3d() -> None:

@@ -41,6 +41,7 @@ from SFDALib.adaptation.watch import Watch
 from SFDALib.errors import SFDAError
 from SFDALib.jobs import devices, judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
+from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import signals_of
 from SFDALib.metrics import dice
 from SFDALib.outcome import Adapted
@@ -170,7 +171,7 @@ def _measure(
     wanted = {method: _values(method, {}) for method in ("none", *(one.method for one in settings))}
     engine = open_engines(folder / "bundle", wanted, devices.resolve(device), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
-    targets = [engine.read([Path(case["image"])], silent) for case in cases]
+    targets = [engine.read([Path(case["image"])], Reporter()) for case in cases]
     before = [
         _dice(target.source_labels, truth)
         for target, truth in zip(targets, references, strict=True)
