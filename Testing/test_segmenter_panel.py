@@ -385,3 +385,23 @@ def test_a_closed_panel_leaves_nothing_behind_on_the_parameter_node(
         node = slicer.mrmlScene.GetSingletonNode("SFDASegmenter", "vtkMRMLScriptedModuleNode")
         assert not node.HasObserver("ModifiedEvent")
         node.Modified()
+
+
+def test_a_module_reloaded_in_sight_is_entered(slicer_app: Any, scene: Any) -> None:
+    """The application enters a module only when the user changes to it."""
+    import qt
+    import slicer
+
+    import SFDASegmenter as module
+
+    class Entered(slicer.qMRMLWidget):
+        isEntered = True
+
+    parent = Entered()
+    parent.setLayout(qt.QVBoxLayout())
+    widget = module.SFDASegmenterWidget(parent)
+    widget.setup()
+    assert widget.panel.parameters is not None
+    assert not widget.panel.ui.inputSequenceSelector.visible
+    widget.exit()
+    widget.cleanup()
