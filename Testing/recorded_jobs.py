@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import SimpleITK as sitk
@@ -22,6 +23,7 @@ from conftest import describe, write_bundle
 
 from SFDALib import registry
 from SFDALib.__main__ import main
+from SFDALib.jobs import events
 from SFDALib.networks import catalogue
 
 METHODS = ("none", "heal", "adami")
@@ -30,9 +32,10 @@ STUB = Path(__file__).resolve().parent / "stub_worker.py"
 
 
 def _listen(words: Sequence[str]) -> str:
-    """What a command writes to standard output."""
+    """What a command writes to standard output, every step of it however fast they come."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    every = mock.patch.object(events, "MIN_INTERVAL", 0.0)
+    with every, contextlib.redirect_stdout(said):
         assert main(list(words)) == 0, words
     return said.getvalue()
 

@@ -68,9 +68,9 @@ class ResultsSection:
         table.setHorizontalHeaderLabels(HEADINGS)
         table.horizontalHeaderItem(UNSURE).setToolTip(
             _(
-                "The share of the structure's voxels of which the model is unsure: the entropy of"
-                " its probabilities is above 0.5 bits (of two classes, the likelier has less than"
-                " 89 %)."
+                "The share of the delivered structure's voxels of which the model is unsure: the"
+                " entropy of its probabilities is above 0.5 bits (of two classes, the likelier has"
+                " less than 89 %)."
             )
         )
         table.verticalHeader().hide()
