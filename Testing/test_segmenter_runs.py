@@ -338,7 +338,7 @@ def test_a_job_tells_its_progress_until_its_end(recordings: Path) -> None:
         stages = [line.split('"stage": "', 1)[1].split('"', 1)[0] for line in lines]
         assert "judging" in stages
         assert stages[-1] in ("restoring and writing", "comparing the results")
-        assert stages.count("judging") >= 4
+        assert stages.count("judging") >= 2  # more where it takes longer than a tenth of a second
 
 
 def test_the_button_can_be_pressed_again_and_again(
