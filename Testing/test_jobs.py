@@ -27,6 +27,7 @@ from SFDALib.jobs.engine import open_engine
 
 Phantoms = Callable[..., Phantom]
 QUICK = {"samples": 2, "steps": 2, "epochs": 1, "batch": 8, "learning_rate": 1e-4, "rounds": 1}
+QUICK |= {"patches": 4, "ensemble": 2}
 HEAL_FILES = {"nig_uncertainty.nrrd", "denoised.seg.nrrd"}
 SERVED = [name for name, method in registry.METHODS.items() if "3d" not in method.needs]
 ADAPTING = [name for name in SERVED if registry.find(name).adapts]
