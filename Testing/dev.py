@@ -202,7 +202,7 @@ def test(arguments: list[str]) -> int:
     checks = {
         "ruff check": run_python("-m", "ruff", "check", "."),
         "ruff format --check": run_python("-m", "ruff", "format", "--check", "."),
-        "pytest": run_python("-m", "pytest", *in_parallel(), *arguments),
+        "pytest": run_tests(arguments),
     }
     failed = {name: status for name, status in checks.items() if status != 0}
     if failed:
@@ -210,9 +210,15 @@ def test(arguments: list[str]) -> int:
     return next(iter(failed.values()), 0)
 
 
-def in_parallel() -> list[str]:
-    """Whole test files side by side, so that what a file shares is made once; each takes 2 GB."""
-    return ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+def run_tests(arguments: list[str]) -> int:
+    """Whole test files side by side, so that what a file shares is made once; each takes 2 GB.
+
+    Every process gets its share of the cores: torch's threads wait for each other while they spin.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(cores, 4)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores // workers))
+    return run_python("-m", "pytest", "-n", str(workers), "--dist", "loadfile", *arguments)
 
 
 def tell_missing_packages() -> None:
