@@ -422,12 +422,16 @@ def test_of_a_cohort_the_images_done_before_the_disk_was_full_are_kept(
     assert "out/a/report.json" in told["left"]
 
 
+@pytest.mark.parametrize(
+    "kilobytes, full_at", [(70, ".out.training/early-head-0"), (110, ".out.training")]
+)
 def test_a_training_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
-    requests: dict[str, list[str]], on_a_faulty_disk: Callable
+    requests: dict[str, list[str]], on_a_faulty_disk: Callable, kilobytes: int, full_at: str
 ) -> None:
-    told, line = on_a_faulty_disk(private_mounts(), "small=70", requests["train"])
+    """While the images are brought to the model's grid, and at the first checkpoint."""
+    told, line = on_a_faulty_disk(private_mounts(), f"small={kilobytes}", requests["train"])
     assert (told["first"], told["second"]) == (2, 0)
-    assert ".out.training cannot be written: the disk is full" in line
+    assert f"{full_at} cannot be written: the disk is full" in line
     assert not [name for name in told["left"] if name.endswith(".partial") or name == "out"]
 
 

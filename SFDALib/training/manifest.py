@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -194,11 +195,11 @@ def load_cases(
             case = read_case(entry, grid, classes)
             with writing(cache):
                 cache.mkdir(parents=True, exist_ok=True)
-                np.save(image_file, case.image)
-                np.save(stem.with_suffix(".spacing.npy"), case.spacing_kji)
-                np.save(stem.with_suffix(".intensities.npy"), case.intensities)
+                _save(image_file, case.image)
+                _save(stem.with_suffix(".spacing.npy"), np.asarray(case.spacing_kji))
+                _save(stem.with_suffix(".intensities.npy"), case.intensities)
                 partial = stem.with_suffix(".partial.npy")
-                np.save(partial, case.labels)
+                _save(partial, case.labels)
                 os.replace(partial, label_file)  # last and at once: where it is, all are whole
             del case
         spacing = np.load(stem.with_suffix(".spacing.npy"))
@@ -213,6 +214,12 @@ def load_cases(
             )
         )
     return cases
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write an array through Python, which tells a full disk; numpy itself may cut it short."""
+    with open(path, "wb") as file:
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array)
 
 
 def _inside(volume: Volume, labels: np.ndarray) -> np.ndarray:
