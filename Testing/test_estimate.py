@@ -38,7 +38,7 @@ def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture
     assert main(["devices", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed[0]["name"] == "cpu"
-    assert "threads" in listed[0]["title"]
+    assert "thread" in listed[0]["title"]
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,10 @@ def test_a_result_is_not_written_over(
 
 
 def test_an_image_that_is_none_is_refused(
-    adapt_and_segment: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+    adapt_and_segment: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    expected_errors: Callable[[], list[str]],
 ) -> None:
     path = tmp_path / "broken.nrrd"
     path.write_text("NRRD0004\nbroken")
@@ -289,3 +292,4 @@ def test_an_image_that_is_none_is_refused(
     assert adapt_and_segment(tmp_path / "gone.nrrd", tmp_path / "out", "--method", "none") == 2
     assert "found no" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    assert all("broken.nr" in error or "vtk" in error for error in expected_errors())
