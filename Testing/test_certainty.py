@@ -76,7 +76,7 @@ def test_uncertainty_is_the_mean_entropy_inside_a_structure_and_on_each_of_its_s
     probabilities = torch.stack([1 - p, p])
     target = Target((), {}, volume, conform(volume, GRID), probabilities)
     labels = describe(classes=3).labels
-    first, second = certainty.structures(target, probabilities, delivered, labels)
+    first, second = certainty.structures(target.entropy, delivered, labels)
     assert first["entropy_bits"] == pytest.approx((3 * 0.4690 + 1) / 4, abs=1e-4)
     assert first["uncertain_percent"] == 25.0
     assert first["slices"] == {

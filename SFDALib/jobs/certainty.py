@@ -12,7 +12,6 @@ from torch import Tensor
 from SFDALib.bundle.description import Description, Label
 from SFDALib.jobs.engine import Target
 from SFDALib.results.images import write_bytes
-from SFDALib.uncertainty import entropy
 from SFDALib.volume.labelling import byte_maps, least_byte
 
 PROBABILITIES = "probabilities.nrrd"
@@ -20,7 +19,7 @@ DOUBT = 0.5  # bits; of two classes the likelier has a probability of less than 
 
 
 def structures(
-    target: Target, probabilities: Tensor, delivered: np.ndarray, labels: Sequence[Label]
+    map_: np.ndarray, delivered: np.ndarray, labels: Sequence[Label]
 ) -> list[dict[str, Any]]:
     """The report's "uncertainty": how unsure the model is inside each delivered structure.
 
@@ -35,10 +34,9 @@ def structures(
     All are null where the structure has no voxel, or where a method gives labels alone.
 
     Args:
-        probabilities: ``(K, k, j, i)`` on the model's grid.
+        map_: H ``(K, J, I)``; 0 everywhere where a method gives labels alone.
         delivered: ``(K, J, I)``.
     """
-    map_ = target.restored(entropy(probabilities, "bits"))
     known = bool(map_.any())
     return [_structure(label, map_, delivered == label.value, known) for label in labels]
 

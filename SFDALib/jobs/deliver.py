@@ -21,6 +21,7 @@ from SFDALib.progress import Progress, silent
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
+from SFDALib.uncertainty import entropy
 from SFDALib.volume.grid import oriented
 
 ADAPTED_BUNDLE = "adapted_bundle"
@@ -72,9 +73,12 @@ def write_result(
             denoised = _restored_denoised(target, segmented.denoised, description.classes)
             segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
         delivered = target.source_probabilities if source_alone else segmented.probabilities
-        unsure = certainty.structures(
-            target, delivered, segmentations[SEGMENTATION][0], description.labels
+        doubt = (
+            maps["entropy"]
+            if delivered is target.source_probabilities
+            else target.restored(entropy(delivered, "bits"))
         )
+        unsure = certainty.structures(doubt, segmentations[SEGMENTATION][0], description.labels)
         if engine.probabilities:
             certainty.write_probabilities(folder, target, delivered, description)
         for name, (labels, method) in segmentations.items():
