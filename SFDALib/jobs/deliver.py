@@ -123,7 +123,6 @@ def write_result(
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
-            *target.volume.notes,
             *target.notes,
             *description.cautions,
             *engine.stopwatch.notes,

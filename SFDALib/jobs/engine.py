@@ -73,7 +73,7 @@ class Target:
 
     Args:
         checksums: SHA-256 of each of its files, taken before they were read.
-        notes: what does not fit the model.
+        notes: what was assumed in reading it, and what does not fit the model.
     """
 
     paths: tuple[Path, ...]
@@ -219,8 +219,8 @@ class Engine:
         before = checksums(paths)
         volume, conformed = self.conform(paths, reading)
         progress("reading", 1, 1)
-        notes = tuple(unlike(volume.array, self.model.description))
-        for note in (*volume.notes, *notes):
+        notes = (*volume.notes, *unlike(volume.array, self.model.description))
+        for note in notes:
             log.warning("%s: %s", paths[0].name, note)
             progress.event("warning", image=paths[0].name, text=note)
         probabilities = self.attempt(
