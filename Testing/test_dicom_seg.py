@@ -132,7 +132,7 @@ def test_every_node_exports_and_reads_back(
 def nodes_of(compared: Path, series: Path, folder: Path) -> dict[str, Any]:
     """The segmentation nodes of HEAL's results and of the consensus, by role."""
     import slicer
-    from SFDASegmenterLib.scene.results import Origin, Placement, place_agreement
+    from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement
 
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
