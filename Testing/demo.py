@@ -123,7 +123,7 @@ def sfdalib(*arguments: object) -> str | None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,  # evaluate's own table: the demo prints one of all
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

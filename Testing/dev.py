@@ -85,7 +85,7 @@ def version_of(interpreter: str) -> tuple[int, ...] | None:
     answer = subprocess.run(
         [interpreter, "-c", "import sys; print(*sys.version_info[:2])"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     return tuple(map(int, answer.stdout.split())) if answer.returncode == 0 else None
@@ -157,7 +157,6 @@ def run_logged(command: list[str]) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             encoding="utf-8",
             errors="replace",
         ) as process:

@@ -23,7 +23,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from SFDALib.__main__ import main
+sys.dont_write_bytecode = True  # a compiled module would be cut short by the limit, and kept
+
+from SFDALib.__main__ import main  # noqa: E402
 
 
 def _mount(folder: Path, options: str) -> None:

@@ -328,7 +328,7 @@ def test_inspect_says_which_methods_a_bundle_cannot_serve(tmp_path: Path) -> Non
 
 def test_inspect_of_an_unusable_bundle_ends_with_status_2_and_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "SFDALib", "inspect", str(tmp_path / "none")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -871,7 +871,7 @@ HEAVY = ("numpy", "scipy", "skimage", "torch", "monai", "SimpleITK", "matplotlib
 
 def python(code: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout
 
 

@@ -340,7 +340,9 @@ def test_a_defect_ends_the_process_with_a_traceback_and_status_1(tmp_path: Path)
         "import sys; from SFDALib import __main__ as m; from SFDALib.commands import describe;"
         "describe._methods = lambda *a: 1 / 0; sys.exit(m.main(['methods']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
 
@@ -372,7 +374,7 @@ def test_methods_in_words_tells_every_option_with_its_default(
 def test_a_reader_may_leave_early() -> None:
     """As ``head`` does: no traceback."""
     command = f"{sys.executable} -m SFDALib methods | true"
-    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
@@ -547,7 +549,7 @@ class Process:
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
         )
         self.told: list[dict[str, Any]] = []
@@ -695,7 +697,7 @@ def test_a_run_speaks_json_on_standard_output_and_words_on_standard_error(
 def test_a_wrong_word_ends_the_process_with_status_2_and_one_line(tmp_path: Path) -> None:
     request = run_words(tmp_path / "b", tmp_path / "v", "none", tmp_path / "out", "mirror=maybe")
     command = [sys.executable, "-m", "SFDALib", *request]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert "option mirror" in line
@@ -709,7 +711,7 @@ def test_what_a_panel_needs_imports_the_standard_library_alone(tiny_bundle: Path
         "print([m for m in ('torch', 'monai', 'numpy', 'SimpleITK', 'rich') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tiny_bundle)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]", done.stderr
 
 

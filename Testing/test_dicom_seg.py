@@ -203,5 +203,5 @@ def code(coded: Any) -> dict[str, str]:
 def convert(dcmqi: Any, program: str, *words: str | Path) -> None:
     """Run one of dcmqi's programs to a good end."""
     command = [str(dcmqi._lookup(program)), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr or done.stdout

@@ -41,7 +41,7 @@ def configure(source: Path, build: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("cmake") is None:
         pytest.skip("needs cmake on the PATH")
     arguments = ["cmake", "-S", source, "-B", build, f"-DSlicer_DIR={STANDIN.as_posix()}"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, capture_output=True, encoding="utf-8", check=False)
     if done.returncode and NO_TOOLS.search(done.stderr):
         pytest.skip("needs a C++ compiler and a build tool, which cmake looks for")
     return done
@@ -112,7 +112,7 @@ def test_the_installed_module_finds_the_library_beside_it(installed: Path) -> No
         cwd=installed / MODULES,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
 
@@ -122,7 +122,11 @@ def test_the_installed_module_finds_the_library_beside_it(installed: Path) -> No
 
 def test_the_application_runs_the_self_test_and_the_headless_script(build: Path) -> None:
     listing = subprocess.run(
-        ["ctest", "--show-only=json-v1"], cwd=build, capture_output=True, text=True, check=True
+        ["ctest", "--show-only=json-v1"],
+        cwd=build,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     commands = {test["name"]: test["command"] for test in json.loads(listing.stdout)["tests"]}
 

@@ -221,7 +221,7 @@ def test_the_memory_that_is_free_is_within_the_limits_of_the_process(tmp_path: P
         "print(ram.available())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     assert 0 < int(done.stdout) < 3 << 30
 
@@ -390,7 +390,7 @@ def on_a_faulty_disk(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]
         done = subprocess.run(
             [*before, *script, fault, str(place), again, *request],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
@@ -476,7 +476,7 @@ def test_the_tests_of_permissions_hold_for_root_without_its_rights() -> None:
         ],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     last = done.stdout.splitlines()[-1]
@@ -598,7 +598,7 @@ def test_a_cancelled_cohort_keeps_the_images_that_are_done(
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     for line in process.stdout:
         told = json.loads(line)

@@ -134,7 +134,7 @@ def test_a_cancelled_run_gives_the_gpu_back(tmp_path: Path) -> None:
     torch.cuda.empty_cache()
     before = torch.cuda.mem_get_info(0)[0]
     command = [sys.executable, "-m", "SFDALib", *head(tmp_path / "out"), "--progress", "json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert any('"stage": "adapting"' in line for line in process.stdout)
         assert before - torch.cuda.mem_get_info(0)[0] > 300 * MB
         process.send_signal(signal.SIGTERM)

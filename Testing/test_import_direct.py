@@ -108,7 +108,7 @@ def test_the_model_is_inspected_with_the_standard_library_alone(folder: Path, mo
         f"print(in_words(inspect(Path({str(folder / model)!r})))); print(*sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     *lines, loaded = done.stdout.splitlines()
     assert not HEAVY & set(loaded.split())

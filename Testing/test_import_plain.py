@@ -35,7 +35,9 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 def _change(path: Path, **fields: Any) -> Path:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), **fields}), encoding="utf-8"
+    )
     return path
 
 
@@ -52,9 +54,9 @@ def test_the_template_is_a_description_itself() -> None:
 
 
 def test_a_template_never_overwrites_a_file(description: Path) -> None:
-    before = description.read_text()
+    before = description.read_text(encoding="utf-8")
     assert main(["import-model", "--template", str(description)]) == 2
-    assert description.read_text() == before
+    assert description.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize(

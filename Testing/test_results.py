@@ -213,7 +213,9 @@ class TestResultFolder:
             "    time.sleep(60)\n"
         )
         command = [sys.executable, "-c", script, str(out)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+        ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "written\n"
             process.send_signal(signal.SIGKILL)
@@ -247,7 +249,7 @@ class TestResultFolder:
             "print({'numpy', 'SimpleITK', 'matplotlib', 'torch'} & set(sys.modules))"
         )
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
         assert done.stdout == "set()\n"
 
 
@@ -593,7 +595,7 @@ class TestOverview:
     def test_never_touches_pyplot(self) -> None:
         script = "import sys, SFDALib.results.overview\nprint('matplotlib.pyplot' in sys.modules)"
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
         assert done.stdout == "False\n"
 
 

@@ -38,7 +38,7 @@ def test_the_panel_opens_without_torch_in_the_application() -> None:
         [sys.executable, "-c", script],
         cwd=ROOT / "Testing",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )

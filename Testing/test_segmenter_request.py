@@ -84,7 +84,9 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     assert (job.method, job.seed, job.device, job.gate) == ("heal", 4, "cpu", "off")
     assert job.input == (str(tmp_path / "a.nrrd"),)
     assert job.options == {"steps": 7, "canny_sigma": None}
-    assert json.loads(Path(words_[2]).read_text())["output"] == str(tmp_path / "out")
+    assert json.loads(Path(words_[2]).read_text(encoding="utf-8"))["output"] == str(
+        tmp_path / "out"
+    )
 
 
 def test_a_method_that_the_registry_has_can_be_asked_for(

@@ -112,7 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         brain = sitk.Cast(volume.to_sitk() > 200, sitk.sitkUInt8)
         sitk.WriteImage(brain, str(site.folder / f"{name}-brain.nrrd"))
         rows.append((f"{name}.nii.gz", f"{name}-brain.nrrd", splits[name]))
-    with open(site.manifest, "w", newline="") as stream:
+    with open(site.manifest, "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(rows)
     site.write("segmentation.json", SEGMENTATION)
     site.write("diffusion.json", DIFFUSION)
@@ -129,7 +129,7 @@ def sfda(words: list[str]) -> None:
         [sys.executable, "-m", "SFDALib", *words],
         env=environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -285,7 +285,7 @@ def killed(site: Site) -> str:
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     ) as process:
         for step in _steps(process):
             if step > STEPS // 3:  # a step is told before its checkpoint is written
@@ -456,7 +456,7 @@ def test_two_processes_of_torchrun_train_one_bundle(site: Site) -> None:
         [sys.executable, *launcher, "-m", "SFDALib", *words],
         env=environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr

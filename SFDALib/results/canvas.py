@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg

@@ -57,11 +57,11 @@ def fuzz(name: str, count: int, seed: int, folder: str, answers: Any) -> None:
     torch.set_num_threads(1)
     place = Path(folder)
     os.chdir(place)  # where a relative path leads
-    with open(os.devnull, "w") as nowhere:  # ITK's and libjpeg's own words
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # ITK's and libjpeg's own words
         os.dup2(nowhere.fileno(), 2)
     with tempfile.TemporaryDirectory(dir=place) as made:
         reader = readers(Path(made))[name]
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         resource.setrlimit(
             resource.RLIMIT_AS, (pages * resource.getpagesize() + SPACE, resource.RLIM_INFINITY)
         )

@@ -189,7 +189,9 @@ def cancel(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
         with tempfile.TemporaryDirectory() as folder:
             request = words(image, method, device, Path(folder) / "out", progress="json")
             command = [sys.executable, "-m", "SFDALib", *request]
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            with subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
+            ) as process:
                 stage = {"adami": '"adapting"', "heal": '"sampling"'}[method]
                 if not any(stage in line for line in process.stdout):
                     raise SystemExit(f"{method} never came to {stage}")

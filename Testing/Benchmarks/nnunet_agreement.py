@@ -126,7 +126,7 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
 def _processor() -> str:
     """The processor's name, where Linux tells it."""
     information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

@@ -50,7 +50,7 @@ def opening() -> dict[str, Any]:
             [sys.executable, "-c", OPENING, str(MODULE)],
             cwd=ROOT / "Testing",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
         took, imported = answer.stdout.split()[-2:]

@@ -4,7 +4,6 @@ as the application does it.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 import types
