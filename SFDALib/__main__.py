@@ -19,10 +19,10 @@ from typing import NoReturn
 
 from SFDALib import NOTICE, __version__
 from SFDALib.commands import compare, describe, estimate, evaluate, import_model, run, train
-from SFDALib.commands.words import Parser
+from SFDALib.commands.arguments import Parser
 from SFDALib.errors import Cancelled, RequestError, SFDAError
 from SFDALib.jobs import events
-from SFDALib.jobs.exhaustion import as_out_of_memory
+from SFDALib.machine.out_of_memory import as_out_of_memory
 
 log = logging.getLogger("SFDALib")
 REFUSALS_OF_THE_SYSTEM = (

@@ -14,7 +14,7 @@ from nnunet_models import SETTINGS, Setting, dataset, plans, write_model
 
 from SFDALib.bundle.configuration import TEMPLATE
 from SFDALib.bundle.importers import plain
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_model
 from SFDALib.networks import catalogue

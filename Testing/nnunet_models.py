@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from conftest import OBLIQUE
 
+from SFDALib.bundle import assembly
 from SFDALib.bundle.importers.nnunet_plans import read_plans
-from SFDALib.networks import assembly, catalogue
+from SFDALib.networks import catalogue
 from SFDALib.training.segmentation import segmentation_loss
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform, conform_labels

@@ -109,7 +109,7 @@ def choose_volume(panel: Any, volume: Any) -> None:
 def choose_method(panel: Any, method: str, **options: str) -> None:
     from slicer_standin import user
 
-    from SFDALib import registry
+    from SFDALib.methods import registry
 
     user.unfold(panel.ui.inputSection)
     user.choose(panel.ui.methodComboBox, registry.find(method).title)
@@ -121,7 +121,7 @@ def offered(panel: Any) -> list[Any]:
     """The methods that are not greyed."""
     from SFDASegmenterLib.panel.method import FLAGS
 
-    from SFDALib import registry
+    from SFDALib.methods import registry
 
     combo = panel.ui.methodComboBox
     return [

@@ -21,9 +21,9 @@ import SimpleITK as sitk
 import torch
 from conftest import describe, write_bundle
 
-from SFDALib import registry
 from SFDALib.__main__ import main
 from SFDALib.jobs import events
+from SFDALib.methods import registry
 from SFDALib.networks import catalogue
 
 METHODS = ("none", "heal", "adami")

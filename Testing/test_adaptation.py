@@ -17,17 +17,18 @@ from conftest import describe, geometry_around_head, head
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from SFDALib import registry
-from SFDALib.adaptation import batch_norm, early_features, losses, prior, prior_entropy
-from SFDALib.adaptation.batch_norm import affine_parameters, settle
-from SFDALib.adaptation.patches import TargetPatches
-from SFDALib.adaptation.watch import State, Watch, expected_shares, measure
+from SFDALib.adaptation import early_features
+from SFDALib.adaptation.common import batch_norm, losses, prior, prior_entropy
+from SFDALib.adaptation.common.batch_norm import affine_parameters, settle
+from SFDALib.adaptation.common.model_selection import State, Watch, expected_shares, measure
+from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Adapted
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
-from SFDALib.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.segmentation import segmentation_loss
 from SFDALib.volume.grid import Conformed, conform

@@ -18,34 +18,21 @@ from test_networks import fill
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from SFDALib import registry
-from SFDALib.adaptation import (
-    contrast,
-    dpl,
-    features,
-    iapc,
-    losses,
-    protocontra,
-    pseudo_labels,
-    tent,
-    upl,
-)
-from SFDALib.adaptation.batch_norm import affine_parameters
-from SFDALib.adaptation.intensity import (
-    random_erasing,
-    random_gamma,
-    random_specks,
-)
-from SFDALib.adaptation.loop import Setting
-from SFDALib.adaptation.patches import TargetPatches
-from SFDALib.adaptation.watch import Watch
+from SFDALib.adaptation import dpl, iapc, protocontra, tent, upl
+from SFDALib.adaptation.common import contrast, features, losses, pseudo_labels
+from SFDALib.adaptation.common.batch_norm import affine_parameters
+from SFDALib.adaptation.common.intensity_noise import random_erasing, random_gamma, random_specks
+from SFDALib.adaptation.common.loop import Setting
+from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.bundle.source import Source
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Adapted
 from SFDALib.networks import catalogue
-from SFDALib.networks.assembly import ensemble_of
 from SFDALib.networks.residual_unet import EarlyHead
-from SFDALib.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import Conformed, conform

@@ -856,10 +856,10 @@ def test_a_diffusion_network_with_other_conditions_is_refused(
 
 LIGHT = (
     "SFDALib",
-    "SFDALib.registry",
+    "SFDALib.methods.registry",
     "SFDALib.bundle.description",
     "SFDALib.bundle.files",
-    "SFDALib.bundle.opening",
+    "SFDALib.bundle.open_model",
     "SFDALib.jobs.request",
     "SFDALib.jobs.events",
     "SFDALib.jobs.inspect",
@@ -892,7 +892,7 @@ def test_a_bundle_is_inspected_with_the_standard_library_alone(tiny_bundle: Path
     assert not set(HEAVY) & set(loaded.split())
 
 
-@pytest.mark.parametrize("module", ["SFDALib", "SFDALib.registry"])
+@pytest.mark.parametrize("module", ["SFDALib", "SFDALib.methods.registry"])
 def test_importing_is_fast(module: str) -> None:
     """Under 0.3 s: the best of five in processor time, so that a busy machine does not count."""
     code = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"

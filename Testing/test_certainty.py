@@ -17,9 +17,10 @@ from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Fingerprint, from_json, to_json
 from SFDALib.errors import RequestError
-from SFDALib.jobs import certainty, devices
+from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Target
 from SFDALib.jobs.request import read_job
+from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform

@@ -19,14 +19,15 @@ import torch
 from conftest import describe, write_bundle
 from phantoms import Phantom
 
-from SFDALib import registry
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adami, none
 from SFDALib.errors import Cancelled
-from SFDALib.jobs import deliver, devices, events, exhaustion
+from SFDALib.jobs import events, write_result
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import Job, read_job
-from SFDALib.outcome import Segmented
+from SFDALib.machine import devices, out_of_memory
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Segmented
 
 ROOT = Path(__file__).parents[1]
 CPU_ALLOCATOR = (
@@ -194,7 +195,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         Path(path).write_bytes(b"half a ")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(deliver, writer, full)
+    monkeypatch.setattr(write_result, writer, full)
     assert "the disk is full; free some space" in refusal(request_words)
 
 
@@ -313,8 +314,8 @@ def test_running_out_of_memory_names_the_option_that_lowers_the_need(
 
 
 def test_other_runtime_errors_are_not_taken_for_a_lack_of_memory() -> None:
-    assert exhaustion.as_out_of_memory(RuntimeError("mat1 and mat2 shapes differ")) is None
-    assert exhaustion.as_out_of_memory(ValueError("out of memory")) is None
+    assert out_of_memory.as_out_of_memory(RuntimeError("mat1 and mat2 shapes differ")) is None
+    assert out_of_memory.as_out_of_memory(ValueError("out of memory")) is None
 
 
 def test_a_defect_of_ours_is_not_disguised(
@@ -391,7 +392,7 @@ def test_a_method_is_added_by_one_line_in_the_registry(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    from SFDALib.method import INFERENCE_OPTIONS, Option
+    from SFDALib.methods.method import INFERENCE_OPTIONS, Option
 
     turns = Option("turns", 1, "Half turns.", 1, 3, kind="int")
     entry = f"{__name__}:upside_down"

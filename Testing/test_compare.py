@@ -20,15 +20,17 @@ from conftest import describe
 from phantoms import Phantom
 from rich.console import Console
 
-from SFDALib import agreement, registry
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adaent, adami
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Label
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
-from SFDALib.jobs import devices, engine
+from SFDALib.evaluation import agreement
+from SFDALib.jobs import engine
 from SFDALib.jobs.request import Comparison, read_comparison
+from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.networks import catalogue
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 

@@ -15,12 +15,12 @@ from monai.networks.schedulers import DDIMScheduler
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
 from SFDALib.diffusion.drawing import draw_samples, foreground_mask, mask_condition
 from SFDALib.diffusion.samplers import DDIM, DDPM, SAMPLERS, DPMSolverPlusPlus, posterior
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
-from SFDALib.networks.guided_diffusion_import import weights_from_guided_diffusion
 
 FIXTURE = json.loads((Path(__file__).parent / "parity" / "med_ddpm.json").read_text())
 SCHEDULE = cosine_schedule()

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from SFDALib.__main__ import main
-from SFDALib.jobs import devices, estimate
-from SFDALib.method import Work
+from SFDALib.jobs import estimate
+from SFDALib.machine import devices
+from SFDALib.methods.method import Work
+from SFDALib.methods.registry import METHODS
 from SFDALib.networks import catalogue
-from SFDALib.registry import METHODS
 
 SIZE, SPACING = "36,40,14", "2.5,2.2,6"
 

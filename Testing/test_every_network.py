@@ -15,15 +15,17 @@ import torch
 from test_adaptation_methods import image, model, take_the_last_state
 from torch import nn
 
-from SFDALib import registry
-from SFDALib.adaptation import features, upl
-from SFDALib.adaptation.batch_norm import affine_parameters
-from SFDALib.adaptation.loop import Setting
-from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation import upl
+from SFDALib.adaptation.common import features
+from SFDALib.adaptation.common.batch_norm import affine_parameters
+from SFDALib.adaptation.common.loop import Setting
+from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.bundle import assembly
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
-from SFDALib.networks import assembly, catalogue
+from SFDALib.methods import registry
+from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.grid import Conformed

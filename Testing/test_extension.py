@@ -105,7 +105,7 @@ def test_the_module_needs_these_files() -> None:
 
 
 def test_the_installed_module_finds_the_library_beside_it(installed: Path) -> None:
-    code = "import SFDASegmenterLib, SFDALib.registry; print(SFDALib.__file__)"
+    code = "import SFDASegmenterLib, SFDALib.methods.registry; print(SFDALib.__file__)"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     found = subprocess.run(
         [sys.executable, "-B", "-c", code],

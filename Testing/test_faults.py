@@ -27,11 +27,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from SFDALib import ram
 from SFDALib.__main__ import main
 from SFDALib.errors import Cancelled, RequestError
-from SFDALib.jobs import cohort, need
+from SFDALib.jobs import cohort, memory_need
 from SFDALib.jobs import engine as engine_module
+from SFDALib.machine import main_memory
 from SFDALib.networks.residual_unet import ResidualUNet
 from SFDALib.results.folder import ResultFolder, write_atomically
 from SFDALib.volume.files import read_header, read_volume
@@ -193,7 +193,7 @@ def test_a_volume_too_large_for_the_memory_is_refused_by_its_header(
     with open(path, "wb") as stream:
         stream.write(HUGE)
         stream.truncate(len(HUGE) + 2 * 1024 * 1024 * 1000)  # takes no room on the disk
-    monkeypatch.setattr(ram, "available", lambda: 8 << 30)
+    monkeypatch.setattr(main_memory, "available", lambda: 8 << 30)
     monkeypatch.setattr(engine_module, "read_volume", lambda paths: pytest.fail("it was read"))
     assert main(words("none", image=path)) == 3
     line = caplog.messages[-1]
@@ -209,7 +209,7 @@ def test_the_need_is_told_by_hand(head_file: Path) -> None:
     of_the_input = 2 * 2 * voxels + 4 * (3 + 1) * voxels
     for judged, of_a_class in ((False, 1), (True, 8)):
         expected = of_the_input + 4 * (2 + of_a_class * 2) * 1000
-        assert need.memory_need(header, 1000, 1, 2, judged, True) == expected
+        assert memory_need.memory_need(header, 1000, 1, 2, judged, True) == expected
 
 
 def test_the_memory_that_is_free_is_within_the_limits_of_the_process(tmp_path: Path) -> None:

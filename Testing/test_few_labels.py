@@ -17,16 +17,16 @@ import torch
 from phantoms import Phantom, write
 from test_adaptation_methods import image, model, take_the_last_state
 
-from SFDALib import registry
 from SFDALib.__main__ import main
-from SFDALib.adaptation import labelled
-from SFDALib.adaptation.watch import Watch
+from SFDALib.adaptation.common import labelled_patches
+from SFDALib.adaptation.common.model_selection import Watch
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
+from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs.labelled import Labelled, from_json, matched, parse
 from SFDALib.jobs.request import Job, read_job
-from SFDALib.metrics import dice
-from SFDALib.outcome import Adapted
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.manifest import Case
 from SFDALib.volume.files import read_labels, read_volume
@@ -139,7 +139,7 @@ def test_the_best_state_is_that_with_the_lowest_loss_on_the_labelled_images() ->
     outcome = learn(source, [case()], epochs=3, learning_rate=1e-2, patches=16)
     criterion = outcome.curves["criterion"]
     assert criterion[outcome.best_epoch] == min(criterion) < criterion[0]
-    images, labels = labelled.whole(source, [case()])
+    images, labels = labelled_patches.whole(source, [case()])
     with torch.no_grad():
         logits = source.network(images.batch(range(8))) / source.description.temperature
     y = labels.batch(range(8))[:, 0].long()
@@ -171,12 +171,12 @@ def test_plausible_volumes_include_those_of_the_labels() -> None:
     """4 x 8 x 8 voxels of 3 x 3 x 4 mm are 9.216 ml, 25 % more 11.52, 25 % less 6.912; the bundle
     says 10 to 200.
     """
-    (label,) = labelled.sizes(model().description, [case()]).labels
+    (label,) = labelled_patches.sizes(model().description, [case()]).labels
     assert label.size_ml == pytest.approx((6.912, 200.0), rel=1e-3)
     assert label.mean_ml == pytest.approx(9.216)
     unknown = replace(model().description.labels[0], size_ml=None, mean_ml=None)
     without = model().description.with_changes(labels=(unknown,))
-    (label,) = labelled.sizes(without, [case()]).labels
+    (label,) = labelled_patches.sizes(without, [case()]).labels
     assert label.size_ml == pytest.approx((6.912, 11.52), rel=1e-3)
 
 

@@ -21,10 +21,10 @@ from nnunet_models import Setting, write_model
 from phantoms import Phantom
 from test_jobs import labels_of, report_of, words
 
-from SFDALib import registry
 from SFDALib.__main__ import main
-from SFDALib.jobs import devices
-from SFDALib.metrics import dice
+from SFDALib.evaluation.metrics import dice
+from SFDALib.machine import devices
+from SFDALib.methods import registry
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="torch finds no CUDA device on this machine"

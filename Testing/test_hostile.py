@@ -25,7 +25,7 @@ from monai_models import write_published
 from nnunet_models import SETTINGS, plans, write_model
 
 from SFDALib import json_file
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import read_job

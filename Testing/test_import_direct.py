@@ -21,7 +21,7 @@ from monai_models import SPLEEN, write_published
 from nnunet_models import SETTINGS, image, plans, write_model
 
 from SFDALib.__main__ import main
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDALib.volume.files import read_labels

@@ -13,8 +13,8 @@ from test_diffusion import fixture_tensor, tiny_original_weights
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description
+from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
-from SFDALib.networks.guided_diffusion_import import weights_from_guided_diffusion
 
 TINY = {
     "spatial_dims": 3,

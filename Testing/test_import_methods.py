@@ -17,7 +17,7 @@ from monai_models import network as network_of
 from nnunet_models import SETTINGS, image, write_model
 
 from SFDALib.__main__ import main
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.jobs.inspect import inspect
 from SFDALib.volume.files import read_labels
 from SFDALib.volume.geometry import Volume

@@ -28,7 +28,7 @@ from SFDALib.bundle.importers.imported import Imported
 from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.bundle.terminology import in_words
 from SFDALib.errors import RequestError
-from SFDALib.inference import predict
+from SFDALib.inference.predict import predict
 from SFDALib.networks import catalogue
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform

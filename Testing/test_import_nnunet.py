@@ -26,23 +26,23 @@ from nnunet_models import (
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
+from SFDALib.bundle.assembly import Regions
 from SFDALib.bundle.description import Description
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.importers.imported import labels as labels_of
 from SFDALib.bundle.importers.nnunet import NnUNetModel
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_labels, read_plans
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
-from SFDALib.inference import predict
+from SFDALib.inference.predict import predict
+from SFDALib.inference.sliding_window import blend, gaussian, starts
 from SFDALib.jobs.import_model import Choices, import_model
 from SFDALib.networks import catalogue
-from SFDALib.networks.assembly import Regions
 from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
 from SFDALib.volume.intensity import normalise
 from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
-from SFDALib.windows import blend, gaussian, starts
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(

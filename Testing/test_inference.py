@@ -10,10 +10,15 @@ import torch
 from conftest import describe
 from torch import Tensor, nn
 
-from SFDALib import inference
 from SFDALib.bundle.source import Source
-from SFDALib.inference import predict, window
-from SFDALib.memory import CPU_BATCH, GPU_BATCH, SHARE, activation_bytes, batch_that_fits
+from SFDALib.inference.predict import predict, window
+from SFDALib.machine.batch_size import (
+    CPU_BATCH,
+    GPU_BATCH,
+    SHARE,
+    activation_bytes,
+    batch_that_fits,
+)
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import ResidualUNet
 
@@ -134,7 +139,9 @@ def test_the_batch_size_does_not_matter(dims: int, monkeypatch: pytest.MonkeyPat
     array = image(17, 32, 40)
     results = []
     for batch in (1, 3, 100):
-        monkeypatch.setattr(inference, "batch_that_fits", lambda *_, size=batch: size)
+        monkeypatch.setattr(
+            "SFDALib.inference.predict.batch_that_fits", lambda *_, size=batch: size
+        )
         results.append(predict(source, array, PLAIN))
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=0, atol=1e-6)
@@ -221,7 +228,7 @@ def test_on_a_gpu_as_many_patches_go_through_at_once_as_fit_into_the_free_memory
     need = activation_bytes(network, (1, 32, 32))
     for free, expected in ((0, 1), (3.5, 3), (5.0, 5), (1e6, GPU_BATCH)):
         free_bytes = math.ceil(free * need / SHARE)
-        monkeypatch.setattr("SFDALib.memory.free_bytes", lambda device, n=free_bytes: n)
+        monkeypatch.setattr("SFDALib.machine.batch_size.free_bytes", lambda device, n=free_bytes: n)
         assert batch_that_fits(network, (1, 32, 32), torch.device("cuda")) == expected
 
 
@@ -231,7 +238,8 @@ def test_on_a_cpu_the_batch_does_not_follow_the_free_memory(
     """So that the same run gives the same result bit for bit."""
     network = ResidualUNet(2, 1, 1, features=4)
     for free in (0, 10**6, 10**12):
-        monkeypatch.setattr("SFDALib.memory.free_bytes", lambda device, n=free: n)
+        monkeypatch.setattr("SFDALib.machine.batch_size.free_bytes", lambda device, n=free: n)
         assert batch_that_fits(network, (1, 32, 32), CPU) == CPU_BATCH
-    monkeypatch.setattr("SFDALib.memory.CPU_ROOM", 3 * activation_bytes(network, (1, 32, 32)))
+    room = 3 * activation_bytes(network, (1, 32, 32))
+    monkeypatch.setattr("SFDALib.machine.batch_size.CPU_ROOM", room)
     assert batch_that_fits(network, (1, 32, 32), CPU) == 3

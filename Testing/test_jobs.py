@@ -19,11 +19,12 @@ from conftest import geometry_around_head, head
 from phantoms import Phantom, write
 
 import SFDALib
-from SFDALib import metrics, registry
 from SFDALib.__main__ import main
 from SFDALib.bundle.files import BundleFiles
+from SFDALib.evaluation import metrics
 from SFDALib.jobs import cohort
 from SFDALib.jobs.engine import open_engine
+from SFDALib.methods import registry
 
 Phantoms = Callable[..., Phantom]
 QUICK = {"samples": 2, "steps": 2, "epochs": 1, "batch": 8, "learning_rate": 1e-4, "rounds": 1}

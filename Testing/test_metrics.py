@@ -14,7 +14,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from SFDALib.errors import RequestError
-from SFDALib.metrics import (
+from SFDALib.evaluation.metrics import (
     ClassMetrics,
     dice,
     evaluate_labels,
@@ -295,5 +295,8 @@ def test_an_unusable_tolerance_is_refused(tolerance: float) -> None:
 
 
 def test_importing_the_room_does_not_import_torch_or_monai() -> None:
-    code = "import sys, SFDALib.metrics; sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    code = (
+        "import sys, SFDALib.evaluation.metrics;"
+        "sys.exit(bool({'torch', 'monai'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

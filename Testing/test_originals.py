@@ -18,23 +18,15 @@ from test_adaptation_methods import TRAINED, adapt, image, model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from SFDALib import registry
-from SFDALib.adaptation import (
-    contrast,
-    dpl,
-    features,
-    iapc,
-    losses,
-    protocontra,
-    pseudo_labels,
-    upl,
-)
-from SFDALib.adaptation.augmentation import weak
-from SFDALib.adaptation.intensity import random_gamma
-from SFDALib.adaptation.loop import Recipe, Setting
-from SFDALib.adaptation.patches import TargetPatches
-from SFDALib.adaptation.prior import VolumeRatios
+from SFDALib.adaptation import dpl, iapc, protocontra, upl
+from SFDALib.adaptation.common import contrast, features, losses, pseudo_labels
+from SFDALib.adaptation.common.augmentation import weak
+from SFDALib.adaptation.common.intensity_noise import random_gamma
+from SFDALib.adaptation.common.loop import Recipe, Setting
+from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.adaptation.common.prior import VolumeRatios
 from SFDALib.bundle.source import Source
+from SFDALib.methods import registry
 from SFDALib.networks.sfda_unet import SFDAUNet
 
 DPL = json.loads((Path(__file__).parent / "parity/dpl.json").read_text())
@@ -247,7 +239,7 @@ def test_the_copies_of_upl_have_the_statistics_that_the_network_has(settled: boo
     curve = adapt("upl", model(), **options).curves["training_loss"]
     one = setting("upl", model(), bn="eval", dropout=0.0)
     if settled:
-        from SFDALib.adaptation.batch_norm import settle
+        from SFDALib.adaptation.common.batch_norm import settle
 
         settle(one.network, one.patches, 4)
     recipe = upl.recipe(one)

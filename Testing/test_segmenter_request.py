@@ -14,11 +14,11 @@ from SFDASegmenterLib import words
 from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.worker import Progress
 
-from SFDALib import registry
 from SFDALib.__main__ import parser as command_line
 from SFDALib.jobs.labelled import Labelled, parse
 from SFDALib.jobs.request import read_comparison, read_job
-from SFDALib.method import Option
+from SFDALib.methods import registry
+from SFDALib.methods.method import Option
 from SFDALib.volume.specification import Reading
 
 HEAD = Image("head", ("node1",), channels=1)

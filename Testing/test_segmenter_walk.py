@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from panel_bench import choose_model, set_option, settle
 
-from SFDALib import registry
+from SFDALib.methods import registry
 
 METHODS = ("none", "heal", "adami")  # whose results were recorded
 TEXTS = ("7", "1e-4", "0.5", "2", "much", "", "none")

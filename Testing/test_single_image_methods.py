@@ -22,19 +22,20 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from SFDALib import registry
 from SFDALib.__main__ import main
-from SFDALib.adaptation import affine, dg_tta, intent, muvi, views
-from SFDALib.adaptation.batch_norm import settle
-from SFDALib.adaptation.patches import RandomPatches, TargetPatches
+from SFDALib.adaptation import dg_tta, intent, muvi
+from SFDALib.adaptation.common import affine, views
+from SFDALib.adaptation.common.batch_norm import settle
+from SFDALib.adaptation.common.patches import RandomPatches, TargetPatches
+from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
-from SFDALib.inference import predict
+from SFDALib.evaluation.metrics import dice
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
-from SFDALib.metrics import dice
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Segmented
 from SFDALib.networks import catalogue
-from SFDALib.networks.assembly import ensemble_of
-from SFDALib.outcome import Segmented
 from SFDALib.progress import silent
 from SFDALib.volume.files import read_labels, read_volume
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from SFDALib.bundle import opening, terminology
+from SFDALib.bundle import open_model, terminology
 from SFDALib.bundle.description import Label
 from SFDALib.bundle.importers.imported import labels
 from SFDALib.bundle.terminology import fault, in_words, of_name
@@ -224,6 +224,6 @@ def test_a_terminology_that_cannot_be_exported_is_told(entry: str) -> None:
 
 def test_the_shipped_bundle_says_that_it_segments_the_brain() -> None:
     bundle = ROOT / "SFDASegmenter" / "Resources" / "Samples" / "brain-t1w"
-    (label,) = opening.open_model(bundle).describe().labels
+    (label,) = open_model.open_model(bundle).describe().labels
     assert fault(label.terminology) is None
     assert label.terminology.split("~")[1:3] == of_name("brain").split("~")[1:3]

@@ -24,7 +24,7 @@ from monai.losses import DiceLoss
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.files import MODEL
-from SFDALib.inference import predict
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
 from SFDALib.training import AUGMENTATIONS, loop
 from SFDALib.training import patches as patches_module

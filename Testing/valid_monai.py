@@ -20,8 +20,8 @@ from monai.data import MetaTensor
 from monai.networks import nets
 
 from SFDALib.bundle import source
-from SFDALib.bundle.opening import open_model
-from SFDALib.inference import predict
+from SFDALib.bundle.open_model import open_model
+from SFDALib.inference.predict import predict
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform
 

@@ -20,7 +20,7 @@ from nnunet_models import PLAIN_LABELS, REGIONS, Setting, dataset, plans, write_
 from scipy.ndimage import binary_fill_holes, find_objects
 
 from SFDALib.bundle import source
-from SFDALib.inference import predict
+from SFDALib.inference.predict import predict
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.adaptation import prior_entropy
-from SFDALib.method import Method
+from SFDALib.adaptation.common import prior_entropy
+from SFDALib.methods.method import Method
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -37,6 +37,6 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation.losses import ratio_given_prior
+    from SFDALib.adaptation.common.losses import ratio_given_prior
 
     return prior_entropy.minimise(model, images, options, seed, progress, ratio_given_prior)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, Method, Option, batch_option
+from SFDALib.methods.method import INFERENCE_OPTIONS, Method, Option, batch_option
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -49,10 +49,10 @@ def adapt(
     """Settle the statistics of a copy of the network; the better of both states is returned."""
     import copy
 
-    from SFDALib.adaptation.batch_norm import settle
-    from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.adaptation.watch import Watch, expected_shares, measure
-    from SFDALib.outcome import Adapted
+    from SFDALib.adaptation.common.batch_norm import settle
+    from SFDALib.adaptation.common.model_selection import Watch, expected_shares, measure
+    from SFDALib.adaptation.common.patches import TargetPatches
+    from SFDALib.methods.outcome import Adapted
 
     network = copy.deepcopy(model.network)
     patches = TargetPatches(model, [image.array for image in images])

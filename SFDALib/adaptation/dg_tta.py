@@ -25,15 +25,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, Option, choice, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -109,7 +109,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop, members
+    from SFDALib.adaptation.common import loop, members
 
     return members.adapt(
         model,
@@ -129,9 +129,9 @@ def recipe(setting: Setting) -> Recipe:
     """
     import torch
 
-    from SFDALib.adaptation import affine
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.patches import RandomPatches
+    from SFDALib.adaptation.common import affine
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.patches import RandomPatches
     from SFDALib.errors import RequestError
     from SFDALib.gin import random_convolutions
     from SFDALib.networks.catalogue import class_logits

@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -82,7 +82,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -91,9 +91,13 @@ def recipe(setting: Setting) -> Recipe:
     """``L = sum m BCE(p, y) / sum m`` over pixels and foreground classes, m the trusted ones."""
     import torch
 
-    from SFDALib.adaptation import features
-    from SFDALib.adaptation.intensity import random_erasing, random_gamma, random_specks
-    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.common import features
+    from SFDALib.adaptation.common.intensity_noise import (
+        random_erasing,
+        random_gamma,
+        random_specks,
+    )
+    from SFDALib.adaptation.common.loop import Recipe
 
     network, patches, options = setting.network, setting.patches, setting.options
     name = features.classifier(network, patches.batch([0]))
@@ -198,7 +202,7 @@ def _trusted(setting: Setting, name: str, images: Tensor, rate: float) -> tuple[
     """Pseudo-labels and trust of a batch, bool ``(B, K-1, ...)``."""
     import torch
 
-    from SFDALib.adaptation import features
+    from SFDALib.adaptation.common import features
     from SFDALib.networks.catalogue import class_probabilities
 
     network, options = setting.network, setting.options
@@ -231,7 +235,7 @@ def denoised(
     """
     import torch
 
-    from SFDALib.adaptation.features import class_means, resized
+    from SFDALib.adaptation.common.features import class_means, resized
 
     label = p > confidence
     chance, steady = (resized(x, seen, "linear") for x in (p, spread))
@@ -254,7 +258,7 @@ def masked_bce(p: Tensor, label: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy where the mask is; 0 where that is nowhere."""
     import torch
 
-    from SFDALib.adaptation.losses import EPSILON
+    from SFDALib.adaptation.common.losses import EPSILON
 
     each = -torch.log(torch.where(label, p, 1 - p) + EPSILON)
     return (each * mask).sum() / mask.sum().clamp(min=1)

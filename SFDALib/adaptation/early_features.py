@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
+from SFDALib.methods.method import (
     INFERENCE_OPTIONS,
     LOOP_OPTIONS,
     SETTLE_BN,
@@ -26,9 +26,9 @@ from SFDALib.progress import Progress
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -93,7 +93,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -102,7 +102,7 @@ def recipe(setting: Setting) -> Recipe:
     """Train the layers before the head until the early and the final prediction agree."""
     import torch
 
-    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.common.loop import Recipe
 
     model, network, options = setting.model, setting.network, setting.options
     level = model.description.early_head.level
@@ -141,7 +141,7 @@ def recipe(setting: Setting) -> Recipe:
 
 
 def _trained(stages: Sequence[nn.Module], weights: str) -> list[nn.Parameter]:
-    from SFDALib.adaptation.batch_norm import affine_parameters
+    from SFDALib.adaptation.common.batch_norm import affine_parameters
 
     if weights == "batch-norm":
         return [p for stage in stages for p in affine_parameters(stage)]
@@ -182,7 +182,7 @@ def refinement_loss(
     """
     import torch
 
-    from SFDALib.adaptation.losses import soft_cross_entropy
+    from SFDALib.adaptation.common.losses import soft_cross_entropy
 
     early = early_logits(stages, head, images)
     with torch.set_grad_enabled(not detach_teacher):

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
+from SFDALib.methods.method import (
     INFERENCE_OPTIONS,
     LOOP_OPTIONS,
     SETTLE_BN,
@@ -34,9 +34,9 @@ from SFDALib.progress import Progress
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.training.manifest import Case
     from SFDALib.volume.grid import Conformed
 
@@ -99,9 +99,9 @@ def adapt(
     """
     from functools import partial
 
-    from SFDALib.adaptation import labelled, loop
+    from SFDALib.adaptation.common import labelled_patches, loop
 
-    described = replace(model, description=labelled.sizes(model.description, cases))
+    described = replace(model, description=labelled_patches.sizes(model.description, cases))
     method = partial(recipe, cases=cases, seed=seed)
     return loop.run(described, images, options, seed, progress, method)
 
@@ -110,8 +110,8 @@ def recipe(setting: Setting, cases: Sequence[Case], seed: int) -> Recipe:
     """``L = CE(p, y) + 1 - Dice(p, y)`` of augmented windows."""
     import torch
 
-    from SFDALib.adaptation.labelled import LabelledPatches, whole
-    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.common.labelled_patches import LabelledPatches, whole
+    from SFDALib.adaptation.common.loop import Recipe
     from SFDALib.training.segmentation import segmentation_loss
 
     network, options, model = setting.network, setting.options, setting.model

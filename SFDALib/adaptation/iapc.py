@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, Option, choice, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -76,7 +76,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -90,9 +90,9 @@ def recipe(setting: Setting) -> Recipe:
 
     import torch
 
-    from SFDALib.adaptation import features
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.losses import masked_cross_entropy, mean_entropy
+    from SFDALib.adaptation.common import features
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.losses import masked_cross_entropy, mean_entropy
     from SFDALib.networks.catalogue import class_logits
 
     network, patches, options = setting.network, setting.patches, setting.options
@@ -192,7 +192,7 @@ def class_weights(
 
 def resized_labels(label: Tensor, like: Tensor) -> Tensor:
     """Labels (B, ...) at the resolution of others, nearest neighbour."""
-    from SFDALib.adaptation.features import resized
+    from SFDALib.adaptation.common.features import resized
 
     return resized(label[:, None].float(), like)[:, 0].long()
 
@@ -237,7 +237,7 @@ def image_centroids(seen: Tensor, label: Tensor, classes: int) -> Tensor:
     import torch
     import torch.nn.functional as F
 
-    from SFDALib.adaptation.features import class_means
+    from SFDALib.adaptation.common.features import class_means
 
     one_hot = F.one_hot(label, classes).movedim(-1, 1)
     means = [class_means(seen[b : b + 1], one_hot[b : b + 1]) for b in range(len(seen))]

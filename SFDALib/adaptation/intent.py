@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, Method, Option, batch_option
+from SFDALib.methods.method import INFERENCE_OPTIONS, Method, Option, batch_option
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Segmented
+    from SFDALib.methods.outcome import Segmented
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -65,10 +65,10 @@ def segment(
     """``p = sum_r w_r p_r``; the first blend is the source model's own prediction."""
     import copy
 
-    from SFDALib.adaptation.batch_norm import settle
-    from SFDALib.adaptation.patches import TargetPatches
-    from SFDALib.inference import predict
-    from SFDALib.outcome import Segmented
+    from SFDALib.adaptation.common.batch_norm import settle
+    from SFDALib.adaptation.common.patches import TargetPatches
+    from SFDALib.inference.predict import predict
+    from SFDALib.methods.outcome import Segmented
 
     count = options["blends"]
     network = copy.deepcopy(model.network)

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import (
+from SFDALib.methods.method import (
     INFERENCE_OPTIONS,
     LOOP_OPTIONS,
     SETTLE_BN,
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -112,7 +112,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -123,9 +123,9 @@ def recipe(setting: Setting) -> Recipe:
     """
     import torch
 
-    from SFDALib.adaptation import views
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.patches import TargetPatches
+    from SFDALib.adaptation.common import views
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.patches import TargetPatches
     from SFDALib.networks.catalogue import class_logits
 
     network, options, model = setting.network, setting.options, setting.model
@@ -211,8 +211,8 @@ def _pseudo_labels(setting: Setting) -> list[np.ndarray]:
 
     import numpy as np
 
-    from SFDALib.adaptation import views
-    from SFDALib.inference import predict
+    from SFDALib.adaptation.common import views
+    from SFDALib.inference.predict import predict
 
     options = setting.options
     thresholds = (options["threshold"], *[options["threshold_other"]] * 2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, Method
+from SFDALib.methods.method import INFERENCE_OPTIONS, Method
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Segmented
+    from SFDALib.methods.outcome import Segmented
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -37,6 +37,6 @@ def segment(
     seed: int,
     progress: Progress,
 ) -> Segmented:
-    from SFDALib.outcome import Segmented
+    from SFDALib.methods.outcome import Segmented
 
     return Segmented(source_probabilities)

@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, Option, choice, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -103,7 +103,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -116,12 +116,12 @@ def recipe(setting: Setting) -> Recipe:
     """
     import torch
 
-    from SFDALib.adaptation import features
-    from SFDALib.adaptation.augmentation import weak
-    from SFDALib.adaptation.contrast import Contrast
-    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.common import features
+    from SFDALib.adaptation.common.augmentation import weak
+    from SFDALib.adaptation.common.contrast import Contrast
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.bundle import assembly
     from SFDALib.errors import RequestError
-    from SFDALib.networks import assembly
 
     network, patches, options = setting.network, setting.patches, setting.options
     epochs, stages = options["epochs"], options["stages"]

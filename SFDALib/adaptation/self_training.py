@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.adaptation import pseudo_labels
-from SFDALib.method import Method
+from SFDALib.adaptation.common import pseudo_labels
+from SFDALib.methods.method import Method
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -41,7 +41,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -57,9 +57,9 @@ def recipe(setting: Setting) -> Recipe:
     """
     import torch
 
-    from SFDALib.adaptation.batch_norm import affine_parameters
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.losses import mean_entropy
+    from SFDALib.adaptation.common.batch_norm import affine_parameters
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.losses import mean_entropy
     from SFDALib.errors import RequestError
 
     network, options = setting.network, setting.options

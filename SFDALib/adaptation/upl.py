@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Method, Option, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Method, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -70,7 +70,7 @@ def adapt(
     seed: int,
     progress: Progress,
 ) -> Adapted:
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     return loop.run(model, images, options, seed, progress, recipe)
 
@@ -79,8 +79,8 @@ def recipe(setting: Setting) -> Recipe:
     """``L = mean_d DiceLoss(p_d, PL) + H(M)`` with M the mean of the decoders' probabilities."""
     import torch
 
-    from SFDALib.adaptation import features
-    from SFDALib.adaptation.loop import Recipe
+    from SFDALib.adaptation.common import features
+    from SFDALib.adaptation.common.loop import Recipe
 
     options, network = setting.options, setting.network
     siblings, shared = _siblings(setting, options["decoders"] - 1)
@@ -193,7 +193,7 @@ def masked_dice_loss(p: Tensor, label: Tensor, smooth: float = 1e-4) -> Tensor:
     """Mean over the classes of ``1 - (2 sum q y + s) / (sum q^2 + sum y^2 + s)`` with ``q = p y``:
     a prediction beyond the label costs nothing.
     """
-    from SFDALib.adaptation.losses import soft_dice
+    from SFDALib.adaptation.common.losses import soft_dice
 
     return 1 - soft_dice(p * label, label, smooth)
 
@@ -202,6 +202,6 @@ def entropy_bits(p: Tensor) -> Tensor:
     """``-sum p log2 p / (B K x)``, the mean over the classes, too."""
     import torch
 
-    from SFDALib.adaptation.losses import EPSILON
+    from SFDALib.adaptation.common.losses import EPSILON
 
     return -(p * torch.log2(p + EPSILON)).mean()

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from SFDALib.bundle import assembly, files
 from SFDALib.bundle import description as about
-from SFDALib.bundle import files
 from SFDALib.bundle.description import Description
 from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
-from SFDALib.networks import assembly, catalogue
+from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SFDALib import registry
-from SFDALib.commands.words import (
+from SFDALib.commands.arguments import (
     add_job,
     add_process,
     add_request,
@@ -27,6 +26,7 @@ from SFDALib.jobs.request import (
     parse_method_options,
     read_comparison,
 )
+from SFDALib.methods import registry
 
 if TYPE_CHECKING:
     from rich.table import Table

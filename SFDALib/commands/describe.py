@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
 from SFDALib.jobs import events
+from SFDALib.methods import registry
 
 
 def add(commands: Any) -> None:

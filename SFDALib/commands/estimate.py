@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
+from SFDALib.commands.arguments import listed
 from SFDALib.commands.compare import compared
-from SFDALib.commands.words import listed
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job, parse_method_options, parse_options
+from SFDALib.methods import registry
 
 
 def add(commands: Any) -> None:
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def _devices(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    from SFDALib.jobs import devices
+    from SFDALib.machine import devices
 
     found = devices.listed()
     if arguments.json:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
-from SFDALib.commands.words import (
+from SFDALib.commands.arguments import (
     add_job,
     add_process,
     add_request,
@@ -18,6 +17,7 @@ from SFDALib.commands.words import (
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.request import FIELDS, GATES, REQUIRED, Job, parse_options, read_job
+from SFDALib.methods import registry
 
 
 def add(commands: Any) -> None:

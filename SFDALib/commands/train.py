@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from SFDALib.commands.words import add_computing, add_process
+from SFDALib.commands.arguments import add_computing, add_process
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.training import AUGMENTATIONS
@@ -78,7 +78,7 @@ def _training_arguments(
 
 
 def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    from SFDALib.jobs.devices import resolve
+    from SFDALib.machine.devices import resolve
     from SFDALib.training.loop import LoopOptions
     from SFDALib.training.manifest import read_manifest
     from SFDALib.training.request import TrainingRequest

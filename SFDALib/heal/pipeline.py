@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import INFERENCE_OPTIONS, Method, Option, choice
+from SFDALib.methods.method import INFERENCE_OPTIONS, Method, Option, choice
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Segmented
+    from SFDALib.methods.outcome import Segmented
     from SFDALib.volume.grid import Conformed
 
 METHOD = Method(
@@ -116,8 +116,8 @@ def segment(
     from SFDALib.heal.denoising import DenoisingOptions, hierarchical_denoising
     from SFDALib.heal.fusion import size_aware_fusion
     from SFDALib.heal.selection import SelectionOptions, condition_edges, select_sample
-    from SFDALib.inference import predict
-    from SFDALib.outcome import Segmented
+    from SFDALib.inference.predict import predict
+    from SFDALib.methods.outcome import Segmented
     from SFDALib.volume.intensity import normalise_unit
 
     progress("denoising", 0, 1)
@@ -198,7 +198,7 @@ def _draw(
 
     from SFDALib.diffusion.drawing import draw_samples, foreground_mask, mask_condition
     from SFDALib.diffusion.schedule import cosine_schedule
-    from SFDALib.memory import batch_that_fits
+    from SFDALib.machine.batch_size import batch_that_fits
 
     description = model.description
     body = None

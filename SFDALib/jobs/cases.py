@@ -8,7 +8,7 @@ from pathlib import Path
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.need import refuse_too_large
+from SFDALib.jobs.memory_need import refuse_too_large
 from SFDALib.training.manifest import Case, Entry, read_case
 from SFDALib.volume.specification import Reading
 

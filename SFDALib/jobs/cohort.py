@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
 from SFDALib.errors import Cancelled, RequestError
-from SFDALib.jobs import devices
-from SFDALib.jobs.attempts import Attempts
 from SFDALib.jobs.cohort_images import images_in, names_of
-from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Stopwatch, open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.failures import Attempts
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.outcome import Adapted
+from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.machine import devices
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Adapted
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
 from SFDALib.volume.specification import Reading

@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from SFDALib import agreement
 from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
-from SFDALib.jobs import devices
-from SFDALib.jobs.attempts import Attempts
-from SFDALib.jobs.deliver import DISPLAY, ml
+from SFDALib.evaluation import agreement
 from SFDALib.jobs.engine import Engine, Stopwatch, Target, open_engines
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.failures import Attempts
 from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
+from SFDALib.jobs.write_result import DISPLAY, ml
+from SFDALib.machine import devices
 from SFDALib.progress import Progress
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 from SFDALib.results.folder import ResultFolder

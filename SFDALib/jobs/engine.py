@@ -15,24 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from SFDALib import registry
-from SFDALib.bundle import source
+from SFDALib.bundle import assembly, source
 from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.importers.imported import ForeignModel
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.errors import OutOfMemoryError, RequestError
-from SFDALib.inference import predict
-from SFDALib.jobs import devices
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.events import Reporter
-from SFDALib.jobs.exhaustion import as_out_of_memory
 from SFDALib.jobs.labelled import NEED, Labelled
-from SFDALib.jobs.need import refuse_too_large
-from SFDALib.memory import sparing
-from SFDALib.method import Method
-from SFDALib.networks import assembly
-from SFDALib.outcome import Adapted, Segmented
+from SFDALib.jobs.memory_need import refuse_too_large
+from SFDALib.machine import devices
+from SFDALib.machine.batch_size import sparing
+from SFDALib.machine.out_of_memory import as_out_of_memory
+from SFDALib.methods import registry
+from SFDALib.methods.method import Method
+from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case

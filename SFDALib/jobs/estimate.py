@@ -19,14 +19,20 @@ import torch
 from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
+from SFDALib.bundle.assembly import members
 from SFDALib.bundle.source import Source
-from SFDALib.inference import whole, window
-from SFDALib.jobs import devices
+from SFDALib.inference.predict import whole, window
 from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
-from SFDALib.jobs.need import memory_need
-from SFDALib.memory import GPU_BATCH, SHARE, activation_bytes, batch_that_fits, free_bytes
-from SFDALib.method import Work
-from SFDALib.networks.assembly import members
+from SFDALib.jobs.memory_need import memory_need
+from SFDALib.machine import devices
+from SFDALib.machine.batch_size import (
+    GPU_BATCH,
+    SHARE,
+    activation_bytes,
+    batch_that_fits,
+    free_bytes,
+)
+from SFDALib.methods.method import Work
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.volume.files import Header
 from SFDALib.volume.geometry import Geometry

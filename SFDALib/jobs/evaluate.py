@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from SFDALib import metrics
 from SFDALib.errors import RequestError
+from SFDALib.evaluation import metrics
 from SFDALib.results.folder import write_atomically
 from SFDALib.results.images import SEGMENTATION, read_segment_names
 from SFDALib.results.report import write_report

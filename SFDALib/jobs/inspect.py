@@ -6,11 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
 from SFDALib.bundle import terminology
 from SFDALib.bundle.grid_fields import normalisation_to_json
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import shown
+from SFDALib.methods import registry
 
 
 def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:

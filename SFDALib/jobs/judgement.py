@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from SFDALib.inference import predict
+from SFDALib.bundle import assembly
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.engine import Engine, Target
-from SFDALib.networks import assembly
-from SFDALib.outcome import Adapted, Segmented
+from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
 from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance

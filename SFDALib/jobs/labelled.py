@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from SFDALib import registry
 from SFDALib.errors import RequestError, check_name
+from SFDALib.methods import registry
 
 NEED = "labels"  # among ``Method.needs``
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # as nnU-Net names the files of a case

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from SFDALib import json_file, registry
+from SFDALib import json_file
 from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.labelled import Labelled
+from SFDALib.methods import registry
 from SFDALib.volume.specification import Reading
 
 GATES = ("on", "off")

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from SFDALib.jobs import devices
-from SFDALib.jobs.deliver import ADAPTED_BUNDLE, write_result
 from SFDALib.jobs.engine import Engine, Target, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
+from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.machine import devices
 from SFDALib.results.folder import ResultFolder
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 
-from SFDALib.results.canvas import (
+from SFDALib.results.drawing import (
     FOOTER,
     GAP,
     MARGIN,

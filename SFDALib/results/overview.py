@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from SFDALib.results.canvas import (
+from SFDALib.results.drawing import (
     DASHED,
     FOOTER,
     GAP,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import DiffusionDescription
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import EarlyHeadDescription
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.networks.residual_unet import EarlyHead, at_resolution
 from SFDALib.progress import Progress
 from SFDALib.training import loop

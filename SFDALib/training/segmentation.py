@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SFDALib.bundle import source
+from SFDALib.bundle import assembly, source
 from SFDALib.bundle.description import Description, Fingerprint, Label
-from SFDALib.networks import assembly, catalogue
+from SFDALib.networks import catalogue
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, load_cases

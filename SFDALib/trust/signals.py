@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from SFDALib.bundle.description import Label
-from SFDALib.metrics import dice
+from SFDALib.evaluation.metrics import dice
 from SFDALib.uncertainty import entropy
 
 Segment = Callable[[np.ndarray], Tensor]

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import SimpleITK as sitk
 
-from SFDALib import ram
 from SFDALib.errors import RequestError
+from SFDALib.machine import main_memory
 from SFDALib.volume.specification import Reading
 
 FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG, a DICOM file or a folder with one DICOM series"
@@ -57,7 +57,7 @@ def check_promise(path: Path, promised: int, size: int) -> None:
             f"{path}: found a header of {promised} bytes of voxels in {size} bytes, expected all of"
             " them; it may be damaged or not what its name says: export it again"
         )
-    ram.refuse_beyond(
+    main_memory.refuse_beyond(
         COPIES * promised, f"{path}: reading it", "crop or resample it, or close other programs"
     )
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from SFDALib import registry
 from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
+from SFDALib.methods import registry
 from SFDALib.volume.specification import Reading
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import slicer
 
-from SFDALib import registry
 from SFDALib.errors import RequestError
+from SFDALib.methods import registry
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from SFDALib.method import Method
+from SFDALib.methods.method import Method
 from SFDASegmenterLib.worker import Progress
 
 LARGEST_SHARE = 1000  # per cent

@@ -32,7 +32,7 @@ from SFDASegmenterLib.runs import State
 from SFDASegmenterLib.worker import CANCELLED
 
 from SFDALib.commands import compare, run
-from SFDALib.commands.words import Parser
+from SFDALib.commands.arguments import Parser
 from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
 from SFDALib.jobs.request import Comparison, Job

@@ -39,14 +39,14 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SFDALib import registry
 from SFDALib.__main__ import main as sfdalib
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, Label
 from SFDALib.diffusion.drawing import draw_samples
 from SFDALib.diffusion.schedule import cosine_schedule
-from SFDALib.inference import predict
-from SFDALib.jobs import devices
+from SFDALib.inference.predict import predict
+from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.networks import catalogue
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 from SFDALib.results.report import software_versions

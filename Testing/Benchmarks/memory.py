@@ -1,4 +1,4 @@
-"""Does a run take the main memory that ``SFDALib.jobs.need`` and ``estimate`` say?
+"""Does a run take the main memory that ``SFDALib.jobs.memory_need`` and ``estimate`` say?
 
     python Testing/Benchmarks/memory.py --output table.json
 
@@ -28,9 +28,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing")]
 import phantoms  # noqa: E402
 from conftest import geometry_around_head, head  # noqa: E402
 
-from SFDALib import registry  # noqa: E402
 from SFDALib.bundle.files import BundleFiles  # noqa: E402
-from SFDALib.jobs.need import memory_need  # noqa: E402
+from SFDALib.jobs.memory_need import memory_need  # noqa: E402
+from SFDALib.methods import registry  # noqa: E402
 from SFDALib.results.report import software_versions  # noqa: E402
 from SFDALib.volume.files import read_header  # noqa: E402
 from SFDALib.volume.grid import shape_on  # noqa: E402

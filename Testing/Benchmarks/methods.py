@@ -33,12 +33,12 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SFDALib import registry
-from SFDALib.adaptation.watch import Watch
-from SFDALib.inference import predict
-from SFDALib.jobs import devices
+from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.evaluation.metrics import dice
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.engine import Engine, open_engine
-from SFDALib.metrics import dice
+from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.progress import silent
 from SFDALib.results.report import software_versions
 from SFDALib.volume.files import read_labels

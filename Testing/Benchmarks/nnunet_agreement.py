@@ -40,9 +40,9 @@ from rich.console import Console
 from rich.table import Table
 
 from SFDALib.bundle import source
-from SFDALib.inference import predict
-from SFDALib.jobs import devices
+from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
+from SFDALib.machine import devices
 from SFDALib.results.report import software_versions
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import conform

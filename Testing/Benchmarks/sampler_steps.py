@@ -23,11 +23,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SFDALib import registry
 from SFDALib.bundle import source
-from SFDALib.inference import predict
-from SFDALib.jobs import devices
-from SFDALib.metrics import dice
+from SFDALib.evaluation.metrics import dice
+from SFDALib.inference.predict import predict
+from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.results.report import software_versions
 from SFDALib.volume.files import read_labels, read_volume
 from SFDALib.volume.geometry import Geometry, Volume

@@ -108,8 +108,8 @@ def joined(
     Raises:
         RequestError: the description is unusable, or weights belong to another network.
     """
+    from SFDALib.bundle.assembly import assemble
     from SFDALib.bundle.weights import load_weights
-    from SFDALib.networks.assembly import assemble
 
     description = checked(description, source)
     members = []

@@ -12,8 +12,8 @@ import os
 import struct
 from pathlib import Path
 
-from SFDALib import ram
 from SFDALib.errors import RequestError
+from SFDALib.machine import main_memory
 
 PREAMBLE, MAGIC = 128, b"DICM"
 META_GROUP = 0x0002
@@ -32,7 +32,7 @@ def check_meta(path: Path) -> None:
         RequestError: which element, and what to do.
     """
     if _transfer_syntax(path) == DEFLATED:  # all of it is inflated at once
-        ram.refuse_beyond(
+        main_memory.refuse_beyond(
             GROWTH * os.path.getsize(path), f"{path}: inflating it", "export it uncompressed"
         )
 

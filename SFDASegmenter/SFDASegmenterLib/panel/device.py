@@ -14,7 +14,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib.bundle.opening import open_model
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.trust.fingerprint import unlike
 from SFDASegmenterLib import staging, words

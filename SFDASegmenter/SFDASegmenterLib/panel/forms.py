@@ -16,7 +16,7 @@ from typing import Any
 import qt
 
 from SFDALib.errors import RequestError
-from SFDALib.method import Option
+from SFDALib.methods.method import Option
 
 NONE = "none"
 

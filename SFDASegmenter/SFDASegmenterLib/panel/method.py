@@ -9,8 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib import registry
 from SFDALib.jobs import labelled
+from SFDALib.methods import registry
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More

@@ -36,15 +36,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from SFDALib import registry
-from SFDALib.adaptation.watch import Watch
+from SFDALib.adaptation.common.model_selection import Watch
 from SFDALib.errors import SFDAError
-from SFDALib.jobs import devices, judgement
+from SFDALib.evaluation.metrics import dice
+from SFDALib.jobs import judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import signals_of
-from SFDALib.metrics import dice
-from SFDALib.outcome import Adapted
+from SFDALib.machine import devices
+from SFDALib.methods import registry
+from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.trust.signals import agreement
 from SFDALib.volume.files import read_labels

@@ -26,7 +26,7 @@ from SFDALib.adaptation import (
 )
 from SFDALib.errors import RequestError
 from SFDALib.heal import pipeline as heal
-from SFDALib.method import Method
+from SFDALib.methods.method import Method
 
 METHODS: dict[str, Method] = {
     module.METHOD.name: module.METHOD

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from SFDALib.adaptation.patches import PatchList, TargetPatches
+from SFDALib.adaptation.common.patches import PatchList, TargetPatches
 from SFDALib.bundle.description import Description, Label
 from SFDALib.bundle.source import Source
-from SFDALib.inference import window
+from SFDALib.inference.predict import window
 from SFDALib.training.manifest import Case
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import measured

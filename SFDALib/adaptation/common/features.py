@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from SFDALib.bundle import assembly
 from SFDALib.errors import RequestError
-from SFDALib.networks import assembly
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # transposed convolutions, too
 

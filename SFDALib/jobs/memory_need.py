@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from SFDALib import ram
 from SFDALib.bundle.source import Source
+from SFDALib.machine import main_memory
 from SFDALib.volume.files import Header, read_header
 from SFDALib.volume.grid import shape_on
 from SFDALib.volume.specification import Reading
@@ -49,7 +49,7 @@ def refuse_too_large(
     need = memory_need(header, on_grid, grid.channels, classes, judged, model.device.type == "cpu")
     if delivered:
         need += DELIVERED_COPIES * classes * math.prod(header.geometry.size)
-    ram.refuse_beyond(
+    main_memory.refuse_beyond(
         need,
         f"{paths[0]}: an image of {size} voxels, {on_grid:.3g} of them on the model's grid,",
         "crop or resample it, close other programs, or choose a machine with more memory",

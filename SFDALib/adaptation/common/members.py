@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from SFDALib.bundle import assembly
 from SFDALib.bundle.description import ENSEMBLE_LIMIT
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
-from SFDALib.networks import assembly
-from SFDALib.outcome import Adapted
+from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import Progress
 
 

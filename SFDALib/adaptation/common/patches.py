@@ -12,7 +12,7 @@ from monai.data.utils import dense_patch_slices
 from torch import Tensor
 
 from SFDALib.bundle.source import Source
-from SFDALib.inference import window
+from SFDALib.inference.predict import window
 
 
 class PatchList:

@@ -255,7 +255,7 @@ INFERENCE_OPTIONS = (
     Option("mirror", False, "Average over mirrored copies (2 to the dimensions).", kind="bool"),
 )
 
-# Of every method that trains weights; adaptation/loop.py reads them.
+# Of every method that trains weights; adaptation/common/loop.py reads them.
 LOOP_OPTIONS = (
     Option(
         "calibrated",

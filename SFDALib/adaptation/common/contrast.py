@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SFDALib.adaptation import features
+from SFDALib.adaptation.common import features
 from SFDALib.networks.catalogue import class_logits, class_probabilities
 
 # As published.

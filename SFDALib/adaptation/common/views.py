@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from SFDALib.networks import assembly
+from SFDALib.bundle import assembly
 
 
 def back(order: Sequence[int]) -> list[int]:

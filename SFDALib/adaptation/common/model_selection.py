@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import Description
-from SFDALib.memory import batch_that_fits
+from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.networks.catalogue import class_probabilities
 from SFDALib.volume.grid import Conformed
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from SFDALib import metrics
+from SFDALib.evaluation import metrics
 
 _UNDECIDED = 1000  # no label
 _STAPLE_ITERATIONS = 500  # a limit: it converges within tens

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Option, choice, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Option, choice, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 OPTIONS = (
@@ -84,7 +84,7 @@ def minimise(
 
     ``L = entropy_weight * weighted_entropy + prior_weight * prior_term(estimate, prior)``
     """
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     method = partial(recipe, prior_term=prior_term)
     return loop.run(model, images, options, seed, progress, method)
@@ -96,9 +96,9 @@ def recipe(
     """All weights, against the entropy and the distance of the class ratios from the prior."""
     import torch
 
-    from SFDALib.adaptation import losses
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.prior import VolumeRatios
+    from SFDALib.adaptation.common import losses
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.prior import VolumeRatios
 
     network, patches, options = setting.network, setting.patches, setting.options
     device = setting.model.device
@@ -146,7 +146,7 @@ def _priors(setting: Setting) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Prior (N, K) and use (N, K) of every patch, and what to say of them."""
     import torch
 
-    from SFDALib.adaptation import prior
+    from SFDALib.adaptation.common import prior
 
     model, images, patches = setting.model, setting.images, setting.patches
     options, description = setting.options, setting.model.description

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.method import COMMON_OPTIONS, Option, training_options
+from SFDALib.methods.method import COMMON_OPTIONS, Option, training_options
 from SFDALib.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from SFDALib.adaptation.loop import Recipe, Setting
+    from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
-    from SFDALib.outcome import Adapted
+    from SFDALib.methods.outcome import Adapted
     from SFDALib.volume.grid import Conformed
 
 OPTIONS = (
@@ -72,7 +72,7 @@ def train(
     """Adapt a copy of the model's network; thresholds of each class, or one for all."""
     from functools import partial
 
-    from SFDALib.adaptation import loop
+    from SFDALib.adaptation.common import loop
 
     method = partial(recipe, by_class=by_class)
     return loop.run(model, images, options, seed, progress, method)
@@ -82,9 +82,9 @@ def recipe(setting: Setting, by_class: bool) -> Recipe:
     """Cross-entropy with the pseudo-labels of the round, and a pull towards equal probabilities."""
     import torch
 
-    from SFDALib.adaptation import features
-    from SFDALib.adaptation.loop import Recipe
-    from SFDALib.adaptation.losses import (
+    from SFDALib.adaptation.common import features
+    from SFDALib.adaptation.common.loop import Recipe
+    from SFDALib.adaptation.common.losses import (
         masked_cross_entropy,
         masked_soft_cross_entropy,
         uniform_cross_entropy,
@@ -203,7 +203,7 @@ def soft_label(p: Tensor, limits: Tensor, weight: float) -> Tensor:
     """``(p_k / threshold_k)^(1 / weight)`` over its sum where the largest ratio reaches 1, else
     zeros; ``(B, K, ...)``.
     """
-    from SFDALib.adaptation.losses import EPSILON
+    from SFDALib.adaptation.common.losses import EPSILON
 
     ratio = _over_thresholds(p, limits)
     label = ((ratio + EPSILON).log() / weight).softmax(dim=1)

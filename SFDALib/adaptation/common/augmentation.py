@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from SFDALib.adaptation.affine import warped
-from SFDALib.adaptation.intensity import random_gamma
+from SFDALib.adaptation.common.affine import warped
+from SFDALib.adaptation.common.intensity_noise import random_gamma
 
 CHANCE = 0.25  # of each change, as published with ProtoContra
 

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from SFDALib.adaptation import batch_norm
-from SFDALib.adaptation.patches import PatchList, TargetPatches
-from SFDALib.adaptation.watch import Watch, expected_shares, measure
+from SFDALib.adaptation.common import batch_norm
+from SFDALib.adaptation.common.model_selection import Watch, expected_shares, measure
+from SFDALib.adaptation.common.patches import PatchList, TargetPatches
+from SFDALib.bundle import assembly
 from SFDALib.bundle.source import Source
-from SFDALib.memory import batch_that_fits
-from SFDALib.networks import assembly
+from SFDALib.machine.batch_size import batch_that_fits
+from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.catalogue import class_probabilities
-from SFDALib.outcome import Adapted
 from SFDALib.progress import Progress
 from SFDALib.volume.grid import Conformed
 

@@ -14,13 +14,13 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
+from SFDALib.bundle.assembly import split
 from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
-from SFDALib.memory import batch_that_fits
-from SFDALib.networks.assembly import split
+from SFDALib.inference.sliding_window import blend
+from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.networks.catalogue import class_probabilities
 from SFDALib.progress import Progress, silent
-from SFDALib.windows import blend
 
 
 def window(

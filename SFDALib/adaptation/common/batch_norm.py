@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from SFDALib.adaptation.patches import TargetPatches
+from SFDALib.adaptation.common.patches import TargetPatches
 
 
 def settle(network: nn.Module, patches: TargetPatches, batch: int) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from SFDALib import ram
 from SFDALib.errors import RequestError
-from SFDALib.memory import known_free_bytes
+from SFDALib.machine import main_memory
+from SFDALib.machine.batch_size import known_free_bytes
 
 MPS_SINCE = (2, 11)  # earlier versions lack 3D operations there, or compute them wrongly
 OLD_MPS = "found torch %s, expected at least 2.11 for an Apple GPU"
@@ -112,7 +112,7 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     peaks = {}
     if device.type == "cuda":
         peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    process = ram.peak()
+    process = main_memory.peak()
     if process is not None:
         peaks["process"] = round(process / 2**20, 1)
     return peaks

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from SFDALib import ram
+from SFDALib.machine import main_memory
 
 SHARE = 0.6  # of the free memory that a batch may take
 LARGEST = 6 << 30  # bytes that it may take, however much is free: more gains nothing
@@ -33,7 +33,7 @@ def known_free_bytes(device: torch.device) -> int | None:
     Of a GPU also what torch keeps for later, which counts as taken there.
     """
     if device.type != "cuda":
-        return ram.available()
+        return main_memory.available()
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + kept
 

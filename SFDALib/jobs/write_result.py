@@ -13,10 +13,11 @@ import torch
 from SFDALib.adaptation import none
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
-from SFDALib.jobs import certainty, devices
+from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
-from SFDALib.outcome import Adapted, Segmented
+from SFDALib.machine import devices
+from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview

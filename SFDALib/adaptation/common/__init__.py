@@ -1,0 +1,1 @@
+"""What several adaptation methods share: the loop, model selection, losses, patches, features."""

@@ -1,0 +1,1 @@
+"""From a preprocessed image to class probabilities: sliding windows and mirrored copies."""
