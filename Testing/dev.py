@@ -187,12 +187,12 @@ def show_passing(line: str) -> None:
 
 
 def demo(arguments: list[str]) -> int:
-    return run_python("Testing/demo.py", *arguments)
+    return run_python("Testing/tools/demo.py", *arguments)
 
 
 def screenshots(arguments: list[str]) -> int:
     tell_missing_packages()
-    return run_python("Testing/screenshots.py", *arguments)
+    return run_python("Testing/tools/screenshots.py", *arguments)
 
 
 def test(arguments: list[str]) -> int:

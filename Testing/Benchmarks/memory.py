@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing")]
+sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing/helpers")]
 
 import phantoms  # noqa: E402
-from conftest import geometry_around_head, head  # noqa: E402
+from heads import geometry_around_head, head  # noqa: E402
 
 from SFDALib.bundle.files import BundleFiles  # noqa: E402
 from SFDALib.jobs.memory_need import memory_need  # noqa: E402

@@ -1,6 +1,6 @@
 """Does an imported nnU-Net model say what nnU-Net says, and how long does it take? In one run.
 
-    PYTHONPATH=.:Testing python Testing/Benchmarks/nnunet_agreement.py --output table.json \
+    PYTHONPATH=.:Testing/helpers python Testing/Benchmarks/nnunet_agreement.py --output table.json \
         [--steps 40] [--repeats 3]
 
 Needs nnunetv2. For each kind of model, with random weights and with briefly trained ones, on an

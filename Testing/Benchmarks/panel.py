@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing")]
+sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing/helpers")]
 
 MODULE = ROOT / "SFDASegmenter" / "SFDASegmenter.py"
 SAMPLE = MODULE.parent / "Resources" / "Samples" / "patient04_t2w.nii.gz"

@@ -1,6 +1,6 @@
 # Stand-in of what find_package(Slicer) brings, as far as this extension uses it. It carries out
 # what the CMake files ask for (copy, install, register tests) without building anything, and
-# refuses what Slicer would refuse, or would silently do wrong. For Testing/test_extension.py only.
+# refuses what Slicer would refuse, or would silently do wrong. For Testing/system/test_extension.py only.
 
 set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/UseSlicer.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/GenerateConfig.cmake)

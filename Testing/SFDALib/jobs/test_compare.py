@@ -1,0 +1,623 @@
+"""Comparisons: what agreement means in numbers, and several methods on one image by one command."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import math
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from bundles import describe
+from phantoms import Phantom
+from rich.console import Console
+
+from SFDALib.__main__ import main
+from SFDALib.adaptation import adaent, adami
+from SFDALib.bundle import source
+from SFDALib.bundle.description import Label
+from SFDALib.commands.compare import table
+from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
+from SFDALib.evaluation import agreement
+from SFDALib.jobs import engine
+from SFDALib.jobs.request import Comparison, read_comparison
+from SFDALib.machine import devices
+from SFDALib.methods import registry
+from SFDALib.networks import catalogue
+from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
+
+Phantoms = Callable[..., Phantom]
+METHODS = ("heal", "adami", "early-features")
+ALL = ",".join(METHODS)
+BRIEF = {"epochs": 2, "batch": 8, "learning_rate": 1e-4}
+QUICK = {
+    "heal": {"samples": 2, "steps": 2},
+    **dict.fromkeys(("adami", "adaent", "early-features"), BRIEF),
+}
+RESULT = "segmentation.seg.nrrd"
+
+
+def row(*labels: int) -> np.ndarray:
+    """A label map of one row of voxels."""
+    return np.array(labels, np.uint8).reshape(1, 1, -1)
+
+
+def disc(shift: int = 0, radius: float = 6, value: int = 1, size: int = 32) -> np.ndarray:
+    j, i = np.mgrid[:size, :size] - size // 2
+    return (value * ((j**2 + (i - shift) ** 2) < radius**2)).astype(np.uint8)[None]
+
+
+class TestVoteEntropy:
+    def test_is_that_of_the_shares_of_the_votes_in_bits(self) -> None:
+        maps = row(1, 1, 1, 1, 0), row(1, 1, 1, 2, 0), row(1, 1, 2, 3, 0), row(1, 2, 2, 4, 0)
+        one_of_four = 0.25 * 2 + 0.75 * math.log2(4 / 3)
+        found = agreement.vote_entropy(maps)
+        assert found.dtype == np.float32 and found.shape == (1, 1, 5)
+        np.testing.assert_allclose(found.ravel(), [0, one_of_four, 1, 2, 0], rtol=1e-6)
+
+    def test_of_one_map_is_0(self) -> None:
+        assert not agreement.vote_entropy([row(0, 1, 2)]).any()
+
+
+class TestPairwiseDice:
+    def test_is_the_overlap_of_every_two(self) -> None:
+        maps = row(1, 1, 0, 0, 2), row(0, 1, 1, 0, 2), row(0, 0, 0, 0, 0)
+        brain, lesion = (agreement.pairwise_dice(maps, value) for value in (1, 2))
+        np.testing.assert_array_equal(brain, [[1, 0.5, 0], [0.5, 1, 0], [0, 0, math.nan]])
+        np.testing.assert_array_equal(lesion, [[1, 1, 0], [1, 1, 0], [0, 0, math.nan]])
+        mean = agreement.mean_dice([brain, lesion])
+        np.testing.assert_array_equal(mean, [[1, 0.75, 0], [0.75, 1, 0], [0, 0, math.nan]])
+
+    def test_of_a_structure_that_both_lack_does_not_count_in_the_mean(self) -> None:
+        maps = row(1, 1, 0), row(1, 0, 0)
+        mean = agreement.mean_dice([agreement.pairwise_dice(maps, value) for value in (1, 2)])
+        assert mean[0, 1] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("agree", [agreement.majority, agreement.staple])
+class TestEveryConsensus:
+    def test_of_identical_maps_is_that_map(self, agree: Callable) -> None:
+        map_ = np.maximum(disc(radius=10, value=200), disc(3, 4, value=255))
+        for count in (1, 2, 5):
+            consensus = agree([map_] * count)
+            assert consensus.labels.dtype == np.uint8 and consensus.undecided == 0
+            assert (consensus.labels == map_).all()
+
+    def test_of_empty_maps_is_empty(self, agree: Callable) -> None:
+        consensus = agree([row(0, 0, 0)] * 3)
+        assert not consensus.labels.any() and consensus.undecided == 0
+
+    def test_outvotes_one_that_errs(self, agree: Callable) -> None:
+        consensus = agree([disc(), disc(), disc(9)])
+        assert (consensus.labels == disc()).all()
+
+
+class TestConsensus:
+    def test_a_tie_of_votes_is_background_and_counted(self) -> None:
+        consensus = agreement.majority([row(1, 1, 1, 2), row(1, 2, 0, 2)])
+        assert consensus.labels.ravel().tolist() == [1, 0, 0, 2]
+        assert consensus.undecided == 2
+
+    def test_a_tie_of_likelihoods_is_background_and_counted(self) -> None:
+        maps = [row(1, 2, 0, 0, 1, 2), row(2, 1, 0, 0, 1, 2)]  # mirror images of each other
+        consensus = agreement.staple(maps)
+        assert consensus.labels.ravel().tolist() == [0, 0, 0, 0, 1, 2]
+        assert consensus.undecided == 2
+
+    def test_staple_finds_what_expectation_and_maximisation_find(self) -> None:
+        truth, rng = disc(radius=9) > 0, np.random.default_rng(0)
+        rates = ((0.95, 0.97), (0.9, 0.9), (0.6, 0.99), (0.85, 0.7), (0.7, 0.8))
+        maps = [
+            np.where(truth, rng.random(truth.shape) < p, rng.random(truth.shape) > q)
+            for p, q in rates  # sensitivity and specificity
+        ]
+        # Warfield et al. 2004, eqs. 14 to 21, started from the majority
+        decisions = np.stack(maps).reshape(len(maps), -1)
+        prior, weight = decisions.mean(), decisions.mean(axis=0) > 0.5
+        for _ in range(100):
+            p = (decisions * weight).sum(axis=1) / weight.sum()
+            q = (~decisions * (1 - weight)).sum(axis=1) / (1 - weight).sum()
+            a = prior * np.where(decisions, p[:, None], 1 - p[:, None]).prod(axis=0)
+            b = (1 - prior) * np.where(decisions, 1 - q[:, None], q[:, None]).prod(axis=0)
+            weight = a / (a + b)
+        expected = (weight > 0.5).reshape(truth.shape)
+        found = agreement.staple([map_.astype(np.uint8) for map_ in maps])
+        assert (found.labels == expected).all()
+        plain = agreement.majority([map_.astype(np.uint8) for map_ in maps])
+        wrong = [np.count_nonzero(labels != truth) for labels in (found.labels, plain.labels)]
+        assert wrong[0] < wrong[1]
+
+    def test_staple_does_not_depend_on_the_air_around(self) -> None:
+        rng = np.random.default_rng(1)
+        maps = [(rng.random((3, 8, 8)) < share).astype(np.uint8) for share in (0.3, 0.5, 0.6)]
+        maps[0][0, 0, 0] = maps[0][-1, -1, -1] = 1
+        padded = [np.pad(map_, 20) for map_ in maps]
+        inside = agreement.staple(padded).labels[20:-20, 20:-20, 20:-20]
+        assert inside.any() and (inside == agreement.staple(maps).labels).all()
+
+
+# --- The command -------------------------------------------------------------------------------
+
+
+def words(
+    phantom: Phantom, output: Path, *more: str, methods: str = ",".join(METHODS)
+) -> list[str]:
+    request = ["compare", "--bundle", phantom.bundle, "--input", phantom.image, "--output", output]
+    request += ["--device", "cpu", "--methods", methods]
+    for method in methods.split(","):
+        for name, value in QUICK.get(method, {}).items():
+            request += ["--option", f"{method}.{name}={value}"]
+    return [*map(str, request), *more]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def array(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def files_in(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def compared(phantom: Phantoms, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One comparison of three methods on the oblique head, read only."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    assert main(words(phantom(), out)) == 0
+    return out
+
+
+def test_a_comparison_holds_what_it_compares_and_what_comes_of_it(compared: Path) -> None:
+    assert {entry.name for entry in compared.iterdir()} == {
+        *("none", *METHODS),
+        *("comparison.json", "comparison.png", "vote_entropy.nrrd"),
+        *("consensus_staple.seg.nrrd", "consensus_majority.seg.nrrd"),
+    }
+    summary = summary_of(compared)
+    assert [row["method"] for row in summary["methods"]] == ["none", *METHODS]
+    assert (summary["done"], summary["failed"]) == (4, 0)
+    assert set(summary["shared_seconds"]) == {"reading", "source segmentation"}
+    for entry in summary["methods"]:
+        report = json.loads((compared / entry["folder"] / "report.json").read_text())
+        for name in ("options", "notes", "seconds", "peak_memory_mb"):
+            assert entry[name] == report[name], name
+        assert entry["seconds_total"] == pytest.approx(sum(report["seconds"].values()))
+        assert entry["title"] == registry.find(entry["method"]).title
+        (volume,) = entry["volumes"]
+        before, after = report["volumes"][0]["source_ml"], report["volumes"][0]["result_ml"]
+        assert volume["change_percent"] == pytest.approx(100 * (after / before - 1), abs=0.06)
+
+
+@pytest.mark.parametrize("method", ["heal", "adami"])
+def test_each_result_is_what_a_run_of_the_method_alone_gives(
+    compared: Path, phantom: Phantoms, tmp_path: Path, method: str
+) -> None:
+    options = [f"{name}={value}" for name, value in QUICK[method].items()]
+    request = ["run", "--bundle", phantom().bundle, "--input", phantom().image, "--device", "cpu"]
+    request += ["--method", method, "--output", tmp_path / "out", "--gate", "off"]
+    request += [word for option in options for word in ("--option", option)]
+    assert main([str(word) for word in request]) == 0
+    assert files_in(tmp_path / "out") == files_in(compared / method)
+    for name in files_in(compared / method) - {"report.json"}:
+        assert (tmp_path / "out" / name).read_bytes() == (compared / method / name).read_bytes()
+    reports = [
+        json.loads((folder / "report.json").read_text())
+        for folder in (tmp_path / "out", compared / method)
+    ]
+    assert reports[0]["seconds"].keys() == reports[1]["seconds"].keys()
+    for report in reports:
+        del report["seconds"], report["peak_memory_mb"]
+    assert reports[0] == reports[1]
+
+
+def test_the_figures_are_those_of_the_segmentations_written(
+    compared: Path, phantom: Phantoms
+) -> None:
+    maps = {name: array(compared / name / RESULT) for name in ("none", *METHODS)}
+    assert len({map_.tobytes() for map_ in maps.values()}) > 2  # else agreement shows nothing
+    dice = summary_of(compared)["dice"]
+    assert dice["methods"] == list(maps)
+    (brain,) = dice["classes"]
+    assert (brain["label"], brain["name"]) == (1, "Brain") and brain["matrix"] == dice["mean"]
+    for a, one in enumerate(maps.values()):
+        for b, other in enumerate(maps.values()):
+            expected = 2 * (one & other).sum() / (one.sum() + other.sum())
+            assert brain["matrix"][a][b] == pytest.approx(expected)
+
+    votes = sum(maps[name].astype(int) for name in METHODS)  # the source model has none
+    summary = summary_of(compared)
+    assert summary["voters"] == list(METHODS)
+    one_of_three = math.log2(3) - 2 / 3
+    entropy = array(compared / "vote_entropy.nrrd")
+    np.testing.assert_allclose(entropy, np.where(votes % 3 == 0, 0, one_of_three), atol=1e-6)
+    assert summary["mean_vote_entropy_bits"] == pytest.approx(entropy.mean(dtype=float))
+    assert (array(compared / "consensus_majority.seg.nrrd") == (votes >= 2)).all()
+    for name in ("majority", "staple"):
+        labels = array(compared / f"consensus_{name}.seg.nrrd")
+        (volume,) = summary["consensus"][name]["volumes"]
+        assert volume["ml"] == pytest.approx(labels.sum() * 2.5 * 2.2 * 6.0 / 1000, abs=1e-3)
+        assert labels.sum() > 0 and summary["consensus"][name]["undecided_voxels"] == 0
+    wanted = sitk.ReadImage(str(phantom().image))
+    for path in compared.glob("*.nrrd"):
+        image = sitk.ReadImage(str(path))
+        assert image.GetSize() == wanted.GetSize()
+        assert image.GetDirection() == pytest.approx(wanted.GetDirection(), abs=1e-6)
+        assert image.GetOrigin() == pytest.approx(wanted.GetOrigin(), abs=1e-6)
+
+
+def test_the_judge_sees_how_far_the_others_agree_and_chooses_the_least_harm(
+    compared: Path,
+) -> None:
+    summary = summary_of(compared)
+    names = summary["dice"]["methods"]
+    trusts = {row["method"]: row["trust"] for row in summary["methods"]}
+    assert trusts.pop("none") is None
+    for name, trust in trusts.items():
+        dice = dict(zip(names, summary["dice"]["mean"][names.index(name)], strict=True))
+        others = [dice[other] for other in METHODS if other != name]
+        assert trust["signals"]["others"] == pytest.approx(sum(others) / 2)
+        report = json.loads((compared / name / "report.json").read_text())
+        assert report["trust"]["signals"]["others"] is None  # a run knows of no other
+        assert trust["delivered"] == "result"  # which is what lies in its folder
+    adopted = {
+        name: trust["harm"]
+        for name, trust in trusts.items()
+        if trust["decision"] == "adopt" and trust["signals"]["agreement"] < 1
+    }
+    assert summary["chosen"] == min(adopted, key=adopted.get, default="none")
+
+
+def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
+    phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            calls.append(more.get("stage", name))
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in ((source, "load"), (engine, "read_volume"), (engine, "predict")):
+        counted(module, name)
+    assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
+    once = ["load", "read_volume", "source model"]
+    assert [name for name in calls if name in once] == once
+    assert calls.count("adapted model") == 2
+
+
+def test_every_method_is_told_its_own_peak_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system does not let a process forget its peak")
+    block = np.ones(100 << 20, np.uint8)
+    before = devices.peak_memory_mb(torch.device("cpu"))["process"]
+    del block
+    devices.start_afresh(torch.device("cpu"))
+    assert devices.peak_memory_mb(torch.device("cpu"))["process"] < before - 50
+
+
+# --- Failures ----------------------------------------------------------------------------------
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let AdaMI fail."""
+
+    def adapt(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(adami, "adapt", adapt)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RequestError("the loss is no number; lower learning_rate"), "the loss is no number"),
+        (OutOfMemoryError("out of memory"), "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not even --option batch=1"),
+    ],
+)
+def test_a_method_that_fails_is_reported_and_does_not_stop_the_others(
+    phantom: Phantoms,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    told: str,
+) -> None:
+    fail(monkeypatch, error)
+    out = tmp_path / "out"
+    assert main(words(phantom(), out, methods="adami,adaent")) == 2
+    summary = summary_of(out)
+    assert (summary["done"], summary["failed"]) == (2, 1)
+    none, failed, adaent = summary["methods"]
+    assert told in failed["error"] and failed["folder"] is None and "volumes" not in failed
+    assert none["error"] is None and adaent["error"] is None
+    assert summary["dice"]["methods"] == ["none", "adaent"] and summary["voters"] == ["adaent"]
+    assert not (out / "adami").exists() and (out / "adaent" / RESULT).is_file()
+    assert f"adami: {failed['error']}" in caplog.messages
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Cancelled("cancelled"), 130), (RequestError("it diverges"), 2), (ValueError("ours"), None)],
+)
+def test_a_comparison_that_comes_to_nothing_leaves_nothing(
+    phantom: Phantoms,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    status: int | None,
+) -> None:
+    fail(monkeypatch, error)
+    request = words(phantom(), tmp_path / "out", methods="adami")
+    if status is None:
+        with pytest.raises(ValueError, match="ours"):
+            main(request)
+    else:
+        assert main(request) == status
+        assert str(error) in caplog.messages[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_that_ran_out_of_memory_gives_it_back_before_the_next_one(
+    phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref] = []
+
+    def hog(*arguments: Any) -> None:
+        tensor = torch.ones(1)
+        held.append(weakref.ref(tensor))
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    def look(*arguments: Any) -> None:
+        assert len(held) == 3, "of eight patches, two and one"
+        assert all(tensor() is None for tensor in held)
+        raise RequestError("it was looked at")
+
+    monkeypatch.setattr(adami, "adapt", hog)
+    monkeypatch.setattr(adaent, "adapt", look)
+    gc.disable()
+    try:
+        assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 2
+    finally:
+        gc.enable()
+
+
+# --- Refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("methods", "more", "expected"),
+    [
+        ("heal,magic", [], 'found "magic", expected one of none, heal'),
+        ("none", [], "found no other than none, expected at least one of heal"),
+        ("", [], 'found "", expected one of none'),
+        ("heal", ["--option", "steps=2"], "expected method.name=value"),
+        ("heal", ["--option", "heal.steps"], "expected name=value"),
+        ("heal", ["--option", "heal.tau3=1"], 'found the option "tau3"'),
+        ("heal", ["--option", "adami.epochs=2"], "expected options of heal; add it to --methods"),
+        ("heal", ["--option", "magic.epochs=2"], 'found "magic"'),
+        ("heal", ["--option", "heal.mirror=true"], "give none.mirror for all"),
+        ("heal", ["--seed", "-1"], "expected 0 to 2147483647"),
+        ("heal", ["--device", "gpu"], "expected auto, cpu, cuda"),
+        ("heal", ["--bundle", "missing"], "missing: no such bundle"),
+        ("heal", ["--input", "missing.nrrd"], "missing.nrrd: no such file"),
+        ("heal", ["--output", "missing/out"], "does not exist. Make it first"),
+        ("heal", ["--job", "job.json"], "beside --job"),
+    ],
+)
+def test_a_wrong_word_is_refused_in_one_line(
+    tiny_bundle: Path,
+    head_file: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    methods: str,
+    more: list[str],
+    expected: str,
+) -> None:
+    phantom = Phantom(head_file, head_file, tiny_bundle)
+    assert main(words(phantom, tmp_path / "out", *more, methods=methods)) == 2
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert expected in record.getMessage() and "\n" not in record.getMessage()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_needs_a_bundle_an_image_and_a_place(caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["compare", "--bundle", "b"]) == 2
+    assert "found no --input, expected --bundle, --input and --output" in caplog.messages[-1]
+
+
+@pytest.fixture
+def plain_bundle(tmp_path: Path) -> Path:
+    """A bundle without early head and diffusion model."""
+    description = replace(describe(), early_head=None, diffusion=None)
+    torch.manual_seed(0)
+    weights = catalogue.build(description.network).state_dict()
+    source.write(tmp_path / "plain", description, weights)
+    return tmp_path / "plain"
+
+
+def test_a_method_that_the_bundle_cannot_serve_is_refused_before_anything_runs(
+    plain_bundle: Path, head_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    phantom = Phantom(head_file, head_file, plain_bundle)
+    assert main(words(phantom, tmp_path / "out", methods="adami,heal")) == 2
+    assert "method heal needs a diffusion model" in caplog.messages[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_words_on_methods_all_run_that_the_bundle_can_serve(
+    plain_bundle: Path, head_file: Path, tmp_path: Path
+) -> None:
+    request = ["compare", "--bundle", plain_bundle, "--input", head_file, "--device", "cpu"]
+    request += ["--output", tmp_path / "out"]
+    request += ["--option", "adami.epochs=1", "--option", "adaent.epochs=1"]
+    # Random weights give methods of their own nothing to do: their results are not the point.
+    assert main([str(word) for word in request]) in (0, 2)
+    served = registry.lacking({"batch-norm"})
+    expected = [name for name, lack in served.items() if lack is None]
+    assert [row["method"] for row in summary_of(tmp_path / "out")["methods"]] == expected
+    assert "adami" in expected and "heal" not in expected
+
+
+# --- Requests ----------------------------------------------------------------------------------
+
+
+def test_the_options_of_inference_are_those_of_the_reference_for_all() -> None:
+    given = {"adami": {"epochs": "3"}, "none": {"overlap": "0.25"}}
+    checked = Comparison("b", ("i",), given, "o").checked()
+    assert list(checked.methods) == ["none", "adami"]
+    assert checked.methods["adami"]["overlap"] == 0.25
+    assert checked.methods["adami"]["epochs"] == 3
+    assert checked.checked() == checked
+
+
+def test_a_comparison_survives_the_way_through_its_file(tmp_path: Path) -> None:
+    request = Comparison("b", ("i", "j"), {"heal": {"samples": 2}, "adami": {}}, "o", "cpu", 7)
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(request.to_dict()))
+    assert read_comparison(path) == request
+    path.write_text(json.dumps(request.checked().to_dict()))
+    assert read_comparison(path).checked() == request.checked()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"methods": None}, "expected an object"),
+        ({"methods": ["heal"]}, "expected an object"),
+        ({"methods": {"heal": 3}}, "expected an object with the method's options"),
+        ({"method": "heal"}, 'found the field "method", expected only bundle'),
+        ({"input": [1]}, "expected file names"),
+    ],
+)
+def test_a_wrong_field_of_a_comparison_file_is_refused(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    values = Comparison("b", ("i",), {"heal": {}}, "o").to_dict() | change
+    (tmp_path / "job.json").write_text(json.dumps(values))
+    with pytest.raises(RequestError, match=expected):
+        read_comparison(tmp_path / "job.json")
+
+
+# --- What people see ---------------------------------------------------------------------------
+
+
+def test_the_table_has_a_line_for_each_structure_and_names_a_method_once() -> None:
+    volumes = [
+        {"name": "Brain", "result_ml": 1234.4, "change_percent": -10.2},
+        {"name": "Lesion", "result_ml": 3.25, "change_percent": None},
+    ]
+    worked = {"error": None, "seconds_total": 61.6, "volumes": volumes, "trust": None}
+    rows = [
+        {**worked, "method": "none", "peak_memory_mb": {"process": 812.3}},
+        {"method": "heal", "error": "out of memory"},
+        {**worked, "method": "adami", "peak_memory_mb": {"process": 812.3, "gpu": 99.6}},
+    ]
+    matrices = ([[1, 0.8765], [0.8765, 1]], [[math.nan, 0], [0, 1]])
+    dice = {"methods": ["none", "adami"], "classes": [{"matrix": matrix} for matrix in matrices]}
+    console = Console(width=100, file=io.StringIO())
+    console.print(table({"methods": rows, "dice": dice, "chosen": "adami"}))
+    assert "The judge chooses adami." in console.file.getvalue()
+    lines = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in console.file.getvalue().splitlines()
+        if line.startswith("│")
+    ]
+    assert lines == [
+        ["none", "Brain", "1234", "-10 %", "1.000", "–", "62", "812"],
+        ["", "Lesion", "3.25", "–", "nan", "", "", ""],
+        ["adami", "Brain", "1234", "-10 %", "0.876", "–", "62", "100"],
+        ["", "Lesion", "3.25", "–", "0.000", "", "", ""],
+    ]
+
+
+def test_progress_as_json_has_standard_output_for_itself(
+    phantom: Phantoms, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    request = words(phantom(), tmp_path / "out", "--progress", "json", methods="adami")
+    assert main(request) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[0]["event"] == "started" and events[-1]["event"] == "result"
+    assert set(events[0]["comparison"]["methods"]) == {"none", "adami"}
+    turns = [event.get("method") for event in events if event.get("stage") == "compare"]
+    assert turns[0] == "none" and turns[-1] is None
+
+
+def picture(count: int = 4, **changes: Any) -> ComparisonPicture:
+    maps = [np.concatenate([disc(), disc(radius=5 + n), disc()]) for n in range(count)]
+    return ComparisonPicture(
+        **{
+            "image": np.random.default_rng(0).random((3, 32, 32)),
+            "spacing_kji": (4.0, 2.0, 2.0),
+            "labels": (Label(1, "Brain", (250, 170, 70)),),
+            "results": [ComparedResult(f"Method {n}", m, f"{n} ml") for n, m in enumerate(maps)],
+            "dice": np.eye(count),
+            "title": "A comparison",
+            "subtitle": "of phantoms",
+        }
+        | changes
+    )
+
+
+def drawn(path: Path, shown: ComparisonPicture) -> np.ndarray:
+    """(rows, columns, RGBA) 0..255 of the written PNG."""
+    draw_comparison(path, shown)
+    return array(path)
+
+
+class TestComparisonPicture:
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+    def test_grows_with_the_results(self, tmp_path: Path, count: int) -> None:
+        assert drawn(tmp_path / "c.png", picture(count)).std() > 20
+
+    def test_shows_six_results_and_the_dice_of_all(self, tmp_path: Path) -> None:
+        six, nine = (drawn(tmp_path / f"{count}.png", picture(count)) for count in (6, 9))
+        assert six.shape[1] == nine.shape[1]
+        assert 0 < nine.shape[0] - six.shape[0] < 150  # three more lines, no further panels
+
+    def test_shows_the_slice_on_which_the_results_differ_most(self, tmp_path: Path) -> None:
+        bright = np.zeros((3, 32, 32))
+        bright[1] = 1  # the middle slice alone is white
+        middle = drawn(tmp_path / "a.png", picture(image=bright))
+        other = drawn(tmp_path / "b.png", picture(image=bright[[1, 0, 0]]))
+        assert middle.mean() > other.mean() + 40
+
+    def test_is_the_same_picture_each_time(self, tmp_path: Path) -> None:
+        for name in ("a.png", "b.png"):
+            draw_comparison(tmp_path / name, picture(dice=np.full((4, 4), math.nan)))
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+    def test_draws_a_photograph_and_results_without_a_voxel(self, tmp_path: Path) -> None:
+        frame = np.random.default_rng(0).random((3, 1, 32, 32))
+        results = [ComparedResult("Nothing", np.zeros((1, 32, 32), np.uint8), "0 ml")] * 2
+        shown = picture(2, image=frame, results=results, dice=np.full((2, 2), math.nan))
+        assert drawn(tmp_path / "c.png", shown).std() > 20
+
+    def test_cuts_no_text_off(self, tmp_path: Path) -> None:
+        labels = [Label(n, f"Structure {n} " * 9, (200, 80, 60)) for n in range(1, 9)]
+        results = [
+            ComparedResult("A method of a long name " * 2, disc(), "1234 ml labelled " * 5)
+        ] * 9
+        changes = {"labels": labels, "results": results, "remarks": ["Failed: a, b, c; " * 40]}
+        titles = {"title": "1.2.840.113619.2.55.3.2831164355.927_" * 5, "subtitle": "W" * 400}
+        shown = drawn(tmp_path / "c.png", picture(9, **changes, **titles, image=disc() * 1.0))
+        background, border = shown[0, 0].copy(), 12
+        shown[border:-border, border:-border] = background
+        assert (shown == background).all()

@@ -1,0 +1,469 @@
+"""Results in the scene: in the right place, complete, beside what the user has; and found again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from heads import LEFT_HANDED, OBLIQUE, geometry_around_head, head
+from phantoms import write
+
+BRAIN_RAS = (-5.0, 3.0, 8.0)  # the centre of the phantom's brain; LPS (5, -3, 8)
+
+
+@pytest.fixture
+def segmenter(slicer_app: Any, scene: Any, phantom: Callable[..., Any]) -> Iterator[Any]:
+    """``segmenter.run(volume node, method, options)``: a run through the logic, to its end."""
+    import slicer
+    from SFDASegmenterLib import staging
+    from SFDASegmenterLib.request import Request
+
+    from SFDASegmenter import SFDASegmenterLogic
+
+    class Segmenter:
+        def __init__(self) -> None:
+            self.slicer = slicer
+            self.logic = SFDASegmenterLogic()
+
+        def load(self, path: Path) -> Any:
+            return slicer.util.loadVolume(str(path))
+
+        def request(self, nodes: list[Any], method: str, **options: Any) -> Request:
+            channels = sum(staging.channel_count(node) for node in nodes)
+            bundle = phantom(channels=channels).bundle
+            return Request((staging.image_of(nodes),), str(bundle), method, options)
+
+        def run(self, nodes: list[Any], method: str = "none", **options: Any) -> Any:
+            run = self.logic.start(self.request(nodes, method, **options))
+            finish(run)
+            assert run.state.value == "done", run.message
+            return run.results[0]
+
+    made = Segmenter()
+    yield made
+    made.logic.abandon()
+
+
+@pytest.fixture(scope="module")
+def result_folder(phantom: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What SFDALib writes for HEAL with three samples on the phantom. Read only."""
+    from SFDALib.__main__ import main
+
+    made = phantom()
+    output = tmp_path_factory.mktemp("results") / "heal"
+    words = ["run", "--bundle", str(made.bundle), "--input", str(made.image), "--method", "heal"]
+    words += ["--option", "samples=3", "--option", "steps=2", "--device", "cpu"]
+    assert main([*words, "--output", str(output)]) == 0
+    return output
+
+
+@pytest.fixture
+def placed(segmenter: Any, phantom: Callable[..., Any], result_folder: Path) -> Callable[[], Any]:
+    """Puts HEAL's results for a volume into the scene, as a run does at its end."""
+    from SFDASegmenterLib.scene.placement import Origin, Placement
+
+    volume = segmenter.load(phantom().image)
+
+    def place() -> Placement:
+        placement = Placement(result_folder, Origin("head", volume.GetID()), "run")
+        for _step in placement.steps():
+            pass
+        return placement
+
+    return place
+
+
+def finish(run: Any) -> None:
+    end = time.monotonic() + 120
+    while not run.ended:
+        run.advance()
+        time.sleep(0.01)
+        assert time.monotonic() < end, "the run never ended"
+
+
+def centre_ras(slicer: Any, segmentation: Any) -> np.ndarray:
+    """The centre of the first segment in world coordinates, transforms included."""
+    import vtk
+    from vtk.util import numpy_support
+
+    image = slicer.vtkOrientedImageData()
+    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    segmentation.GetBinaryLabelmapRepresentation(segment, image)
+    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    array = array.reshape(image.GetDimensions()[::-1])
+    extent = image.GetExtent()
+    kji = np.argwhere(array > 0).mean(0) + np.array(extent)[[4, 2, 0]]
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    point = matrix.MultiplyPoint((*kji[::-1], 1.0))[:3]
+    world = [0.0, 0.0, 0.0]
+    segmentation.TransformPointToWorld(point, world)
+    return np.array(world)
+
+
+def ids(slicer: Any) -> set[str]:
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}
+
+
+@pytest.mark.parametrize(
+    ("direction", "spacing", "size"),
+    [
+        pytest.param(OBLIQUE, (2.5, 2.2, 6.0), (36, 40, 14), id="oblique"),
+        pytest.param(LEFT_HANDED, (2.5, 2.5, 6.0), (36, 40, 14), id="left-handed"),
+    ],
+)
+@pytest.mark.parametrize("moved", [False, True], ids=["in place", "under a transform"])
+def test_segmentation_and_maps_lie_on_the_anatomy(
+    segmenter: Any,
+    tmp_path: Path,
+    direction: tuple[float, ...],
+    spacing: tuple[float, ...],
+    size: tuple[int, ...],
+    moved: bool,
+) -> None:
+    import vtk
+
+    slicer = segmenter.slicer
+    path = tmp_path / "head.nrrd"
+    geometry = geometry_around_head(size, spacing, direction)
+    write(path, head(geometry).array, geometry)
+    volume = segmenter.load(path)
+    expected = np.array(BRAIN_RAS)
+    if moved:
+        matrix = vtk.vtkMatrix4x4()
+        for row, values in enumerate(((0, -1, 0, 40), (1, 0, 0, -7), (0, 0, 1, 12))):
+            for column, value in enumerate(values):
+                matrix.SetElement(row, column, value)
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(matrix)
+        volume.SetAndObserveTransformNodeID(transform.GetID())
+        expected = np.array(matrix.MultiplyPoint((*BRAIN_RAS, 1.0))[:3])
+    before = slicer.util.arrayFromVolume(volume).copy()
+
+    results = segmenter.run([volume])
+
+    assert np.linalg.norm(centre_ras(slicer, results.node) - expected) < 3.0
+    entropy = results.get("entropy")
+    assert entropy.GetTransformNodeID() == volume.GetTransformNodeID()
+    own, of_volume = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    entropy.GetIJKToRASMatrix(own)
+    volume.GetIJKToRASMatrix(of_volume)
+    assert np.allclose(
+        slicer.util.arrayFromVTKMatrix(own), slicer.util.arrayFromVTKMatrix(of_volume), atol=1e-4
+    )
+    assert np.array_equal(slicer.util.arrayFromVolume(volume), before), "the input is untouched"
+
+
+def test_all_channels_of_a_color_volume_reach_the_model(
+    segmenter: Any, phantom: Callable[..., Any]
+) -> None:
+    volume = segmenter.load(phantom(channels=3).image)
+    assert volume.IsA("vtkMRMLVectorVolumeNode")
+    results = segmenter.run([volume])
+    assert np.linalg.norm(centre_ras(segmenter.slicer, results.node) - BRAIN_RAS) < 3.0
+
+
+def test_channels_may_be_volumes_of_their_own(
+    segmenter: Any, phantom: Callable[..., Any], tmp_path: Path
+) -> None:
+    image = sitk.ReadImage(str(phantom(channels=3).image))
+    nodes = []
+    for index in range(3):
+        path = tmp_path / f"channel{index}.nrrd"
+        sitk.WriteImage(sitk.VectorIndexSelectionCast(image, index), str(path))
+        nodes.append(segmenter.load(path))
+    results = segmenter.run(nodes)
+    assert np.linalg.norm(centre_ras(segmenter.slicer, results.node) - BRAIN_RAS) < 3.0
+
+
+def test_every_file_of_a_run_has_its_node_in_one_folder_beside_the_input(
+    segmenter: Any, placed: Callable[[], Any]
+) -> None:
+    slicer = segmenter.slicer
+    results = placed().results
+    names = {
+        role: results.get(role).GetName()
+        for role in ("source", "denoised", "entropy", "nig_uncertainty", "samples", "report")
+    }
+    assert names["entropy"] == "head HEAL entropy"
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(results.node))
+    assert hierarchy.GetItemName(folder) == "head HEAL"
+    for role in names:
+        item = hierarchy.GetItemByDataNode(results.get(role))
+        assert hierarchy.GetItemParent(item) == folder, role
+    assert hierarchy.GetItemParent(folder) == hierarchy.GetItemParent(
+        hierarchy.GetItemByDataNode(results.input)
+    )
+
+
+def test_segments_have_names_and_colors_of_the_bundle_and_the_inputs_geometry(
+    placed: Callable[[], Any],
+) -> None:
+    results = placed().results
+    segment = results.node.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "Brain"
+    assert np.allclose(np.array(segment.GetColor()) * 255, (250, 170, 70), atol=1)
+    role = results.node.GetReferenceImageGeometryReferenceRole()
+    assert results.node.GetNodeReferenceID(role) == results.input.GetID()
+    assert results.node.GetSegmentation().GetConversionParameter("Reference image geometry")
+
+
+def test_maps_are_float_with_a_fixed_window_and_a_color_table_of_their_own(
+    segmenter: Any, placed: Callable[[], Any]
+) -> None:
+    results = placed().results
+    for role, name in (("entropy", "SFDA entropy"), ("nig_uncertainty", "SFDA NIG uncertainty")):
+        node = results.get(role)
+        assert segmenter.slicer.util.arrayFromVolume(node).dtype == np.float32
+        display = node.GetDisplayNode()
+        assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+        assert not display.GetAutoWindowLevel()
+        assert display.GetColorNode().GetName() == name
+        table = display.GetColorNode().GetLookupTable()
+        lightness = [
+            np.dot((0.2126, 0.7152, 0.0722), table.GetTableValue(i)[:3]) for i in range(0, 256, 8)
+        ]
+        assert (np.diff(lightness) > 0).all(), "brighter means more doubtful, throughout"
+
+
+def test_the_window_of_entropy_ends_at_what_the_classes_allow() -> None:
+    from SFDASegmenterLib.scene.results import MAPS
+
+    assert MAPS["entropy"].maximum(2) == 1.0  # log2 of 2
+    assert MAPS["entropy"].maximum(4) == 2.0
+    assert MAPS["nig_uncertainty"].maximum(4) == 1.0
+
+
+def test_samples_are_browsed_and_the_chosen_one_is_shown_first(
+    segmenter: Any, placed: Callable[[], Any], result_folder: Path
+) -> None:
+    slicer = segmenter.slicer
+    results = placed().results
+    report = json.loads((result_folder / "report.json").read_text())
+    assert results.get("samples").GetNumberOfDataNodes() == 3
+    chosen = report["details"]["chosen_sample"]
+    assert results.get("browser").GetSelectedItemNumber() == chosen
+    for index in (2, 0, 1):
+        results.select_sample(index)
+        image = sitk.ReadImage(str(result_folder / "samples" / f"sample_{index}.nrrd"))
+        shown = slicer.util.arrayFromVolume(results.sample)
+        assert np.array_equal(shown, sitk.GetArrayFromImage(image))
+        score = float(results.get("samples").GetNthDataNode(index).GetAttribute("SFDA.Score"))
+        assert score == pytest.approx(report["details"]["samples"][index]["score"], rel=1e-5)
+
+
+def test_the_table_tells_ml_before_and_after(segmenter: Any, placed: Callable[[], Any]) -> None:
+    results = placed().results
+    table = results.get("volumes").GetTable()
+    row = results.report["volumes"][0]
+    names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
+    values = [table.GetValue(0, i).ToString() for i in range(len(names))]
+    told = dict(zip(names, values, strict=True))
+    assert told["Structure"] == "Brain"
+    assert float(told["Source model (ml)"]) == pytest.approx(row["source_ml"])
+    assert float(told["Change (ml)"]) == pytest.approx(
+        row["result_ml"] - row["source_ml"], abs=1e-6
+    )
+
+
+def test_the_curves_of_an_adaptation_become_a_chart(
+    segmenter: Any, phantom: Callable[..., Any]
+) -> None:
+    volume = segmenter.load(phantom().image)
+    results = segmenter.run([volume], "adami", epochs=2)
+    chart = results.get("curves")
+    assert chart.GetNumberOfPlotSeriesNodes() == len(results.report["adaptation"]["curves"])
+    series = chart.GetNthPlotSeriesNode(0)
+    column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
+    curve = next(iter(results.report["adaptation"]["curves"].values()))
+    assert [column.GetValue(i) for i in range(column.GetNumberOfTuples())] == pytest.approx(curve)
+    assert (results.adapted_bundle / "models" / "model.pt").is_file()
+
+
+def test_provenance_stays_with_the_result(placed: Callable[[], Any]) -> None:
+    node = placed().results.node
+    assert node.GetAttribute("SFDA.Method") == "HEAL"
+    assert json.loads(node.GetAttribute("SFDA.Options"))["samples"] == 3
+    assert len(node.GetAttribute("SFDA.SourceModelSHA256")) == 64
+    assert "not a medical device" in node.GetAttribute("SFDA.Notice")
+    assert "torch" in json.loads(node.GetAttribute("SFDA.Software"))
+
+
+def test_a_second_run_makes_numbered_nodes_and_leaves_an_edited_segmentation_alone(
+    placed: Callable[[], Any],
+) -> None:
+    first = placed().results
+    first.node.GetSegmentation().GetNthSegment(0).SetName("edited by hand")
+    second = placed().results
+    assert (first.node.GetName(), second.node.GetName()) == ("head HEAL", "head HEAL 2")
+    assert first.node.GetSegmentation().GetNthSegment(0).GetName() == "edited by hand"
+    assert second.get("entropy").GetName() == "head HEAL 2 entropy"
+
+
+def test_removing_a_placement_leaves_the_scene_as_it_was(
+    segmenter: Any, placed: Callable[[], Any]
+) -> None:
+    placed()  # colour tables are made once and stay
+    before = ids(segmenter.slicer)
+    placement = placed()
+    assert ids(segmenter.slicer) > before
+    placement.remove()
+    assert ids(segmenter.slicer) == before
+
+
+def test_the_input_may_be_gone_when_the_run_ends(
+    segmenter: Any, phantom: Callable[..., Any]
+) -> None:
+    volume = segmenter.load(phantom().image)
+    name = volume.GetName()
+    run = segmenter.logic.start(segmenter.request([volume], "none"))
+    segmenter.slicer.mrmlScene.RemoveNode(volume)
+    finish(run)
+    assert run.state.value == "done", run.message
+    assert run.results[0].input is None
+    assert run.results[0].node.GetName().startswith(name)
+
+
+def test_results_are_named_after_the_volume_that_was_run(
+    segmenter: Any, phantom: Callable[..., Any]
+) -> None:
+    volume = segmenter.load(phantom().image)
+    volume.SetName("first")
+    run = segmenter.logic.start(segmenter.request([volume], "none"))
+    volume.SetName("renamed since")
+    finish(run)
+    assert run.results[0].node.GetName().startswith("first ")
+
+
+def test_an_overlay_gives_way_to_what_the_user_had_in_the_foreground(
+    segmenter: Any, placed: Callable[[], Any], phantom: Callable[..., Any]
+) -> None:
+    from SFDASegmenterLib.scene import layers
+
+    slicer = segmenter.slicer
+    results = placed().results
+    mine = segmenter.load(phantom().image)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert composites, "the views are there"
+    for composite in composites:
+        composite.SetForegroundVolumeID(mine.GetID())
+        composite.SetForegroundOpacity(0.35)
+    layers.show_overlay(results.get("entropy"), 0.6, 0.2)
+    layers.show_overlay(results.get("nig_uncertainty"), 0.5, 0.1)
+    for composite in composites:
+        assert composite.GetForegroundVolumeID() == results.get("nig_uncertainty").GetID()
+        assert composite.GetForegroundOpacity() == pytest.approx(0.5)
+    display = results.get("nig_uncertainty").GetDisplayNode()
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == pytest.approx(0.1)
+    layers.hide_overlay()
+    for composite in composites:
+        assert composite.GetForegroundVolumeID() == mine.GetID()
+        assert composite.GetForegroundOpacity() == pytest.approx(0.35)
+
+
+def test_the_legend_of_the_shown_map_alone_is_visible(
+    segmenter: Any, placed: Callable[[], Any]
+) -> None:
+    from SFDASegmenterLib.scene import layers
+
+    logic = segmenter.slicer.modules.colors.logic()
+    results = placed().results
+    entropy, nig = results.get("entropy"), results.get("nig_uncertainty")
+    layers.show_overlay(entropy, 0.6, 0.2)
+    layers.show_overlay(nig, 0.6, 0.2)
+    assert not logic.GetColorLegendDisplayNode(entropy).GetVisibility()
+    assert logic.GetColorLegendDisplayNode(nig).GetVisibility()
+    assert logic.GetColorLegendDisplayNode(entropy).GetTitleText() == "Entropy (bits)"
+    layers.hide_overlay()
+    assert not logic.GetColorLegendDisplayNode(nig).GetVisibility()
+
+
+def test_a_saved_scene_brings_the_results_back(
+    segmenter: Any, placed: Callable[[], Any], tmp_path: Path
+) -> None:
+    from SFDASegmenterLib.scene.results import results_in_scene
+
+    slicer = segmenter.slicer
+    results = placed().results
+    centre = centre_ras(slicer, results.node)
+    report = results.report
+    entropy = slicer.util.arrayFromVolume(results.get("entropy")).copy()
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear()
+    assert results_in_scene() == []
+    slicer.util.loadScene(str(path))
+    (found,) = results_in_scene()
+    assert found.report == report
+    assert np.array_equal(slicer.util.arrayFromVolume(found.get("entropy")), entropy)
+    assert found.get("entropy").GetDisplayNode().GetColorNode().GetName() == "SFDA entropy"
+    assert np.allclose(centre_ras(slicer, found.node), centre, atol=0.01)
+    assert found.get("samples").GetNumberOfDataNodes() == 3
+    found.select_sample(0)
+    assert found.sample is not None
+    assert found.input is not None
+    assert found.folder is not None, "the run's files are still there"
+
+
+def test_files_that_went_are_not_offered(segmenter: Any, phantom: Callable[..., Any]) -> None:
+    volume = segmenter.load(phantom().image)
+    results = segmenter.run([volume], "adami", epochs=1)
+    assert results.adapted_bundle is not None
+    shutil.rmtree(results.folder.parent)
+    assert results.folder is None
+    assert results.adapted_bundle is None
+
+
+def test_a_cohort_gives_each_volume_its_results_and_names_what_failed(
+    segmenter: Any, phantom: Callable[..., Any], tmp_path: Path
+) -> None:
+    from SFDASegmenterLib import staging
+    from SFDASegmenterLib.request import Request
+
+    good = segmenter.load(phantom().image)
+    good.SetName("good")
+    flat = segmenter.load(phantom().image)
+    flat.SetName("flat")
+    segmenter.slicer.util.updateVolumeFromArray(
+        flat, np.zeros_like(segmenter.slicer.util.arrayFromVolume(flat))
+    )
+    images = tuple(staging.image_of([node]) for node in (flat, good))
+    run = segmenter.logic.start(Request(images, str(phantom().bundle), "none"))
+    finish(run)
+    assert run.state.value == "done", run.message
+    assert [results.node.GetName().split()[0] for results in run.results] == ["good"]
+    assert len(run.failures) == 1
+    assert "flat" in next(iter(run.failures))
+
+
+def test_a_sequence_is_run_frame_by_frame(segmenter: Any, phantom: Callable[..., Any]) -> None:
+    from SFDASegmenterLib import staging
+    from SFDASegmenterLib.request import Request
+
+    slicer = segmenter.slicer
+    volume = segmenter.load(phantom().image)
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "heart")
+    for time_ in ("0", "40"):
+        sequence.SetDataNodeAtValue(volume, time_)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    slicer.mrmlScene.RemoveNode(volume)
+    request = Request(tuple(staging.frames_of(sequence)), str(phantom().bundle), "none")
+    run = segmenter.logic.start(request)
+    finish(run)
+    assert run.state.value == "done", run.message
+    assert len(run.results) == 2
+    run.results[1].select_frame()
+    assert browser.GetSelectedItemNumber() == 1
+    assert run.results[1].input.GetID() == browser.GetProxyNode(sequence).GetID()

@@ -1,0 +1,108 @@
+"""What the panel says in words: the model, the verdict, what failed, the curves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from SFDASegmenterLib import words
+
+BRAIN = {
+    "name": "Brain",
+    "source_ml": 320.5,
+    "result_ml": 1300.0,
+    "plausible_ml": [979.1, 1643.2],
+}
+
+
+def report(decision: str, delivered: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "title": "HEAL",
+        "trust": {"decision": decision, "delivered": delivered, "reasons": ["entropy fell"]},
+        "notes": ["judge: adopt the result, as entropy fell.", "memory ran out once"],
+        "volumes": [{**BRAIN, **changes}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "tone", "line"),
+    [
+        (report("adopt", "result"), "good", "Trusted: use this result."),
+        (report("look", "source"), "doubtful", "Unsure: compare both (source shown)."),
+        (report("look", "result"), "doubtful", "Unsure: compare both."),
+        (report("keep", "source"), "bad", "Not trusted: source result shown."),
+        (report("keep", "result"), "bad", "Not trusted: use the source result."),
+        (
+            report("adopt", "result", result_ml=1832.0),
+            "doubtful",
+            "Better than the source's, but look at it: Brain is larger than plausible.",
+        ),
+        ({**report("adopt", "result"), "trust": None}, "none", "HEAL: nothing to judge."),
+    ],
+)
+def test_the_verdict_is_one_line_with_a_tone(facts: dict[str, Any], tone: str, line: str) -> None:
+    found = words.verdict(facts)
+    assert (found.tone, found.line) == (tone, line)
+
+
+def test_the_reasons_are_the_judges_and_then_the_runs_own_notes() -> None:
+    found = words.verdict(report("adopt", "result"))
+    assert found.reasons == ("Entropy fell.", "memory ran out once")
+    assert "Entropy fell." in words.reasons(found)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(12.34, "12 %"), (3.456, "3.5 %"), (0.0, "0 %"), (0.0312, "0.031 %")]
+)
+def test_how_unsure_a_model_is_inside_a_structure_is_said_in_per_cent(
+    share: float, said: str
+) -> None:
+    row = {"name": "Brain", "uncertain_percent": share, "entropy_bits": 0.1234}
+    short, meant = words.unsure(row)
+    assert short == said
+    assert f"unsure of {share:g} % of the voxels inside Brain" in meant and "0.12 bits" in meant
+    assert words.unsure({**row, "uncertain_percent": None, "entropy_bits": None}) == ("", "")
+
+
+def test_of_several_warnings_the_first_is_said_with_their_number() -> None:
+    assert words.warnings([]) == ""
+    assert words.warnings(["It is inverted."]) == "It is inverted."
+    assert words.warnings(["It is inverted.", "b", "c"]) == "It is inverted. (and 2 more)"
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "channels", "said"),
+    [
+        ([1.5, 1.5, None], 1, "3D, 1 channel, 1.5 × 1.5 mm in plane, slice spacing as is."),
+        ([1.0, 1.0, 3.0], 2, "3D, 2 channels, 1 mm × 1 mm × 3 mm."),
+        ([None, None, None], 1, "3D, 1 channel, spacing as is."),
+        ([None, 1.0, 3.0], 1, "3D, 1 channel, as is × 1 mm × 3 mm."),
+    ],
+)
+def test_a_models_grid_is_said_in_plain_words(
+    spacing_mm: list[float | None], channels: int, said: str
+) -> None:
+    facts = {
+        "imported_from": "",
+        "modality": "T1-weighted MR",
+        "spatial_dims": 3,
+        "channels": channels,
+        "spacing_mm": spacing_mm,
+    }
+    assert words.bundle_details(facts).split("<br>")[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("compared", "images", "line"),
+    [
+        ({"none": {}, "heal": {}, "adami": {}}, 1, "1 of 3 methods failed; HEAL: no memory"),
+        ({}, 5, "1 of 5 images failed; HEAL: no memory"),
+    ],
+)
+def test_what_failed_is_counted_among_its_own_kind(
+    compared: dict[str, Any], images: int, line: str
+) -> None:
+    request = SimpleNamespace(compared=compared, images=("image",) * images)
+    run = SimpleNamespace(request=request, failures={"HEAL": "no memory"})
+    assert words.failures(run) == line
