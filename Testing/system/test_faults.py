@@ -468,10 +468,9 @@ def test_a_limit_to_the_size_of_files_ends_in_one_line(
 
 @pytest.mark.skipif(not is_root(), reason="who is not root has these tests run as they are")
 def test_the_tests_of_permissions_hold_for_root_without_its_rights() -> None:
-    folders = [
-        f"Testing/{name}" for name in ("SFDALib/bundle", "SFDALib/results", "SFDALib/volume")
-    ]
-    folders += ["Testing/system/test_command_line.py"]
+    rooms = ("bundle", "results", "volume")
+    places = [f"Testing/SFDALib/{room}" for room in rooms]
+    places += ["Testing/system/test_command_line.py"]
     done = subprocess.run(
         [
             *(*without_roots_rights(), sys.executable, "-m", "pytest", "-q", "-k", "permission"),
