@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from SFDALib.bundle.fields import Fields
-from SFDALib.bundle.grid_fields import grid_from_json, grid_to_json
 from SFDALib.bundle.parts import (
     INFERENCE,
     DiffusionDescription,
@@ -22,9 +21,10 @@ from SFDALib.bundle.parts import (
     read_labels,
     read_sliding,
 )
+from SFDALib.bundle.spec_fields import spec_from_json, spec_to_json
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.specification import InputSpec
 
 METADATA = "configs/metadata.json"
 WINDOWS = {
@@ -44,7 +44,7 @@ class Description:
         name: one line for people.
         modality: what the source images were, in words.
         network: MONAI ``network_def`` of the segmentation network.
-        grid: what its input must be.
+        input_spec: what its input must be.
         patch_size: sliding-window size along (k,) j, i: two numbers for a 2D network, else three.
         labels: the foreground classes.
         windows: one of ``WINDOWS``: how patches are laid over the image.
@@ -61,7 +61,7 @@ class Description:
     name: str
     modality: str
     network: Mapping[str, Any]
-    grid: Grid
+    input_spec: InputSpec
     patch_size: tuple[int, ...]
     labels: tuple[Label, ...]
     windows: str = "dense"
@@ -88,7 +88,7 @@ class Description:
     @property
     def out_channels(self) -> int:
         """Channels of the logits: K, or 1 (sigmoid) for a binary model."""
-        return self.classes if self.grid.regions else self.network["out_channels"]
+        return self.classes if self.input_spec.regions else self.network["out_channels"]
 
     @property
     def holds(self) -> frozenset[str]:
@@ -110,7 +110,7 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
     sfda = {
         "modality": description.modality,
         "labels": [asdict(label) for label in description.labels],
-        **grid_to_json(description.grid),
+        **spec_to_json(description.input_spec),
         "patch_size": list(description.patch_size),
         "temperature": description.temperature,
         "early_head": asdict(description.early_head) if description.early_head else None,
@@ -140,10 +140,10 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _monai_metadata(description: Description) -> dict[str, Any]:
     """MONAI's own fields, but for the versions of what writes them."""
-    channels = description.grid.channels
+    channels = description.input_spec.channels
     outputs = description.network["out_channels"]  # a binary model may have 1 or 2
     names = {label.value: label.name for label in description.labels}
-    if regions := description.grid.regions:
+    if regions := description.input_spec.regions:
         channels_of = {region.channel: names[region.label] for region in regions}
     elif outputs > 1:
         channels_of = {0: "background"} | names
@@ -214,7 +214,7 @@ def from_json(metadata: object, inference: object) -> Description:
         name=top.get("name", str),
         modality=sfda.get("modality", str),
         network=definition,
-        grid=grid_from_json(sfda, _image_channels(top), len(patch_size) == 2, len(labels)),
+        input_spec=spec_from_json(sfda, _image_channels(top), len(patch_size) == 2, len(labels)),
         patch_size=patch_size,
         labels=labels,
         windows=sfda.choice("windows", WINDOWS, "dense"),
@@ -229,11 +229,12 @@ def from_json(metadata: object, inference: object) -> Description:
         fingerprint=read_fingerprint(sfda),
         cautions=read_cautions(sfda),
     )
-    if definition.get("in_channels") != description.grid.channels:
+    if definition.get("in_channels") != description.input_spec.channels:
         raise RequestError(
-            f'{METADATA}, network_data_format, inputs, image, field "num_channels": found'
-            f" {description.grid.channels}, expected {definition.get('in_channels')!r:.80} as in"
-            f" {INFERENCE}, network_def; correct one of them"
+            f'{METADATA}, network_data_format, inputs, image, field "num_channels":'
+            f" found {description.input_spec.channels}, expected"
+            f" {definition.get('in_channels')!r:.80} as in {INFERENCE}, network_def;"
+            " correct one of them"
         )
     if not 1 <= description.ensemble <= ENSEMBLE_LIMIT:
         raise RequestError(
@@ -246,7 +247,7 @@ def from_json(metadata: object, inference: object) -> Description:
             f" {definition.get('out_channels')} output channel(s) say; correct the labels"
         )
     outputs = definition["out_channels"]
-    if any(region.channel >= outputs for region in description.grid.regions):
+    if any(region.channel >= outputs for region in description.input_spec.regions):
         raise RequestError(
             f'{sfda.where}, field "regions": found a channel beyond the network\'s {outputs}'
             " output(s), expected their numbers from 0; correct it"
@@ -261,7 +262,7 @@ def _few(divisor: tuple[int, ...]) -> str:
 
 def _possible_outputs(description: Description) -> tuple[int, ...]:
     """Output channels that a network of this description may have."""
-    if description.grid.regions:  # perhaps the background as another one
+    if description.input_spec.regions:  # perhaps the background as another one
         return (len(description.labels), len(description.labels) + 1)
     return (1, 2) if description.classes == 2 else (description.classes,)
 
@@ -287,7 +288,7 @@ def _check_conditions(description: Description) -> None:
     network = description.diffusion.network
     expected = {
         "spatial_dims": description.spatial_dims,
-        "image_channels": description.grid.channels,
+        "image_channels": description.input_spec.channels,
         "condition_channels": len(description.labels) + description.diffusion.foreground,
     }
     for key, value in expected.items():

@@ -71,7 +71,7 @@ def _of_bundle(bundle: BundleFiles, device: torch.device, diffusion: bool) -> So
     network = assembly.assemble(
         lambda: catalogue.build(description.network, f"{path}: {about.INFERENCE}, network_def"),
         description.ensemble,
-        description.grid.regions,
+        description.input_spec.regions,
     )
     _load_into(network, bundle, files.MODEL)
     early_head = denoiser = None

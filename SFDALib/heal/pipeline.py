@@ -169,7 +169,9 @@ def segment(
     report["condition_edge_voxels"] = selection.condition_edge_count
 
     samples = tuple(_linear(sample, target.array.shape[1:]) for sample in drawn)
-    image = normalise_unit(samples[selection.chosen].numpy(), model.description.grid.normalisation)
+    image = normalise_unit(
+        samples[selection.chosen].numpy(), model.description.input_spec.normalisation
+    )
     generated = predict(model, image, options, progress, stage="segmenting the sample")
     fused = size_aware_fusion(generated, denoised.labels, source_probabilities, options["fusion"])
     notes.extend(fused.notes)
@@ -208,7 +210,7 @@ def _draw(
         body = body.bool() | (condition_labels > 0)
     condition = mask_condition(condition_labels, description.classes, body)
     network = model.diffusion
-    slices = description.grid.slices
+    slices = description.input_spec.is_2d
     part = condition.shape[2:] if slices else condition.shape[1:]
     divisor = network.divisor
     padded = tuple(-(-n // divisor) * divisor for n in part)
@@ -217,7 +219,7 @@ def _draw(
             network,
             cosine_schedule(description.diffusion.timesteps),
             condition,
-            image_channels=description.grid.channels,
+            image_channels=description.input_spec.channels,
             spatial_dims=description.spatial_dims,
             divisor=divisor,
             seeds=_seeds(seed, options["samples"]),

@@ -59,7 +59,7 @@ def predict(
     network = model.network if network is None else network
     network.eval()
     description = model.description
-    slices = description.grid.slices
+    slices = description.input_spec.is_2d
     data = torch.from_numpy(image)
     data = data.transpose(0, 1) if slices else data[None]  # (N, C, [k,] j, i)
     size = description.patch_size

@@ -26,7 +26,7 @@ def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) ->
         paths = tuple(map(Path, one.image))
         refuse_too_large(paths, model, judged=False, reading=reading)
         entry = Entry(paths, Path(one.labels), "train")
-        case = read_case(entry, model.description.grid, model.description.classes, reading)
+        case = read_case(entry, model.description.input_spec, model.description.classes, reading)
         if not case.labels.any():
             raise RequestError(
                 f"{one.labels}: found background alone, expected a voxel of at least one structure;"

@@ -74,7 +74,7 @@ def write_probabilities(
     """
     maps, labels = byte_maps(target.conformed, probabilities)
     names = {label.value: label.name for label in description.labels}
-    regions, least = description.grid.regions, least_byte(description.grid)
+    regions, least = description.input_spec.regions, least_byte(description.input_spec)
     header = {"probability_of_255": "1", "rule": "largest"}
     if least is not None:
         header |= {"rule": "painted in order where at least", "least": str(least)}

@@ -54,7 +54,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict(), mode=mode)
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
-        found = images_in(job.input, engine.model.description.grid.channels)
+        found = images_in(job.input, engine.model.description.input_spec.channels)
         names = _names([name for name, _ in found])
         images = {name: files for name, (_, files) in zip(names, found, strict=True)}
         labelled = matched(job.labels, [[str(file) for file in files] for files in images.values()])

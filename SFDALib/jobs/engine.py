@@ -194,7 +194,7 @@ class Engine:
         with self.stage("reading"):
             refuse_too_large(paths, self.model, self.method.judged, reading, self.probabilities)
             volume = read_volume(paths, reading)
-            return volume, conform(volume, self.model.description.grid)
+            return volume, conform(volume, self.model.description.input_spec)
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
         """The same with what its method learns from; a method that needs no labels gets none.

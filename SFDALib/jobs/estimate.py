@@ -92,7 +92,7 @@ def estimate(
     where = devices.resolve(device)
     engines = list(open_engines(bundle, methods, where, seed=0).values())
     model = engines[0].model
-    shape = shape_on(model.description.grid, geometry)
+    shape = shape_on(model.description.input_spec, geometry)
     draws = any(engine.method.work(engine.options).draws for engine in engines)
     draw = _draw(model, shape, where) if draws else _Draw(0, 0.0, 0.0)
     patch = _seconds(model.network, _patch(model, shape), where, math.lcm(*model.divisor))
@@ -122,18 +122,18 @@ def estimate(
 
 def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     """What the network sees at once, ``(C, ...)``."""
-    inside = shape[1:] if model.description.grid.slices else shape
+    inside = shape[1:] if model.description.input_spec.is_2d else shape
     if model.description.windows == "whole":
-        return (model.description.grid.channels, *whole(inside, model.divisor))
+        return (model.description.input_spec.channels, *whole(inside, model.divisor))
     size = window(inside, model.description.patch_size, model.divisor)
-    return (model.description.grid.channels, *size)
+    return (model.description.input_spec.channels, *size)
 
 
 def _patches(
     model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
 ) -> float:
     """How many patches go through the segmentation network, forwards, for one image."""
-    patch, slices = _patch(model, shape), model.description.grid.slices
+    patch, slices = _patch(model, shape), model.description.input_spec.is_2d
     flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
     passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
     overlap = options["overlap"] if work.sliding else 0.0
@@ -145,7 +145,7 @@ def _network_bytes(
     model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...], images: int
 ) -> float:
     """What the segmentation network holds at most, its weights included."""
-    patch, slices = _patch(model, shape), model.description.grid.slices
+    patch, slices = _patch(model, shape), model.description.input_spec.is_2d
     held = activation_bytes(model.network, patch)
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
     inference = held * batch_that_fits(model.network, patch, model.device) + weights
@@ -160,7 +160,7 @@ def _network_bytes(
 
 def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], judged: bool) -> float:
     """What the image, its maps and its probabilities take in main memory."""
-    grid = model.description.grid
+    grid = model.description.input_spec
     header = Header(geometry, STORED_BYTES * grid.channels * math.prod(geometry.size))
     classes, voxels = model.description.classes, math.prod(shape)
     return memory_need(header, voxels, grid.channels, classes, judged, probabilities=True)
@@ -188,12 +188,12 @@ class _Draw:
 def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
     network, description = model.diffusion, model.description
     spacing = description.diffusion.spacing[::-1]
-    own = description.grid.spacing[::-1]
+    own = description.input_spec.spacing[::-1]
     drawn = [
         n if new is None or mm is None else max(1, round(n * mm / new))
         for n, mm, new in zip(shape, own, spacing, strict=True)
     ]
-    slices = description.grid.slices
+    slices = description.input_spec.is_2d
     sides = [-(-n // network.divisor) * network.divisor for n in (drawn[1:] if slices else drawn)]
     patch = (network.image_channels, *sides)
     conditions = description.diffusion.network["condition_channels"]

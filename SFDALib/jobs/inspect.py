@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.bundle import terminology
-from SFDALib.bundle.grid_fields import normalisation_to_json
 from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.spec_fields import normalisation_to_json
 from SFDALib.errors import shown
 from SFDALib.methods import registry
 
@@ -41,14 +41,14 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
         ],
         "network": about.network["_target_"].rsplit(".", 1)[-1],
         "spatial_dims": about.spatial_dims,
-        "channels": about.grid.channels,
-        "orientation": about.grid.orientation,
-        "spacing_mm": list(about.grid.spacing),
-        "normalisation": normalisation_to_json(about.grid),
+        "channels": about.input_spec.channels,
+        "orientation": about.input_spec.orientation,
+        "spacing_mm": list(about.input_spec.spacing),
+        "normalisation": normalisation_to_json(about.input_spec),
         "ensemble": about.ensemble,
-        "regions": bool(about.grid.regions),
-        "threshold": about.grid.threshold,
-        "cleaning": [step.transform for step in about.grid.cleaning],
+        "regions": bool(about.input_spec.regions),
+        "threshold": about.input_spec.threshold,
+        "cleaning": [step.transform for step in about.input_spec.cleaning],
         "cautions": list(about.cautions),
         "temperature": about.temperature,
         "early_head": about.early_head is not None,

@@ -108,7 +108,9 @@ def signals_of(
             weight_distance=distance,
             collapsed=adapted is not None and adapted.stopped.startswith(COLLAPSE),
             draws=[
-                source_again(normalise_unit(sample.numpy(), model.description.grid.normalisation))
+                source_again(
+                    normalise_unit(sample.numpy(), model.description.input_spec.normalisation)
+                )
                 .argmax(0)
                 .cpu()
                 .numpy()

@@ -43,7 +43,7 @@ def refuse_too_large(
         RequestError: a file that is no image.
     """
     header = read_header(paths, reading)
-    grid, classes = model.description.grid, model.description.classes
+    grid, classes = model.description.input_spec, model.description.classes
     on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)
     need = memory_need(header, on_grid, grid.channels, classes, judged, model.device.type == "cpu")

@@ -31,7 +31,7 @@ def train(
     cases = load_cases(
         request.entries,
         "train",
-        description.grid,
+        description.input_spec,
         description.classes,
         request.work / f"early-head-{workers.rank}",
     )

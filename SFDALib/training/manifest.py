@@ -22,7 +22,7 @@ from SFDALib.results.folder import writing
 from SFDALib.volume.files import read_labels, read_volume
 from SFDALib.volume.geometry import Volume, on_grid_of
 from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import Grid, Reading, unit
+from SFDALib.volume.specification import InputSpec, Reading, unit
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
@@ -148,7 +148,7 @@ def _read_csv(path: Path) -> list[Entry]:
     return entries
 
 
-def read_case(entry: Entry, grid: Grid, classes: int, reading: Reading | None = None) -> Case:
+def read_case(entry: Entry, spec: InputSpec, classes: int, reading: Reading | None = None) -> Case:
     """Read an image and its labels, and conform both to ``grid``.
 
     Args:
@@ -171,14 +171,14 @@ def read_case(entry: Entry, grid: Grid, classes: int, reading: Reading | None = 
             f"{entry.label}: found label {array.max()}, expected at most"
             f" {classes - 1} as described; correct the labels or the description"
         )
-    conformed = conform(volume, grid)
+    conformed = conform(volume, spec)
     spacing = tuple(float(mm) for mm in conformed.geometry.spacing_kji)
     labels = conform_labels(array, conformed)
     return Case(entry.images[0].name, conformed.array, labels, spacing, _inside(volume, array))
 
 
 def load_cases(
-    entries: Sequence[Entry], split: str, grid: Grid, classes: int, cache: Path
+    entries: Sequence[Entry], split: str, spec: InputSpec, classes: int, cache: Path
 ) -> list[Case]:
     """Conform the cases of one split to ``grid``, once: arrays are cached and mapped to memory.
 
@@ -189,10 +189,10 @@ def load_cases(
     for entry in entries:
         if entry.split != split:
             continue
-        stem = cache / _key(entry, grid)
+        stem = cache / _key(entry, spec)
         image_file, label_file = stem.with_suffix(".image.npy"), stem.with_suffix(".label.npy")
         if not label_file.exists():
-            case = read_case(entry, grid, classes)
+            case = read_case(entry, spec, classes)
             with writing(cache):
                 cache.mkdir(parents=True, exist_ok=True)
                 _save(image_file, case.image)
@@ -235,21 +235,21 @@ def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndar
     return meaning[labels]
 
 
-def _key(entry: Entry, grid: Grid) -> str:
+def _key(entry: Entry, spec: InputSpec) -> str:
     """Names a conformed case: other or changed files, or another grid, have another key."""
     files = [
         (str(file.resolve()), status.st_size, status.st_mtime_ns)
         for file in (*entry.images, entry.label)
         for status in [file.stat()]
     ]
-    return hashlib.sha256(repr((files, entry.relabel, grid)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((files, entry.relabel, spec)).encode()).hexdigest()[:16]
 
 
-def diffusion_grid(description: Description) -> Grid:
+def diffusion_grid(description: Description) -> InputSpec:
     """The grid of a bundle's diffusion model: the segmentation model's, at its own spacing and with
     intensities from 0 to 1.
     """
-    grid = description.grid
+    spec = description.input_spec
     return replace(
-        grid, spacing=description.diffusion.spacing, normalisation=unit(grid.normalisation)
+        spec, spacing=description.diffusion.spacing, normalisation=unit(spec.normalisation)
     )

@@ -42,9 +42,9 @@ def train(
     workers = loop.start_workers(device)
     request.prepare(workers)
     cache = request.work / f"segmentation-{workers.rank}"
-    cases = load_cases(request.entries, "train", description.grid, description.classes, cache)
+    cases = load_cases(request.entries, "train", description.input_spec, description.classes, cache)
     torch.manual_seed(request.loop.seed)
-    regions = description.grid.regions
+    regions = description.input_spec.regions
     network = assembly.assemble(lambda: catalogue.build(description.network), 1, regions)
     patches = Patches(cases, description.patch_size, request.batch, request.augment)
 
@@ -56,7 +56,7 @@ def train(
         request.identity(
             "segmentation",
             network=dict(description.network),
-            grid=asdict(description.grid),
+            grid=asdict(description.input_spec),
             patch_size=description.patch_size,
             loss=loss,
         ),
@@ -66,11 +66,13 @@ def train(
     )
     network.load_state_dict(weights)
     network.eval()
-    held_out = load_cases(request.entries, "val", description.grid, description.classes, cache)
+    held_out = load_cases(
+        request.entries, "val", description.input_spec, description.classes, cache
+    )
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
     described = description.with_changes(
         labels=tuple(measured(label, cases, description) for label in description.labels),
-        fingerprint=_fingerprint(cases, description.grid.channels),
+        fingerprint=_fingerprint(cases, description.input_spec.channels),
         temperature=calibrate(network, calibration, workers.device),
         provenance={**description.provenance, **request.provenance("segmentation", curve)},
     )
@@ -149,5 +151,5 @@ def measured(label: Label, cases: Sequence[Case], description: Description) -> L
             round(max(volumes) * (1 + SIZE_MARGIN), 3),
         ),
         mean_ml=round(float(np.mean(volumes)), 3),
-        slice_area_mm2=round(float(np.mean(areas)), 2) if description.grid.slices else None,
+        slice_area_mm2=round(float(np.mean(areas)), 2) if description.input_spec.is_2d else None,
     )

@@ -43,7 +43,7 @@ def unlike(array: Sequence[np.ndarray], description: Description) -> list[str]:
 
 def _beyond_colours(array: Sequence[np.ndarray], description: Description) -> list[str]:
     """Of models of pictures, which take 0 to 255: what lies beyond is cut off."""
-    for step in steps(description.grid.normalisation):
+    for step in steps(description.input_spec.normalisation):
         if (step.kind, step.lower, step.upper, step.mean, step.std) == COLOURS:
             least = min(float(channel.min()) for channel in array)
             most = max(float(channel.max()) for channel in array)
@@ -69,7 +69,7 @@ def _is_absolute(description: Description, channel: int) -> bool:
     """Whether the channel's intensities count as they are: the first step measures nothing."""
     first = next(
         step
-        for step in steps(description.grid.normalisation)
+        for step in steps(description.input_spec.normalisation)
         if step.channels is None or channel in step.channels
     )
     return first.kind in ("fixed", "none")

@@ -17,7 +17,7 @@ import numpy as np
 from SFDALib.errors import RequestError
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.specification import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Conformed:
     Args:
         order, flips: the axes' permutation and reversal, in array order (K, J, I).
         box: what was cropped, after permutation and reversal.
-        grid: the model's; says how maps come back and become labels.
+        input_spec: the model's; says how maps come back and become labels.
         inner: what was cropped after resampling, of the ``shape`` (k, j, i) that it gave; None for
             all of it.
     """
@@ -45,7 +45,7 @@ class Conformed:
     order: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     box: tuple[slice, slice, slice]
-    grid: Grid
+    input_spec: InputSpec
     inner: tuple[slice, slice, slice] | None = None
     shape: tuple[int, int, int] | None = None
 
@@ -83,8 +83,8 @@ class Conformed:
             return maps
         spacing = tuple(self.input_geometry.spacing_kji[axis] for axis in self.order)
         thick = nearest = None
-        if self.grid.resampling.separate_z:
-            thick = thick_axis(_wanted(self.grid, spacing), spacing)
+        if self.input_spec.resampling.separate_z:
+            thick = thick_axis(_wanted(self.input_spec, spacing), spacing)
         if thick is not None:
             nearest = nearest_index(maps.shape[1 + thick], size[thick])
         return enlarged(maps, size, thick, nearest)
@@ -113,27 +113,27 @@ def _around(box: tuple[slice, slice, slice], whole: tuple[int, int, int]) -> lis
     return [ends[axis + side] for axis in (4, 2, 0) for side in (0, 1)]
 
 
-def conform(volume: Volume, grid: Grid) -> Conformed:
+def conform(volume: Volume, spec: InputSpec) -> Conformed:
     """Orient, crop, resample and normalise a volume for a model.
 
     Raises:
         RequestError: wrong channel count, or a single slice for a 3D model.
     """
-    if volume.channels != grid.channels:
+    if volume.channels != spec.channels:
         raise RequestError(
-            f"input: found {volume.channels} channel(s), expected {grid.channels} for this bundle;"
+            f"input: found {volume.channels} channel(s), expected {spec.channels} for this bundle;"
             " choose an image with the channels that the model was trained on"
         )
-    order, flips, direction = _orient(volume.geometry, grid.orientation)
-    order, flips = (tuple(every[axis] for axis in grid.axes) for every in (order, flips))
-    direction = direction[:, [2 - axis for axis in grid.axes[::-1]]]
+    order, flips, direction = _orient(volume.geometry, spec.orientation)
+    order, flips = (tuple(every[axis] for axis in spec.axes) for every in (order, flips))
+    direction = direction[:, [2 - axis for axis in spec.axes[::-1]]]
     array = _arranged(volume.array, order, flips)
-    first = grid.crop if grid.crop in BEFORE else None
+    first = spec.crop if spec.crop in BEFORE else None
     box = _box(array, first)
     array = array[(slice(None), *box)]
     spacing = tuple(volume.geometry.spacing_kji[axis] for axis in order)
-    shape = _shape_at(array.shape[1:], spacing, grid)
-    if not grid.slices and min(volume.geometry.size) < 2:  # a crop to one voxel is padded
+    shape = _shape_at(array.shape[1:], spacing, spec)
+    if not spec.is_2d and min(volume.geometry.size) < 2:  # a crop to one voxel is padded
         raise RequestError(
             f"input: found a volume one voxel thick ({_times(volume.geometry.size)} voxels),"
             " expected a 3D volume for this 3D model; choose the whole series or a 2D model"
@@ -147,28 +147,28 @@ def conform(volume: Volume, grid: Grid) -> Conformed:
     extent = [n * mm for n, mm in zip(array.shape[1:], spacing, strict=True)]
     new_spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
     geometry = _geometry(volume.geometry, order, flips, box, direction, shape, new_spacing)
-    resampling = grid.resampling
-    thick = thick_axis(spacing, _wanted(grid, spacing)) if resampling.separate_z else None
+    resampling = spec.resampling
+    thick = thick_axis(spacing, _wanted(spec, spacing)) if resampling.separate_z else None
     inner = None
     if resampling.normalised:
-        array = normalise(array, grid.normalisation)
+        array = normalise(array, spec.normalisation)
     array = _resample(array, shape, resampling.order, resampling.smooth, thick)
-    if grid.crop == "positive-resampled":
-        inner = _box(array, grid.crop)
+    if spec.crop == "positive-resampled":
+        inner = _box(array, spec.crop)
         array = array[(slice(None), *inner)]
     if not resampling.normalised:
-        array = normalise(array, grid.normalisation)
+        array = normalise(array, spec.normalisation)
     if not np.isfinite(array).all():
         raise RequestError(
             f"input: found intensities up to {np.abs(volume.array).max():.3g}, which single"
             " precision cannot normalise; replace the largest or rescale them"
         )
-    if grid.crop == "positive-normalised":
-        inner = _box(array, grid.crop)
+    if spec.crop == "positive-normalised":
+        inner = _box(array, spec.crop)
         array = array[(slice(None), *inner)]
     if inner is not None:
         array, geometry = np.ascontiguousarray(array), geometry.cropped(inner)
-    return Conformed(array, geometry, volume.geometry, order, flips, box, grid, inner, shape)
+    return Conformed(array, geometry, volume.geometry, order, flips, box, spec, inner, shape)
 
 
 def _arranged(
@@ -180,9 +180,9 @@ def _arranged(
     return array[(..., *(slice(None, None, -1 if flip else 1) for flip in flips))]
 
 
-def _wanted(grid: Grid, spacing: tuple[float, ...]) -> tuple[float, ...]:
+def _wanted(spec: InputSpec, spacing: tuple[float, ...]) -> tuple[float, ...]:
     """The spacing asked for, in array order; the image's own where none is."""
-    return tuple(new or old for new, old in zip(grid.spacing[::-1], spacing, strict=True))
+    return tuple(new or old for new, old in zip(spec.spacing[::-1], spacing, strict=True))
 
 
 def thick_axis(first: tuple[float, ...], second: tuple[float, ...]) -> int | None:
@@ -206,21 +206,21 @@ def _box(array: np.ndarray, crop: str | None) -> tuple[slice, slice, slice]:
     return tuple(slice(0, n) for n in array.shape[1:])
 
 
-def shape_on(grid: Grid, geometry: Geometry) -> tuple[int, int, int]:
+def shape_on(spec: InputSpec, geometry: Geometry) -> tuple[int, int, int]:
     """The shape (k, j, i) that an image of this geometry has on a model's grid, uncropped."""
-    order, _, _ = _orient(geometry, grid.orientation)
-    order = tuple(order[axis] for axis in grid.axes)
+    order, _, _ = _orient(geometry, spec.orientation)
+    order = tuple(order[axis] for axis in spec.axes)
     shape, spacing = (
         tuple(values[axis] for axis in order) for values in (geometry.shape, geometry.spacing_kji)
     )
-    return _shape_at(shape, spacing, grid)
+    return _shape_at(shape, spacing, spec)
 
 
 def _shape_at(
-    shape: tuple[int, ...], spacing: tuple[float, ...], grid: Grid
+    shape: tuple[int, ...], spacing: tuple[float, ...], spec: InputSpec
 ) -> tuple[int, int, int]:
     """The shape after resampling the same extent to the grid's spacing or size."""
-    wanted, sizes = _wanted(grid, spacing), (grid.size or (None, None, None))[::-1]
+    wanted, sizes = _wanted(spec, spacing), (spec.size or (None, None, None))[::-1]
     return tuple(
         size or max(1, round(old / new * n))
         for n, old, new, size in zip(shape, spacing, wanted, sizes, strict=True)

@@ -1,7 +1,8 @@
 """From probabilities on a model's grid to labels on the input's grid.
 
-What decides a voxel's label is said by the model's ``Grid``: the largest probability, or a region
-painted over earlier ones, a threshold of the model's own, and transforms that clean the labels.
+What decides a voxel's label is said by the model's ``InputSpec``: the largest probability, or a
+region painted over earlier ones, a threshold of the model's own, and transforms that clean the
+labels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from SFDALib.volume.specification import Cleaning, Grid, Region
+from SFDALib.volume.specification import Cleaning, InputSpec, Region
 
 if TYPE_CHECKING:
     from SFDALib.volume.grid import Conformed
@@ -61,15 +62,15 @@ def byte_maps(conformed: Conformed, probabilities: Tensor) -> tuple[np.ndarray, 
     return maps, of
 
 
-def least_byte(grid: Grid) -> int | None:
+def least_byte(spec: InputSpec) -> int | None:
     """The byte from which ``byte_maps`` means a region or label; None where the largest does."""
-    if grid.regions or grid.threshold is not None:
-        return math.ceil(255 * (EVEN if grid.threshold is None else grid.threshold))
+    if spec.regions or spec.threshold is not None:
+        return math.ceil(255 * (EVEN if spec.threshold is None else spec.threshold))
     return None
 
 
 def _rule(conformed: Conformed, probabilities: Tensor) -> _Rule:
-    kind = _Regions if conformed.grid.regions else _Classes
+    kind = _Regions if conformed.input_spec.regions else _Classes
     return kind(conformed, probabilities)
 
 
@@ -81,17 +82,21 @@ class _Rule:
     """
 
     def __init__(self, conformed: Conformed, probabilities: Tensor) -> None:
-        self.conformed, self.grid, self.probabilities = conformed, conformed.grid, probabilities
+        self.conformed, self.input_spec, self.probabilities = (
+            conformed,
+            conformed.input_spec,
+            probabilities,
+        )
         self.cleaned: Tensor | None = None
         self.changed: Tensor | None = None
-        if steps := _steps(self.grid, "model"):
+        if steps := _steps(self.input_spec, "model"):
             before = self.decided(lambda maps, outside=0.0: maps)
             self.cleaned = self.clean(before, steps, conformed.geometry.spacing_kji)
             self.changed = self.cleaned != before
 
     def found(self) -> Tensor:
         """What was decided and cleaned, on the input's grid."""
-        conformed, steps = self.conformed, _steps(self.grid, "input")
+        conformed, steps = self.conformed, _steps(self.input_spec, "input")
         found = conformed.placed(self.decided(conformed.resampled))
         if steps:  # MONAI's arrays have the axes I, J, K
             spacing = conformed.input_geometry.spacing
@@ -130,7 +135,7 @@ class _Classes(_Rule):
     """The largest probability wins, the first of equal ones; background where it is too small."""
 
     def decided(self, resampled: Resampled) -> Tensor:
-        threshold, binary = self.grid.threshold, len(self.probabilities) == 2
+        threshold, binary = self.input_spec.threshold, len(self.probabilities) == 2
         if threshold is not None and binary:  # whichever is larger
             return (self._probability(1, resampled) >= threshold).to(torch.uint8)
         best = self._candidate(0, resampled)
@@ -153,7 +158,7 @@ class _Classes(_Rule):
     def _candidate(self, value: int, resampled: Resampled) -> Tensor:
         p = self._of(value)[None].float()
         # but for a term that all classes share, log p is the logit
-        return resampled(_log(p) if self.grid.resampling.maps == "logits" else p)
+        return resampled(_log(p) if self.input_spec.resampling.maps == "logits" else p)
 
     def _of(self, value: int) -> Tensor:
         if self.cleaned is None:
@@ -166,11 +171,11 @@ class _Classes(_Rule):
         for step in steps:
             if step.one_hot:
                 masks = F.one_hot(found[0].long(), len(self.probabilities)).movedim(-1, 0)
-                masks = _applied(step, masks.to(torch.uint8), self.grid, spacing)[1:]
+                masks = _applied(step, masks.to(torch.uint8), self.input_spec, spacing)[1:]
                 inside, value = masks.max(0, keepdim=True)
                 found = torch.where(inside > 0, value + 1, 0).to(torch.uint8)
             else:
-                found = _applied(step, found, self.grid, spacing)
+                found = _applied(step, found, self.input_spec, spacing)
         return found
 
     def painted(self, found: Tensor) -> Tensor:
@@ -180,7 +185,7 @@ class _Classes(_Rule):
         return list(range(len(self.probabilities)))
 
     def channels(self) -> Iterator[Tensor]:
-        resampled, logits = self.conformed.resampled, self.grid.resampling.maps == "logits"
+        resampled, logits = self.conformed.resampled, self.input_spec.resampling.maps == "logits"
         total = None
         if logits:  # what is interpolated: a softmax makes probabilities of them
             for value in range(len(self.probabilities)):
@@ -192,7 +197,7 @@ class _Classes(_Rule):
             yield self.conformed.placed(found, outside=float(value == 0))[0]
 
     def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
-        least = least_byte(self.grid)
+        least = least_byte(self.input_spec)
         if least is not None:
             for value in range(1, maps.shape[-1]):
                 _cut(maps[..., value], found[0] == value, least)
@@ -213,28 +218,28 @@ class _Regions(_Rule):
     """
 
     def decided(self, resampled: Resampled) -> Tensor:
-        masks, logits = None, self.grid.resampling.maps == "logits"
-        limit = EVEN if self.grid.threshold is None else self.grid.threshold
+        masks, logits = None, self.input_spec.resampling.maps == "logits"
+        limit = EVEN if self.input_spec.threshold is None else self.input_spec.threshold
         if logits:
             limit = math.log(limit / (1 - limit))
         for region, map_ in self._maps(resampled):
             if masks is None:
-                count = 1 + max(r.channel for r in self.grid.regions)
+                count = 1 + max(r.channel for r in self.input_spec.regions)
                 masks = torch.zeros((count, *map_.shape), dtype=torch.uint8, device=map_.device)
-            inside = map_ > limit if self.grid.threshold is None else map_ >= limit
+            inside = map_ > limit if self.input_spec.threshold is None else map_ >= limit
             masks[region.channel] = inside
         return masks
 
     def _maps(self, resampled: Resampled) -> Iterator[tuple[Region, Tensor]]:
         """Of each region its logits or probabilities, whichever are interpolated."""
         before = self.probabilities[0].float()
-        for region in self.grid.regions:
+        for region in self.input_spec.regions:
             p = self.probabilities[region.label].float()
             logit = _log(p) - _log(before)
             if self.cleaned is not None:
                 sure = torch.where(self.cleaned[region.channel] > 0, CERTAIN, -CERTAIN)
                 logit = torch.where(self.changed[region.channel], sure, logit)
-            if self.grid.resampling.maps == "logits":
+            if self.input_spec.resampling.maps == "logits":
                 yield region, resampled(logit[None], -CERTAIN)[0]
             else:
                 yield region, resampled(torch.sigmoid(logit)[None])[0]
@@ -242,31 +247,31 @@ class _Regions(_Rule):
 
     def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
         for step in steps:
-            found = _applied(step, found, self.grid, spacing)
+            found = _applied(step, found, self.input_spec, spacing)
         return found
 
     def painted(self, found: Tensor) -> Tensor:
         result = torch.zeros(found.shape[1:], dtype=torch.uint8, device=found.device)
-        for region in self.grid.regions:
+        for region in self.input_spec.regions:
             result[found[region.channel] > 0] = region.label
         return result
 
     def channel_labels(self) -> list[int]:
-        return [region.label for region in self.grid.regions]
+        return [region.label for region in self.input_spec.regions]
 
     def channels(self) -> Iterator[Tensor]:
         for _, map_ in self._maps(self.conformed.resampled):
-            if self.grid.resampling.maps == "logits":
+            if self.input_spec.resampling.maps == "logits":
                 map_ = torch.sigmoid(map_)
             yield self.conformed.placed(map_[None])[0]
 
     def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
-        for channel, region in enumerate(self.grid.regions):
-            _cut(maps[..., channel], found[region.channel] > 0, least_byte(self.grid))
+        for channel, region in enumerate(self.input_spec.regions):
+            _cut(maps[..., channel], found[region.channel] > 0, least_byte(self.input_spec))
 
 
-def _steps(grid: Grid, on: str) -> tuple[Cleaning, ...]:
-    return tuple(step for step in grid.cleaning if step.on == on)
+def _steps(spec: InputSpec, on: str) -> tuple[Cleaning, ...]:
+    return tuple(step for step in spec.cleaning if step.on == on)
 
 
 def _cut(map_: np.ndarray, inside: np.ndarray, least: int) -> None:
@@ -278,13 +283,13 @@ def _cut(map_: np.ndarray, inside: np.ndarray, least: int) -> None:
     map_[high] = np.where(map_[high] <= least, least - 1, 0)
 
 
-def _applied(step: Cleaning, found: Tensor, grid: Grid, spacing: Spacing) -> Tensor:
+def _applied(step: Cleaning, found: Tensor, spec: InputSpec, spacing: Spacing) -> Tensor:
     """MONAI's own transform on ``(C, ...)`` uint8; on a plane where a 2D model sees one alone."""
     from monai import transforms
     from monai.utils import convert_to_tensor
 
     arguments = copy.deepcopy(dict(step.arguments))
-    plane = next((axis for axis in (1, 2, 3) if grid.slices and found.shape[axis] == 1), None)
+    plane = next((axis for axis in (1, 2, 3) if spec.is_2d and found.shape[axis] == 1), None)
     if plane is not None:
         found = found.squeeze(plane)
         spacing = tuple(mm for axis, mm in enumerate(spacing, start=1) if axis != plane)

@@ -330,7 +330,7 @@ def _is_label(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Grid:
+class InputSpec:
     """What a model expects of its input, and what its output says there.
 
     Args:
@@ -339,7 +339,7 @@ class Grid:
             identity); None keeps the input's axes.
         spacing: mm along I, J, K; None keeps the input's along that axis.
         normalisation: how intensities are scaled.
-        slices: True for a 2D network, which sees the (J, I) slices one by one.
+        is_2d: True for a 2D network, which sees the (J, I) slices one by one.
         axes: the oriented array's axes (K, J, I) in the order in which the model wants them.
         crop: one of ``CROPS``: the part of the image that the model sees; None for all of it.
         resampling: to the spacing and back.
@@ -356,7 +356,7 @@ class Grid:
     orientation: str | None
     spacing: tuple[float | None, float | None, float | None]
     normalisation: Normalisations
-    slices: bool
+    is_2d: bool
     axes: tuple[int, int, int] = (0, 1, 2)
     crop: str | None = None
     resampling: Resampling = field(default_factory=Resampling)

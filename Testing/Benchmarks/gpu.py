@@ -50,7 +50,7 @@ from SFDALib.methods import registry
 from SFDALib.networks import catalogue
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 from SFDALib.results.report import software_versions
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "SFDASegmenter/Resources/Samples"
@@ -245,7 +245,7 @@ def residual(size: tuple[int, int, int], device: torch.device) -> source.Source:
         name="Residual encoder",
         modality="none",
         network=RESIDUAL,
-        grid=Grid(1, None, (None, None, None), Normalisation("zscore"), slices=False),
+        input_spec=InputSpec(1, None, (None, None, None), Normalisation("zscore"), is_2d=False),
         patch_size=size,
         labels=tuple(Label(value, str(value), (value, 0, 0)) for value in (1, 2)),
     )

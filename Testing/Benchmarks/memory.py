@@ -85,7 +85,7 @@ def measure(phantom: phantoms.Phantom, method: str, folder: Path) -> list[dict[s
     for size in SIZES:
         geometry = geometry_around_head(size, tuple(90 / n for n in size))
         image = phantoms.write(folder / "image.nrrd", head(geometry).array, geometry)
-        on_grid = math.prod(shape_on(description.grid, geometry))
+        on_grid = math.prod(shape_on(description.input_spec, geometry))
         header, judged = read_header([image]), registry.find(method).judged
         need = memory_need(header, on_grid, 1, description.classes, judged, True) / 2**20
         peak = peak_mb(phantom.bundle, method, image, folder / "out")

@@ -94,7 +94,7 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
     model = source.load(folder / "bundle", torch.device("cpu"))
 
     def ours() -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
-        conformed = conform(volume, model.description.grid)
+        conformed = conform(volume, model.description.input_spec)
         probabilities = predict(model, conformed.array, OPTIONS)
         return conformed.restore_labels(probabilities), conformed.array, probabilities
 
@@ -109,7 +109,7 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
         exact = _peer_labels(peer, volume)
         exact_p = _peer_probabilities(peer, volume, array)
     peer_p = _peer_probabilities(peer, volume, array)
-    p = _of_channels(p, model.description.grid.regions)
+    p = _of_channels(p, model.description.input_spec.regions)
     return {
         "agree": float((labels == reference).mean()),
         "agree f32": float((labels == exact).mean()),

@@ -76,7 +76,7 @@ def measure(
     method = registry.find("heal")
     volume = thinned(read_volume(image), every)
     truth = thinned(read_labels(reference), every).array[0]
-    conformed = conform(volume, model.description.grid)
+    conformed = conform(volume, model.description.input_spec)
     options = method.values({})
     probabilities = predict(model, conformed.array, options)
     ancestral, rows = None, []

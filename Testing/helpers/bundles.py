@@ -16,7 +16,7 @@ from SFDALib.bundle.description import (
 )
 from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
 if TYPE_CHECKING:
     pass
@@ -39,7 +39,7 @@ def describe(spatial_dims: int = 2, classes: int = 2, channels: int = 1) -> Desc
             "out_channels": outputs,
             "features": 4,
         },
-        grid=Grid(channels, "LPS", spacing, Normalisation(), slices=spatial_dims == 2),
+        input_spec=InputSpec(channels, "LPS", spacing, Normalisation(), is_2d=spatial_dims == 2),
         patch_size=patch_size,
         labels=tuple(
             Label(value, names[value - 1], colors[value - 1], None, (10.0, 200.0), 60.0, 1200.0)

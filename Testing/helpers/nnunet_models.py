@@ -22,7 +22,7 @@ from SFDALib.networks import catalogue
 from SFDALib.training.segmentation import segmentation_loss
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import Grid
+from SFDALib.volume.specification import InputSpec
 
 ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
 PLAIN_LABELS = {"background": 0, "brain": 1, "lesion": 2}
@@ -248,25 +248,25 @@ def _weights(described: dict[str, Any], setting: Setting, seed: int, steps: int)
     read = read_plans(described, dataset(setting), setting.configuration, "the test's plans")
     torch.manual_seed(seed)
     network = catalogue.build(read.network)
-    trained = assembly.assemble(lambda: network, 1, read.grid.regions)
+    trained = assembly.assemble(lambda: network, 1, read.input_spec.regions)
     if steps:
         volume, labels = image(setting)
-        _train(trained, read.grid, read.patch_size, volume, labels, steps)
+        _train(trained, read.input_spec, read.patch_size, volume, labels, steps)
     return network.state_dict()
 
 
 def _train(
     network: torch.nn.Module,
-    grid: Grid,
+    grid: InputSpec,
     size: Sequence[int],
     volume: Volume,
     labels: np.ndarray,
     steps: int,
 ) -> None:
     conformed = conform(volume, grid)
-    images = torch.from_numpy(conformed.array).movedim(1, 0 if grid.slices else 1)
+    images = torch.from_numpy(conformed.array).movedim(1, 0 if grid.is_2d else 1)
     truth = torch.from_numpy(conform_labels(labels, conformed).astype(np.int64))
-    if not grid.slices:
+    if not grid.is_2d:
         images, truth = images[None], truth[None]
     lack = [max(n - have, 0) for n, have in zip(size, truth.shape[1:], strict=True)]
     pads = [side for n in reversed(lack) for side in (n // 2, n - n // 2)]

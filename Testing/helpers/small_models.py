@@ -17,7 +17,7 @@ from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import Conformed, conform
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
 TRAINED = [  # by any model that has batch normalisation, from images alone
     method.name
@@ -46,7 +46,7 @@ def image(seed: int = 1) -> Conformed:
     array = 0.2 * torch.rand((1, 8, 16, 16), generator=generator)
     array[:, 2:6, 4:12, 4:12] += 0.7
     geometry = Geometry((16, 16, 8), (3.0, 3.0, 4.0), (0.0,) * 3, (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
-    grid = Grid(1, None, (None, None, None), Normalisation("none"), slices=False)
+    grid = InputSpec(1, None, (None, None, None), Normalisation("none"), is_2d=False)
     return conform(Volume(array.numpy(), geometry), grid)
 
 

@@ -345,7 +345,7 @@ def segmented(case: Case) -> np.ndarray:
     """The same of an image without a label."""
     model = source.load(case.bundle, CPU)
     open_model(case.bundle).describe()
-    conformed = conform(read_volume(case.files), model.description.grid)
+    conformed = conform(read_volume(case.files), model.description.input_spec)
     probabilities = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
     return conformed.restore_labels(probabilities)
 

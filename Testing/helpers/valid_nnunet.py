@@ -180,7 +180,7 @@ def _scaled(channel: np.ndarray, scheme: str, body: np.ndarray, setting: Setting
 def ours(case: Case) -> np.ndarray:
     """The same by SFDALib."""
     model = source.load(case.model, CPU)
-    conformed = conform(read_volume([case.file]), model.description.grid)
+    conformed = conform(read_volume([case.file]), model.description.input_spec)
     p: Any = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
     return conformed.restore_labels(p)
 

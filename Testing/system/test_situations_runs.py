@@ -26,7 +26,7 @@ from SFDALib.jobs.request import Job, read_job
 from SFDALib.training.manifest import read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Grid, Normalisation, Reading
+from SFDALib.volume.specification import InputSpec, Normalisation, Reading
 
 Phantoms = Callable[..., Phantom]
 
@@ -256,7 +256,7 @@ def test_a_crop_to_one_slice_is_no_thin_volume() -> None:
     array = np.zeros((1, 8, 9, 10), np.int16)
     array[0, 3, 2:7, 2:8] = np.arange(30).reshape(5, 6) + 1
     volume = Volume(array, Geometry((10, 9, 8), (1.0, 1.0, 1.0)))
-    grid = Grid(1, "LPS", (None,) * 3, Normalisation("none"), slices=False, crop="nonzero")
+    grid = InputSpec(1, "LPS", (None,) * 3, Normalisation("none"), is_2d=False, crop="nonzero")
     assert conform(volume, grid).array.shape == (1, 1, 5, 6)
 
 
@@ -264,7 +264,7 @@ def test_a_crop_to_one_slice_is_no_thin_volume() -> None:
 def test_large_numbers_are_standardised_as_small_ones(size: float) -> None:
     volume = head(geometry_around_head((20, 20, 10), (3.0, 3.0, 5.0)))
     large = Volume(volume.array * (size / 300), volume.geometry)
-    grid = Grid(1, "LPS", (None,) * 3, Normalisation("zscore"), slices=False)
+    grid = InputSpec(1, "LPS", (None,) * 3, Normalisation("zscore"), is_2d=False)
     expected = (volume.array - volume.array.mean()) / volume.array.std()
     np.testing.assert_allclose(conform(large, grid).array, expected, atol=1e-5)
 
@@ -273,7 +273,7 @@ def test_numbers_that_single_precision_does_not_hold_are_refused() -> None:
     volume = head(geometry_around_head((20, 20, 10), (3.0, 3.0, 5.0)))
     large = Volume(volume.array * 1e38, volume.geometry)
     with pytest.raises(RequestError, match="cannot normalise"):
-        conform(large, Grid(1, "LPS", (None,) * 3, Normalisation("none"), slices=False))
+        conform(large, InputSpec(1, "LPS", (None,) * 3, Normalisation("none"), is_2d=False))
 
 
 def test_itk_keeps_its_warnings_to_itself(

@@ -60,7 +60,7 @@ class TargetPatches(PatchList):
         super().__init__(model.device)
         stacks = [torch.from_numpy(image) for image in images]
         items = [
-            stack.unbind(1) if description.grid.slices else [stack] for stack in stacks
+            stack.unbind(1) if description.input_spec.is_2d else [stack] for stack in stacks
         ]  # of each image its slices, or itself
         sizes = [item.shape[1:] for slices in items for item in slices]
         largest = tuple(max(along) for along in zip(*sizes, strict=True))

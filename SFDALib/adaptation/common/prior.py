@@ -60,7 +60,7 @@ def _from_bundle(description: Description, whole: bool) -> list[tuple[float, str
     """The mean area on the slices that show a class, for a 2D model; else its mean volume."""
     values = []
     for label in description.labels:
-        if description.grid.slices and not whole and label.slice_area_mm2 is not None:
+        if description.input_spec.is_2d and not whole and label.slice_area_mm2 is not None:
             values.append((label.slice_area_mm2, "mm2"))
         elif label.mean_ml is not None:
             values.append((label.mean_ml, "ml"))

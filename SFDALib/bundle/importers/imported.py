@@ -119,7 +119,7 @@ def joined(
         needed = catalogue.without_training_heads(weights, member, description.network)
         load_weights(member, needed, file)
         members.append(member)
-    network = assemble(iter(members).__next__, len(members), description.grid.regions)
+    network = assemble(iter(members).__next__, len(members), description.input_spec.regions)
     return Imported(description, network, documents or {})
 
 

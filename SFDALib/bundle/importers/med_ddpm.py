@@ -43,9 +43,9 @@ def read(
     arguments = med_ddpm_presets[preset]
     structures = arguments["condition_channels"] - 1
     channels = arguments["image_channels"]
-    if (description.grid.channels, len(description.labels)) != (channels, structures):
+    if (description.input_spec.channels, len(description.labels)) != (channels, structures):
         raise RequestError(
-            f"{preset}: found a bundle of {description.grid.channels} image channel(s) and"
+            f"{preset}: found a bundle of {description.input_spec.channels} image channel(s) and"
             f" {len(description.labels)} structure(s), expected {channels} and {structures}; choose"
             " the weights that belong to it, or train a diffusion model for it"
         )

@@ -160,7 +160,9 @@ class MonaiModel:
             name=str(metadata.get("name", model)),
             modality=named.modality,
             network=definition,
-            grid=prepared.grid(named.regions, found.threshold, found.cleaning, found.maps),
+            input_spec=prepared.input_spec(
+                named.regions, found.threshold, found.cleaning, found.maps
+            ),
             patch_size=inferer.patch_size,
             labels=labels(named.names),
             windows=inferer.windows,

@@ -13,7 +13,7 @@ from SFDALib.bundle.importers.monai_configuration import (
 )
 from SFDALib.bundle.importers.monai_expressions import FLOAT
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Cleaning, Grid, Normalisation, Region, Resampling
+from SFDALib.volume.specification import Cleaning, InputSpec, Normalisation, Region, Resampling
 
 PREPROCESSING = (
     *("preprocessing", "pre_transforms", "validate#preprocessing", "train#preprocessing"),
@@ -89,13 +89,13 @@ class Preprocessing:
         if given:
             self._refuse(name, f"its {', '.join(given)} has no counterpart")
 
-    def grid(
+    def input_spec(
         self,
         regions: tuple[Region, ...],
         threshold: float | None = None,
         cleaning: tuple[Cleaning, ...] = (),
         maps: str = "probabilities",
-    ) -> Grid:
+    ) -> InputSpec:
         """MONAI's arrays have the axes I, J, K, ours K, J, I: an orientation is read backwards.
 
         A 2D network has its slices' axis first.
@@ -104,7 +104,7 @@ class Preprocessing:
         axes = (0, 1, 2) if self._orientation else (2, 1, 0)
         steps = self._steps or [Normalisation("none")]
         size = self._size and tuple(self._size[axis] for axis in reversed(order))
-        return Grid(
+        return InputSpec(
             channels=self._channels,
             orientation=self._orientation and self._orientation[::-1],
             spacing=tuple(self._spacing[axis] for axis in reversed(order)),

@@ -176,7 +176,7 @@ class NnUNetModel:
             name=f"{data_set}, nnU-Net {configuration}",
             modality=read.modality,
             network=read.network,
-            grid=read.grid,
+            input_spec=read.input_spec,
             patch_size=read.patch_size,
             labels=labels(read.label_names),
             windows="even",

@@ -11,7 +11,7 @@ from typing import Any
 
 from SFDALib.bundle.parts import Fingerprint
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
+from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
 
 NETWORKS = {
     "dynamic_network_architectures.architectures.unet.PlainConvUNet": "PlainConvUNet",
@@ -49,7 +49,7 @@ class Plans:
     """What the plans and the dataset description say of one configuration."""
 
     network: Mapping[str, Any]
-    grid: Grid
+    input_spec: InputSpec
     patch_size: tuple[int, ...]
     label_names: tuple[str, ...]
     modality: str
@@ -93,7 +93,7 @@ def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where
         spacing = (None, None)
     return Plans(
         network=network(configuration, len(channels), outputs, where),
-        grid=Grid(
+        input_spec=InputSpec(
             channels=len(channels),
             orientation=READERS[reader],
             spacing=spacing if len(spacing) == 3 else (*spacing, None),

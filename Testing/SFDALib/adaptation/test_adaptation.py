@@ -319,7 +319,7 @@ def labels_of(image: np.ndarray, classes: int) -> np.ndarray:
 def conformed(description: Any, index: int) -> Conformed:
     dims = description.spatial_dims
     volume = head(geometry_around_head(SIZES[dims][index], SPACING[dims]))
-    return conform(volume, description.grid)
+    return conform(volume, description.input_spec)
 
 
 def source(spatial_dims: int = 2, classes: int = 2) -> Source:
@@ -331,8 +331,8 @@ def source(spatial_dims: int = 2, classes: int = 2) -> Source:
 def taught(spatial_dims: int, classes: int) -> Source:
     description = describe(spatial_dims, classes).with_changes(diffusion=None)
     if spatial_dims == 3:
-        grid = replace(description.grid, spacing=SPACING[3])
-        description = description.with_changes(grid=grid, patch_size=(16, 24, 24))
+        grid = replace(description.input_spec, spacing=SPACING[3])
+        description = description.with_changes(input_spec=grid, patch_size=(16, 24, 24))
     torch.manual_seed(0)
     network = catalogue.build(description.network)
     early_head = EarlyHead(spatial_dims, 4, description.out_channels)

@@ -225,9 +225,9 @@ NESTED = (Region(1, 1), Region(0, 2))  # the whole is painted first, its core on
 
 def with_regions(ensemble: int = 1) -> Source:
     bundle = source("DynUNet", outputs=2)
-    grid = replace(bundle.description.grid, regions=NESTED)
+    grid = replace(bundle.description.input_spec, regions=NESTED)
     labels = model(2, 3).description.labels
-    description = bundle.description.with_changes(grid=grid, labels=labels, ensemble=ensemble)
+    description = bundle.description.with_changes(input_spec=grid, labels=labels, ensemble=ensemble)
     network = assembly.assemble(lambda: catalogue.build(description.network), ensemble, NESTED)
     return replace(bundle, description=description, network=network.eval().requires_grad_(False))
 

@@ -34,7 +34,7 @@ from SFDALib.bundle.files import BundleFiles
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
+from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
 
 CPU = torch.device("cpu")
 METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, files.MODEL
@@ -71,7 +71,7 @@ DESCRIPTIONS = {
         network=dynunet(outputs=2),
         early_head=None,
         diffusion=None,
-        grid=Grid(
+        input_spec=InputSpec(
             1,
             None,
             (1.5, 1.5, 3.0),
@@ -94,8 +94,8 @@ DESCRIPTIONS = {
         early_head=None,
         diffusion=None,
         temperature=1.7,
-        grid=dataclasses.replace(
-            describe().grid,
+        input_spec=dataclasses.replace(
+            describe().input_spec,
             orientation=None,
             normalisation=Normalisation("fixed", -160.0, 240.0, 40.5, 99.25),
         ),
@@ -241,7 +241,7 @@ def test_the_metadata_have_all_that_monai_asks_for(tmp_path: Path, name: str) ->
         metadata["network_data_format"]["outputs"]["pred"],
     ]
     for tensor, channels in zip(
-        tensors, (description.grid.channels, description.network["out_channels"]), strict=True
+        tensors, (description.input_spec.channels, description.network["out_channels"]), strict=True
     ):
         assert set(tensor) >= MONAI_TENSOR_KEYS
         assert tensor["num_channels"] == channels

@@ -24,9 +24,9 @@ from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
-GRID = Grid(1, None, (None, None, None), Normalisation("none"), False)
+GRID = InputSpec(1, None, (None, None, None), Normalisation("none"), False)
 
 
 def run(bundle: Path, image: Path, output: Path, *more: str) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def ct() -> np.ndarray:
 def model(kind: str = "fixed", modality: str = "CT") -> Any:
     normalisation = Normalisation(kind, -20.0, 200.0, 90.0, 40.0)
     described = describe(3)
-    grid = replace(described.grid, normalisation=normalisation)
+    grid = replace(described.input_spec, normalisation=normalisation)
     known = (Fingerprint(-15.0, 100.0, 197.0, 99.0, 38.0),)
-    return described.with_changes(grid=grid, fingerprint=known, modality=modality)
+    return described.with_changes(input_spec=grid, fingerprint=known, modality=modality)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,10 @@ def test_a_model_that_scales_each_image_does_not_mind_its_range() -> None:
 
 def test_a_model_of_pictures_tells_what_it_cuts_off() -> None:
     described = model("zscore", "RGB")
-    grid = replace(described.grid, normalisation=Normalisation("fixed", 0.0, 255.0, 0.0, 255.0))
-    described = described.with_changes(grid=grid, fingerprint=())
+    grid = replace(
+        described.input_spec, normalisation=Normalisation("fixed", 0.0, 255.0, 0.0, 255.0)
+    )
+    described = described.with_changes(input_spec=grid, fingerprint=())
     assert "from 0 to 4095" in unlike(np.array([0.0, 4095]).reshape(1, 1, 1, 2), described)[0]
     assert unlike(np.array([0.0, 255]).reshape(1, 1, 1, 2), described) == []
 
@@ -161,10 +163,16 @@ def test_what_does_not_fit_is_in_the_report_and_on_the_way(
 ) -> None:
     """Before the run, too, by ``estimate`` of the same image."""
     loaded = source.load(tiny_bundle, devices.resolve("cpu"))
-    grid = replace(loaded.description.grid, normalisation=Normalisation("fixed", -20, 200, 90, 40))
+    grid = replace(
+        loaded.description.input_spec, normalisation=Normalisation("fixed", -20, 200, 90, 40)
+    )
     known = (Fingerprint(-9000.0, -8500.0, -8000.0, -8500.0, 100.0),)
     described = loaded.description.with_changes(
-        grid=grid, fingerprint=known, cautions=("Look twice.",), diffusion=None, early_head=None
+        input_spec=grid,
+        fingerprint=known,
+        cautions=("Look twice.",),
+        diffusion=None,
+        early_head=None,
     )
     source.write(tmp_path / "bundle", described, loaded.network.state_dict())
     capsys.readouterr()

@@ -34,7 +34,7 @@ from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import calibrate, segmentation_loss
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
 GEOMETRIES = {
     "a": geometry_around_head((28, 32, 10), (3.0, 3.0, 7.5)),
@@ -214,7 +214,7 @@ def test_label_statistics_are_those_of_the_training_cases(site: Site, trained: P
     # the mean section of an ellipsoid along an axis of half length c is V / 2c; b is oblique
     assert 0.6 * ellipsoid / 60 < label.slice_area_mm2 / 1000 < 1.2 * ellipsoid / 40
     areas = []
-    grid = source.load(trained, torch.device("cpu")).description.grid
+    grid = source.load(trained, torch.device("cpu")).description.input_spec
     for case in load_cases(read_manifest(site.manifest), "train", grid, 2, site.folder / "cache"):
         pixels = np.count_nonzero(case.labels, axis=(1, 2))
         areas += list(pixels[pixels > 0] * case.spacing_kji[1] * case.spacing_kji[2])
@@ -246,7 +246,7 @@ def test_the_bundle_tells_how_it_came_about(trained: Path) -> None:
 
 def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, trained: Path) -> None:
     model = source.load(trained, torch.device("cpu"))
-    image = conform(read_volume([site.folder / "d.nii.gz"]), model.description.grid)
+    image = conform(read_volume([site.folder / "d.nii.gz"]), model.description.input_spec)
     p = predict(model, image.array, {"overlap": 0.5, "mirror": False})
     found = image.restore_labels(p) == 1
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(site.folder / "d-brain.nrrd"))) == 1
@@ -256,7 +256,7 @@ def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, train
 
 def test_the_temperature_is_measured_on_the_held_out_cases(site: Site, trained: Path) -> None:
     model = source.load(site.folder / "one", torch.device("cpu"))
-    grid = model.description.grid
+    grid = model.description.input_spec
     cases = load_cases(read_manifest(site.manifest), "val", grid, 2, site.folder / "cache")
     patches = Patches(cases, (32, 32), 8, "none")
     assert calibrate(model.network, patches, model.device) == model.description.temperature > 0
@@ -342,7 +342,7 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_uninterrupted_one(
 
 
 def test_a_case_that_was_half_cached_when_killed_is_cached_anew(site: Site) -> None:
-    grid = Grid(1, "LPS", (3.0, 3.0, None), Normalisation(), slices=True)
+    grid = InputSpec(1, "LPS", (3.0, 3.0, None), Normalisation(), is_2d=True)
     entries, cache = read_manifest(site.manifest), site.folder / "half"
     (whole, _) = load_cases(entries, "train", grid, 2, cache)
     expected = np.array(whole.image)
@@ -355,8 +355,8 @@ def test_a_case_that_was_half_cached_when_killed_is_cached_anew(site: Site) -> N
 
 
 def test_a_changed_image_or_another_grid_is_not_taken_from_the_cache(site: Site) -> None:
-    fine = Grid(1, "LPS", (3.0, 3.0, None), Normalisation(), slices=True)
-    coarse = Grid(1, "LPS", (6.0, 6.0, None), Normalisation(), slices=True)
+    fine = InputSpec(1, "LPS", (3.0, 3.0, None), Normalisation(), is_2d=True)
+    coarse = InputSpec(1, "LPS", (6.0, 6.0, None), Normalisation(), is_2d=True)
     entries, cache = read_manifest(site.manifest), site.folder / "grids"
     shapes = [
         load_cases(entries, "train", grid, 2, cache)[0].image.shape for grid in (fine, coarse)

@@ -11,10 +11,10 @@ import torch
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
 from SFDALib.volume.labelling import byte_maps, least_byte
-from SFDALib.volume.specification import Cleaning, Grid, Normalisation, Region, Resampling
+from SFDALib.volume.specification import Cleaning, InputSpec, Normalisation, Region, Resampling
 
 
-def two_blobs(grid: Grid) -> tuple[Any, torch.Tensor]:
+def two_blobs(grid: InputSpec) -> tuple[Any, torch.Tensor]:
     """A block of 27 voxels with a hole of 1, and one of 8; of these one voxel is less certain."""
     geometry = Geometry((9, 8, 7), (1.0, 1.0, 2.0))
     conformed = conform(Volume(np.zeros((1, 7, 8, 9), np.float32), geometry), grid)
@@ -26,7 +26,7 @@ def two_blobs(grid: Grid) -> tuple[Any, torch.Tensor]:
     return conformed, torch.stack([1 - p, p])
 
 
-GRID = Grid(1, None, (None, None, None), Normalisation("none"), False)
+GRID = InputSpec(1, None, (None, None, None), Normalisation("none"), False)
 
 
 @pytest.mark.parametrize("on", ["model", "input"])
@@ -46,7 +46,7 @@ def test_labels_are_cleaned_as_monai_cleans_them(
     on: str, steps: list[tuple[str, dict[str, Any]]], voxels: int
 ) -> None:
     cleaning = tuple(Cleaning(name, arguments, on) for name, arguments in steps)
-    conformed, p = two_blobs(Grid(**{**vars(GRID), "cleaning": cleaning}))
+    conformed, p = two_blobs(InputSpec(**{**vars(GRID), "cleaning": cleaning}))
     labels = conformed.restore_labels(p)
     assert int(labels.sum()) == voxels
     maps, of = byte_maps(conformed, p)
@@ -54,11 +54,11 @@ def test_labels_are_cleaned_as_monai_cleans_them(
 
 
 def test_a_threshold_of_the_models_own_decides() -> None:
-    conformed, p = two_blobs(Grid(**{**vars(GRID), "threshold": 0.7}))
+    conformed, p = two_blobs(InputSpec(**{**vars(GRID), "threshold": 0.7}))
     labels = conformed.restore_labels(p)
     assert int(labels.sum()) == 33  # without the less certain voxel
     maps, _ = byte_maps(conformed, p)
-    assert ((maps[..., 1] >= least_byte(conformed.grid)) == (labels > 0)).all()
+    assert ((maps[..., 1] >= least_byte(conformed.input_spec)) == (labels > 0)).all()
 
 
 def test_the_largest_byte_is_the_label_also_where_rounding_makes_them_equal() -> None:
@@ -66,7 +66,7 @@ def test_the_largest_byte_is_the_label_also_where_rounding_makes_them_equal() ->
     volume = Volume(np.zeros((1, 7, 8, 9), np.float32), Geometry((9, 8, 7), (1.0, 1.0, 2.0)))
     p = torch.softmax(torch.from_numpy(rng.normal(0, 0.02, (5, 7, 8, 9))).float(), 0)
     for maps_are in ("probabilities", "logits"):
-        grid = Grid(**{**vars(GRID), "resampling": Resampling(maps=maps_are)})
+        grid = InputSpec(**{**vars(GRID), "resampling": Resampling(maps=maps_are)})
         conformed = conform(volume, grid)
         maps, _ = byte_maps(conformed, p)
         assert (maps.argmax(-1) == conformed.restore_labels(p)).all()
@@ -78,7 +78,7 @@ def test_regions_are_where_their_bytes_are_large_enough() -> None:
     rng = np.random.default_rng(0)
     cleaning = (Cleaning("KeepLargestConnectedComponent", {"applied_labels": [0, 1]}, "input"),)
     regions = (Region(1, 1), Region(0, 2))
-    grid = Grid(**{**vars(GRID), "regions": regions, "cleaning": cleaning})
+    grid = InputSpec(**{**vars(GRID), "regions": regions, "cleaning": cleaning})
     volume = Volume(np.zeros((1, 7, 8, 9), np.float32), Geometry((9, 8, 7), (1.0, 1.0, 2.0)))
     conformed = conform(volume, grid)
     inside, nested = torch.from_numpy(rng.random((2, 7, 8, 9))).float()

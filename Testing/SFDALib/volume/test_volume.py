@@ -26,7 +26,7 @@ from SFDALib.volume.grid import (
     oriented,
 )
 from SFDALib.volume.intensity import normalise, normalise_unit
-from SFDALib.volume.specification import Grid, Normalisation
+from SFDALib.volume.specification import InputSpec, Normalisation
 
 LETTERS = {
     "L": (1, 0, 0),
@@ -280,7 +280,7 @@ def test_conforming_agrees_with_simpleitk_for_any_wanted_orientation(
 
 def assert_conforms_as_simpleitk(volume: Volume, wanted: str) -> None:
     """Up-sampled to about 3 mm: the same as interpolating at each new voxel's place."""
-    conformed = conform(volume, Grid(1, wanted, (3.0, 2.7, 3.3), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, wanted, (3.0, 2.7, 3.3), AS_IS, is_2d=False))
     columns = np.array(conformed.geometry.direction).reshape(3, 3)
     wanted_columns = np.array(along(wanted)).reshape(3, 3)
     assert (np.diag(columns.T @ wanted_columns) > 0.7).all()  # the axes go where they should
@@ -298,7 +298,7 @@ def assert_conforms_as_simpleitk(volume: Volume, wanted: str) -> None:
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_the_conformed_box_is_the_input_box(name: str) -> None:
     volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), DIRECTIONS[name]))
-    geometry = conform(volume, Grid(1, "LPS", (3.1, 2.3, 7.0), AS_IS, slices=False)).geometry
+    geometry = conform(volume, InputSpec(1, "LPS", (3.1, 2.3, 7.0), AS_IS, is_2d=False)).geometry
 
     def corners(of: Geometry) -> np.ndarray:
         ends = itertools.product(*[(-0.5, n - 0.5) for n in of.size])
@@ -311,7 +311,7 @@ def test_the_conformed_box_is_the_input_box(name: str) -> None:
 def test_an_image_that_is_only_turned_comes_back_bit_for_bit(code: str) -> None:
     array = noise((1, 5, 6, 7)).astype(np.float32)
     volume = Volume(array, Geometry((7, 6, 5), (1.0, 2.0, 3.0), direction=tilted(code)))
-    conformed = conform(volume, Grid(1, "LPS", (None, None, None), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, "LPS", (None, None, None), AS_IS, is_2d=False))
     assert np.array_equal(conformed.restore(torch.from_numpy(conformed.array)).numpy(), array)
     turned, spacing = oriented(array, volume.geometry, "LPS")
     assert np.array_equal(turned, conformed.array)
@@ -320,7 +320,7 @@ def test_an_image_that_is_only_turned_comes_back_bit_for_bit(code: str) -> None:
 
 def test_without_a_wanted_orientation_the_axes_stay(tmp_path: Path) -> None:
     volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), along("ASL")))
-    conformed = conform(volume, Grid(1, None, (None, None, None), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, None, (None, None, None), AS_IS, is_2d=False))
     assert conformed.geometry == volume.geometry
     np.testing.assert_allclose(conformed.array, volume.array, rtol=1e-6)
 
@@ -333,7 +333,7 @@ def oracle(conformed: Conformed) -> torch.Tensor:
 
 
 def segment(volume: Volume) -> np.ndarray:
-    conformed = conform(volume, Grid(1, "LPS", (1.5, 1.5, 1.5), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, "LPS", (1.5, 1.5, 1.5), AS_IS, is_2d=False))
     return conformed.restore_labels(oracle(conformed))
 
 
@@ -385,7 +385,7 @@ def test_a_label_map_lies_on_the_grid_of_the_input_file(tmp_path: Path, name: st
     geometry = geometry_around_head((36, 40, 14), (2.5, 2.2, 6.0), DIRECTIONS[name])
     path = write(tmp_path / "head.nrrd", head(geometry).to_sitk())
     volume = read_volume(path)
-    conformed = conform(volume, Grid(1, "LPS", (3.0, 3.0, 3.0), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, "LPS", (3.0, 3.0, 3.0), AS_IS, is_2d=False))
     labels = Volume(conformed.restore_labels(oracle(conformed))[None], conformed.input_geometry)
     back = write(tmp_path / "labels.nrrd", labels.to_sitk())
     np.testing.assert_allclose(matrix_of_file(back), matrix_of_file(path), rtol=0, atol=1e-6)
@@ -394,7 +394,7 @@ def test_a_label_map_lies_on_the_grid_of_the_input_file(tmp_path: Path, name: st
 
 def test_the_label_of_the_largest_restored_probability_wins() -> None:
     volume = head(geometry_around_head((20, 22, 12), (4.0, 4.5, 7.0), tilted("PIL")))
-    conformed = conform(volume, Grid(1, "LPS", (3.0, 3.0, 3.0), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, "LPS", (3.0, 3.0, 3.0), AS_IS, is_2d=False))
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn((9, *conformed.array.shape[1:]), generator=generator)
     probabilities = torch.softmax(logits, dim=0)
@@ -406,7 +406,7 @@ def test_the_label_of_the_largest_restored_probability_wins() -> None:
 def test_labels_are_enlarged_by_repeating_them() -> None:
     labels = noise((3, 4, 5)).astype(np.uint8) % 4
     volume = Volume(noise((1, 3, 4, 5)), Geometry((5, 4, 3), (2.0, 4.0, 6.0)))
-    conformed = conform(volume, Grid(1, "LPS", (1.0, 2.0, 3.0), AS_IS, slices=False))
+    conformed = conform(volume, InputSpec(1, "LPS", (1.0, 2.0, 3.0), AS_IS, is_2d=False))
     expected = labels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
     assert np.array_equal(conform_labels(labels, conformed), expected)
 
@@ -414,7 +414,9 @@ def test_labels_are_enlarged_by_repeating_them() -> None:
 def test_labels_are_turned_with_their_image() -> None:
     geometry = Geometry((5, 4, 3), (2.0, 4.0, 6.0), direction=along("ASL"))
     image = noise((1, 3, 4, 5)).astype(np.uint8)
-    conformed = conform(Volume(image, geometry), Grid(1, "LPS", (None,) * 3, AS_IS, slices=False))
+    conformed = conform(
+        Volume(image, geometry), InputSpec(1, "LPS", (None,) * 3, AS_IS, is_2d=False)
+    )
     assert np.array_equal(conform_labels(image[0], conformed), conformed.array[0])
 
 
@@ -422,7 +424,7 @@ def test_voxels_that_grow_are_averaged() -> None:
     """A checkerboard, which plain interpolation at every 4th voxel would turn into one colour."""
     board = (np.indices((24, 24, 24)).sum(0) % 2).astype(np.float32)[None]
     volume = Volume(board, Geometry((24, 24, 24), (1.0, 1.0, 1.0)))
-    array = conform(volume, Grid(1, "LPS", (4.0, 4.0, 4.0), AS_IS, slices=False)).array
+    array = conform(volume, InputSpec(1, "LPS", (4.0, 4.0, 4.0), AS_IS, is_2d=False)).array
     np.testing.assert_allclose(array, 0.5, atol=0.02)
 
 
@@ -645,25 +647,30 @@ def test_a_constant_channel_is_refused_and_named(tmp_path: Path) -> None:
 def test_one_slice_is_refused_for_a_3d_model(spacing: float | None) -> None:
     """Up-sampling turns a slice of 3 mm into six, which does not make it a volume."""
     volume = Volume(noise((1, 1, 9, 10)), Geometry((10, 9, 1), (1.0, 2.0, 3.0)))
-    grid = Grid(1, "LPS", (spacing,) * 3, AS_IS, slices=False)
+    grid = InputSpec(1, "LPS", (spacing,) * 3, AS_IS, is_2d=False)
     assert "one voxel thick" in refusal(lambda: conform(volume, grid))
 
 
 def test_one_slice_is_welcome_for_a_2d_model() -> None:
     volume = Volume(noise((1, 1, 9, 10)), Geometry((10, 9, 1), (1.0, 2.0, 3.0)))
-    assert conform(volume, Grid(1, "LPS", (1, 1, None), AS_IS, True)).array.shape == (1, 1, 18, 10)
+    assert conform(volume, InputSpec(1, "LPS", (1, 1, None), AS_IS, True)).array.shape == (
+        1,
+        1,
+        18,
+        10,
+    )
 
 
 def test_a_wrong_number_of_channels_is_refused() -> None:
     volume = Volume(noise((2, 8, 9, 10)), Geometry((10, 9, 8), (1.0, 2.0, 3.0)))
-    line = refusal(lambda: conform(volume, Grid(1, "LPS", (None,) * 3, AS_IS, slices=False)))
+    line = refusal(lambda: conform(volume, InputSpec(1, "LPS", (None,) * 3, AS_IS, is_2d=False)))
     assert "found 2 channel(s), expected 1" in line
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
 def test_a_4d_image_is_refused_by_a_model_of_one_channel(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"four{suffix}", sitk.JoinSeries([image()] * 5))
-    grid = Grid(1, "LPS", (None,) * 3, AS_IS, slices=False)
+    grid = InputSpec(1, "LPS", (None,) * 3, AS_IS, is_2d=False)
     assert "found 5 channel(s)" in refusal(lambda: conform(read_volume(path), grid))
 
 
@@ -740,7 +747,7 @@ def test_a_nifti_of_no_size_is_refused(tmp_path: Path, size: tuple[int, ...]) ->
 
 def test_a_spacing_in_the_wrong_unit_is_refused_before_it_fills_the_memory() -> None:
     volume = Volume(noise((1, 8, 9, 10)), Geometry((10, 9, 8), (1e3, 2e3, 3e3)))  # µm
-    grid = Grid(1, "LPS", (1.0, 1.0, 1.0), AS_IS, slices=False)
+    grid = InputSpec(1, "LPS", (1.0, 1.0, 1.0), AS_IS, is_2d=False)
     assert "10x9x8 voxels that grows to 10000x18000x24000" in refusal(lambda: conform(volume, grid))
 
 

@@ -98,7 +98,7 @@ def test_a_model_with_a_head_trained_for_it_adapts_its_early_features(
     assert report["adaptation"]["curves"]
     assert report["bundle"]["imported"]["from"] in ("nnU-Net v2", "MONAI bundle")
     theirs, ours = (open_model(path).describe() for path in (folder, headed))
-    assert ours.grid == theirs.grid and ours.network == theirs.network
+    assert ours.input_spec == theirs.input_spec and ours.network == theirs.network
 
 
 @pytest.mark.parametrize("model", [nnunet, nnunet_with_regions, monai])

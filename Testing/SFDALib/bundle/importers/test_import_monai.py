@@ -74,7 +74,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
     assert main(["import-model", str(bundle), "--output", str(tmp_path / "bundle")]) == 0
     model = source.load(tmp_path / "bundle", CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
-    conformed = conform(read_volume(files), model.description.grid)
+    conformed = conform(read_volume(files), model.description.input_spec)
     ours = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
 
     data, logits, _ = pipeline(bundle, files)
@@ -117,7 +117,7 @@ def pipeline(bundle: Path, files: list[Path]) -> tuple[Any, torch.Tensor, Any]:
 
 def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
     imported = read(write_published(tmp_path / "published", "spleen"))
-    grid = imported.description.grid
+    grid = imported.description.input_spec
     conformed = conform(read_volume(image(tmp_path, 1, (1.0, 1.0, 1.5))), grid)
     assert conformed.array.shape == (1, 12, 16, 10)  # R, A, S; MONAI's axes are I, J, K
     assert conformed.restore(torch.ones(1, 12, 16, 10)).shape == (1, 20, 32, 24)
@@ -126,12 +126,12 @@ def test_a_spacing_is_reached_and_undone(tmp_path: Path) -> None:
 def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
     spleen = read(write_published(tmp_path / "spleen", "spleen")).description
     std = (164 - -57) / 2
-    assert spleen.grid.normalisation == Normalisation("fixed", -57.0, 164.0, -57 + std, std)
+    assert spleen.input_spec.normalisation == Normalisation("fixed", -57.0, 164.0, -57 + std, std)
     assert spleen.patch_size == (32, 32, 32) and [b.name for b in spleen.labels] == ["spleen"]
     brats = read(write_published(tmp_path / "brats", "brats")).description
-    assert brats.grid.normalisation == Normalisation("zscore", within="nonzero")
-    assert brats.grid.orientation is None and brats.grid.axes == (2, 1, 0)
-    assert brats.grid.regions == (Region(1, 1), Region(0, 2), Region(2, 3))
+    assert brats.input_spec.normalisation == Normalisation("zscore", within="nonzero")
+    assert brats.input_spec.orientation is None and brats.input_spec.axes == (2, 1, 0)
+    assert brats.input_spec.regions == (Region(1, 1), Region(0, 2), Region(2, 3))
     assert [label.name for label in brats.labels] == [
         *("whole tumor outside tumor core", "tumor core outside enhancing tumor"),
         "enhancing tumor",
@@ -140,7 +140,7 @@ def test_preprocessing_becomes_the_fields_of_the_grid(tmp_path: Path) -> None:
         *("Spleen", "Edema", "Neoplasm", "Neoplasm")
     ]
     body = read(write_published(tmp_path / "body", "whole body")).description
-    assert [step.kind for step in body.grid.normalisation] == ["zscore", "minmax", "fixed"]
+    assert [step.kind for step in body.input_spec.normalisation] == ["zscore", "minmax", "fixed"]
     assert len(body.labels) == 104
 
 
@@ -206,7 +206,7 @@ def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
     assert "give import-model --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
-    grid = BundleFiles(tmp_path / "b").describe().grid
+    grid = BundleFiles(tmp_path / "b").describe().input_spec
     assert grid.regions == (Region(0, 1), Region(2, 2), Region(1, 3))
 
 
@@ -285,13 +285,13 @@ def test_outputs_that_helped_the_training_alone_are_left_behind(tmp_path: Path, 
 def test_a_2d_network_sees_slices_across_the_axis_that_the_inferer_names(tmp_path: Path) -> None:
     """MONAI's SliceInferer goes along its first axis by default; ours has slices first."""
     short = copy.deepcopy(CONFIGURATIONS["short axis"])
-    grid = read(write_published(tmp_path / "last", "short axis", short)).description.grid
-    assert grid.slices and grid.axes == (0, 2, 1) and grid.spacing == (None, None, None)
+    grid = read(write_published(tmp_path / "last", "short axis", short)).description.input_spec
+    assert grid.is_2d and grid.axes == (0, 2, 1) and grid.spacing == (None, None, None)
     del short["inferer"]["spatial_dim"]
     turn = {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}
     space = {"_target_": "Spacingd", "keys": "image", "pixdim": [-1, 1.5, 2.0]}
     short["preprocessing"]["transforms"][2:2] = [turn, space]
-    grid = read(write_published(tmp_path / "first", "short axis", short)).description.grid
+    grid = read(write_published(tmp_path / "first", "short axis", short)).description.input_spec
     assert grid.axes == (0, 1, 2) and grid.orientation == "SAR"
     assert grid.spacing == (2.0, 1.5, None)
     short["inferer"]["spatial_dim"] = 3
@@ -316,7 +316,7 @@ def test_where_a_bundle_resamples_the_results_are_monais_but_for_the_border(
     picture = sitk.GetImageFromArray(_intensities(truth))
     picture.SetSpacing((1.3, 1.4, 2.2))
     sitk.WriteImage(picture, str(file))
-    conformed = conform(read_volume([file]), model.description.grid)
+    conformed = conform(read_volume([file]), model.description.input_spec)
     p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
     ours = conformed.restore_labels(p) > 0
 

@@ -42,7 +42,7 @@ from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import Grid, Normalisation, Region, Resampling
+from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(
@@ -71,7 +71,7 @@ def refusal(action: Callable[[], object]) -> str:
 
 
 def test_the_grid_is_that_of_the_plans() -> None:
-    grid = read(SETTINGS["3d CT, thick slices, transposed"]).grid
+    grid = read(SETTINGS["3d CT, thick slices, transposed"]).input_spec
     assert grid.spacing == (1.4, 4.5, 1.4)[::-1]
     assert grid.axes == (1, 0, 2) and grid.orientation is None and grid.crop == "nonzero"
     assert grid.normalisation == Normalisation("fixed", 20.0, 330.0, 180.0, 90.0)
@@ -79,8 +79,8 @@ def test_the_grid_is_that_of_the_plans() -> None:
 
 
 def test_a_2d_configuration_keeps_the_distance_of_the_slices() -> None:
-    grid = read(FLAT).grid
-    assert grid.slices and grid.spacing == (1.5, 1.5, None)
+    grid = read(FLAT).input_spec
+    assert grid.is_2d and grid.spacing == (1.5, 1.5, None)
 
 
 def test_each_channel_is_normalised_by_its_own_scheme() -> None:
@@ -90,7 +90,7 @@ def test_each_channel_is_normalised_by_its_own_scheme() -> None:
         *("ZScoreNormalization", "RescaleTo01Normalization"),
         *("RGBTo01Normalization", "NoNormalization"),
     ]
-    assert read(TUMOUR, described).grid.normalisation == (
+    assert read(TUMOUR, described).input_spec.normalisation == (
         Normalisation("zscore", within="body", channels=(0,)),
         Normalisation("minmax", channels=(1,)),
         Normalisation("fixed", 0.0, 255.0, 0.0, 255.0, channels=(2,)),
@@ -155,7 +155,7 @@ def test_labels_with_gaps_are_refused() -> None:
 
 def test_an_image_reader_that_turns_images_gives_an_orientation() -> None:
     described = plans(PLAIN) | {"image_reader_writer": "NibabelIOWithReorient"}
-    assert read(PLAIN, described).grid.orientation == "RAS"
+    assert read(PLAIN, described).input_spec.orientation == "RAS"
     described["image_reader_writer"] = "Tiff3DIO"
     assert 'image_reader_writer "Tiff3DIO"' in refusal(lambda: read(PLAIN, described))
 
@@ -180,7 +180,7 @@ def test_a_cropped_image_comes_back_to_its_place() -> None:
     array[0, 2:5, 1:6, 3:9] = 7
     array[0, 3, 3, 5] = 9
     geometry = Geometry((10, 8, 6), (1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
-    grid = Grid(
+    grid = InputSpec(
         *(1, None, (None,) * 3, Normalisation("none"), False),
         axes=(1, 0, 2),
         crop="nonzero",
@@ -201,7 +201,7 @@ def test_thick_slices_are_resampled_by_themselves_to_the_nearest() -> None:
     array = np.random.default_rng(0).normal(size=(1, 4, 10, 10))
     geometry = Geometry((10, 10, 4), (1.0, 1.0, 5.0))
     resampling = Resampling(order=3, smooth=False, separate_z=True)
-    grid = Grid(1, None, (1.0, 1.0, 2.5), Normalisation("none"), False, resampling=resampling)
+    grid = InputSpec(1, None, (1.0, 1.0, 2.5), Normalisation("none"), False, resampling=resampling)
     result = conform(Volume(array, geometry), grid).array
     np.testing.assert_allclose(result, array.repeat(2, axis=1), rtol=1e-6)
 
@@ -251,7 +251,7 @@ def test_labels_of_regions_are_painted_as_nnunet_does() -> None:
     logits = torch.from_numpy(rng.normal(size=(3, 6, 7, 8)).astype(np.float32))
     regions = (Region(0, 1), Region(1, 3), Region(2, 2))
     geometry = Geometry((8, 7, 6), (1.0, 1.0, 1.0))
-    grid = Grid(1, None, (None,) * 3, Normalisation("none"), False, regions=regions)
+    grid = InputSpec(1, None, (None,) * 3, Normalisation("none"), False, regions=regions)
     conformed = conform(Volume(rng.normal(size=(1, 6, 7, 8)), geometry), grid)
     q = Regions(torch.nn.Identity(), regions)(logits[None])[0].exp()
     painted = np.zeros((6, 7, 8), np.uint8)
@@ -275,7 +275,7 @@ def test_every_kind_of_model_becomes_a_bundle_that_segments(tmp_path: Path, name
     import_model(write_model(tmp_path / "model", setting), tmp_path / "bundle")
     loaded = source.load(tmp_path / "bundle", CPU)
     volume, _ = image(setting)
-    conformed = conform(volume, loaded.description.grid)
+    conformed = conform(volume, loaded.description.input_spec)
     p = predict(loaded, conformed.array, {"overlap": 0.5, "mirror": False})
     assert p.shape == (loaded.description.classes, *conformed.array.shape[1:])
     torch.testing.assert_close(p.sum(0), torch.ones(p.shape[1:]), rtol=0, atol=1e-5)
@@ -392,7 +392,7 @@ def test_the_command_line_imports_runs_adapts_and_says_so(
         output = ["--output", str(tmp_path / method), "--device", "cpu"]
         assert main(["run", "--bundle", str(headed), *words, *output]) == 0, method
     adapted = BundleFiles(tmp_path / "adami/adapted_bundle").describe()
-    assert adapted.grid == BundleFiles(bundle).describe().grid
+    assert adapted.input_spec == BundleFiles(bundle).describe().input_spec
 
 
 @networks
@@ -484,7 +484,7 @@ def test_a_raw_folder_is_a_manifest_whose_labels_may_mean_others(raw: Path, tmp_
         ["a_0000.nrrd", "a_0001.nrrd"],
         ["b_0000.nrrd", "b_0001.nrrd"],
     ]
-    grid = Grid(2, None, (None,) * 3, Normalisation("none"), slices=False)
+    grid = InputSpec(2, None, (None,) * 3, Normalisation("none"), is_2d=False)
     (first, _) = load_cases(entries, "train", grid, 4, tmp_path / "cache")
     assert first.labels[0, 0].tolist() == [0, 2, 1, 3]
     plain = read_manifest(raw)
@@ -547,7 +547,7 @@ def test_pictures_keep_their_pixels_whatever_resolution_their_file_states() -> N
     described = plans(FLAT)
     described["image_reader_writer"] = "NaturalImage2DIO"
     described["configurations"]["parent"]["spacing"] = [1.0, 1.0]
-    grid = read(FLAT, described).grid
+    grid = read(FLAT, described).input_spec
     assert grid.spacing == (None, None, None)
     picture = Volume(np.ones((1, 1, 40, 50), np.float32), Geometry((50, 40, 1), (0.085, 0.085, 1)))
     assert conform(picture, grid).array.shape == (1, 1, 40, 50)
@@ -562,10 +562,10 @@ def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
     network = catalogue.build(described.network)
     array = np.zeros((1, 9, 24, 20), np.float32)
     array[0, 4] = np.random.default_rng(0).normal(100, 30, (24, 20))
-    spacing = described.grid.spacing
-    conformed = conform(Volume(array, Geometry((20, 24, 9), spacing)), described.grid)
+    spacing = described.input_spec.spacing
+    conformed = conform(Volume(array, Geometry((20, 24, 9), spacing)), described.input_spec)
     assert conformed.array.shape == (1, 1, 24, 20)
-    grid, labels = described.grid, labels_of(("brain", "lesion"))
+    grid, labels = described.input_spec, labels_of(("brain", "lesion"))
     about = Description("x", "MR", described.network, grid, (16, 24, 16), labels, "even")
     model = source.Source(about, network.eval(), None, None, CPU, {})
     p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})

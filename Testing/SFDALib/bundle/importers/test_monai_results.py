@@ -96,14 +96,14 @@ def test_a_label_of_one_output_needs_a_sigmoid(tmp_path: Path) -> None:
 def test_a_sigmoid_followed_by_argmax_has_one_class_an_output(tmp_path: Path) -> None:
     """Not overlapping regions, of which the first would be painted everywhere."""
     folder = write_published(tmp_path / "b", "spleen", post(SIGMOID, ARGMAX))
-    grid = described(folder).grid
+    grid = described(folder).input_spec
     assert grid.regions == () and grid.threshold is None
 
 
 def test_a_region_of_the_background_is_not_painted(tmp_path: Path) -> None:
     threshold = {"_target_": "AsDiscreted", "threshold": 0.7}
     found = described(write_published(tmp_path / "b", "spleen", post(SIGMOID, threshold)))
-    assert found.grid.regions == (Region(1, 1),) and found.grid.threshold == 0.7
+    assert found.input_spec.regions == (Region(1, 1),) and found.input_spec.threshold == 0.7
     assert [label.name for label in found.labels] == ["spleen"]
 
 
@@ -146,7 +146,7 @@ def test_what_is_not_of_the_image_or_disabled_changes_nothing(
     tmp_path: Path, transform: dict[str, Any]
 ) -> None:
     folder = write_published(tmp_path / "b", "spleen", pre(transform))
-    assert described(folder).grid.normalisation == STEPS
+    assert described(folder).input_spec.normalisation == STEPS
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_preprocessing_that_is_not_honoured_is_refused_by_name(
 ) -> None:
     folder = write_published(tmp_path / "b", "spleen", pre(transform))
     if words is None:  # the word false disables nothing
-        assert len(described(folder).grid.normalisation) == 2
+        assert len(described(folder).input_spec.normalisation) == 2
     else:
         assert words in refusal(folder)
 
@@ -279,9 +279,9 @@ def test_a_bundle_in_yaml_of_references_and_choices_is_read(tmp_path: Path) -> N
     small = nets.UNet(3, 1, 2, channels=[4, 8], strides=[2])
     torch.save({"model": small.state_dict()}, folder / "models/tuned.pt")
     found = described(folder)
-    assert found.grid.spacing == (2.0, 2.0, 2.0) and found.windows == "whole"
-    assert found.grid.crop == "positive-normalised"
-    assert found.grid.cleaning == (
+    assert found.input_spec.spacing == (2.0, 2.0, 2.0) and found.windows == "whole"
+    assert found.input_spec.crop == "positive-normalised"
+    assert found.input_spec.cleaning == (
         Cleaning("KeepLargestConnectedComponent", {"applied_labels": [1]}, "model"),
     )
 
@@ -351,7 +351,7 @@ def test_an_image_of_a_fixed_size_is_monais(tmp_path: Path) -> None:
         z = net.eval()(torch.nn.functional.interpolate(torch.rand(1, 3, 70, 50), size=(64, 96)))
         net.segmentation_head[0].bias[1] -= (z[:, 1] - z[:, 0]).median()
     labels, expected, model = both(tmp_path, config, (), net, [tmp_path / "picture.png"])
-    assert model.grid.size == (96, 64, None) and model.grid.resampling.maps == "logits"
+    assert model.input_spec.size == (96, 64, None) and model.input_spec.resampling.maps == "logits"
     assert len(np.unique(expected)) == 2
     assert (labels == expected).mean() > 0.99
 

@@ -1,4 +1,4 @@
-"""What a bundle's metadata say of a model's grid: the fields behind ``Grid``, both ways."""
+"""What a bundle's metadata say of a model's grid: the fields behind ``InputSpec``, both ways."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from SFDALib.errors import RequestError
 from SFDALib.volume.specification import (
     CROPS,
     Cleaning,
-    Grid,
+    InputSpec,
     Normalisation,
     Region,
     Resampling,
@@ -22,37 +22,37 @@ ORIENTATIONS = ("LR", "PA", "SI")
 SIZE_LIMIT = 1 << 16  # voxels along an axis
 
 
-def grid_to_json(grid: Grid) -> dict[str, Any]:
+def spec_to_json(spec: InputSpec) -> dict[str, Any]:
     """The fields of a grid; what is as usual is left out, but for those that every bundle has."""
     values = {
-        "orientation": grid.orientation,
-        "spacing": list(grid.spacing),
-        "normalisation": normalisation_to_json(grid),
+        "orientation": spec.orientation,
+        "spacing": list(spec.spacing),
+        "normalisation": normalisation_to_json(spec),
     }
-    if grid.axes != (0, 1, 2):
-        values["axes"] = list(grid.axes)
-    if grid.crop is not None:
-        values["crop"] = grid.crop
-    if grid.resampling != Resampling():
-        values["resampling"] = asdict(grid.resampling)
-    if grid.regions:
-        values["regions"] = [asdict(region) for region in grid.regions]
-    if grid.size is not None:
-        values["size"] = list(grid.size)
-    if grid.threshold is not None:
-        values["threshold"] = grid.threshold
-    if grid.cleaning:
-        values["cleaning"] = [asdict(step) for step in grid.cleaning]
+    if spec.axes != (0, 1, 2):
+        values["axes"] = list(spec.axes)
+    if spec.crop is not None:
+        values["crop"] = spec.crop
+    if spec.resampling != Resampling():
+        values["resampling"] = asdict(spec.resampling)
+    if spec.regions:
+        values["regions"] = [asdict(region) for region in spec.regions]
+    if spec.size is not None:
+        values["size"] = list(spec.size)
+    if spec.threshold is not None:
+        values["threshold"] = spec.threshold
+    if spec.cleaning:
+        values["cleaning"] = [asdict(step) for step in spec.cleaning]
     return values
 
 
-def normalisation_to_json(grid: Grid) -> dict[str, Any] | list[dict[str, Any]]:
+def normalisation_to_json(spec: InputSpec) -> dict[str, Any] | list[dict[str, Any]]:
     """One normalisation as an object, steps as a list of them."""
-    every = [step.to_dict() for step in steps(grid.normalisation)]
-    return every if isinstance(grid.normalisation, tuple) else every[0]
+    every = [step.to_dict() for step in steps(spec.normalisation)]
+    return every if isinstance(spec.normalisation, tuple) else every[0]
 
 
-def grid_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> Grid:
+def spec_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> InputSpec:
     """Check the fields of a grid and make it.
 
     Args:
@@ -71,7 +71,7 @@ def grid_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> Gr
             f'{sfda.where}, field "orientation": found "{orientation:.20}", expected three letters'
             ' such as "LPS" or null; correct it'
         )
-    return Grid(
+    return InputSpec(
         channels=channels,
         orientation=orientation,
         spacing=sfda.numbers("spacing", 3, missing=True),
