@@ -79,7 +79,7 @@ DESCRIPTIONS = {
                 Normalisation("zscore", within="body", channels=(0,)),
                 Normalisation("fixed", 0.0, 255.0, 0.0, 255.0),
             ),
-            slices=False,
+            is_2d=False,
             axes=(1, 0, 2),
             crop="nonzero",
             resampling=Resampling(3, False, True, True, "logits"),
