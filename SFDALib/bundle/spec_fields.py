@@ -76,7 +76,7 @@ def spec_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> In
         orientation=orientation,
         spacing=sfda.numbers("spacing", 3, missing=True),
         normalisation=_normalisation(sfda, channels),
-        slices=slices,
+        is_2d=slices,
         axes=sfda.axes("axes", (0, 1, 2), whole=True),
         crop=sfda.choice("crop", CROPS, None),
         resampling=Resampling.from_dict(

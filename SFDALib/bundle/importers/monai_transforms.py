@@ -109,7 +109,7 @@ class Preprocessing:
             orientation=self._orientation and self._orientation[::-1],
             spacing=tuple(self._spacing[axis] for axis in reversed(order)),
             normalisation=tuple(steps) if len(steps) > 1 else steps[0],
-            slices=self._slices is not None,
+            is_2d=self._slices is not None,
             axes=tuple(axes[axis] for axis in order),
             crop=self._crop,
             resampling=Resampling(

@@ -98,7 +98,7 @@ def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where
             orientation=READERS[reader],
             spacing=spacing if len(spacing) == 3 else (*spacing, None),
             normalisation=normalisation(plans, configuration, len(channels), where),
-            slices=len(patch_size) == 2,
+            is_2d=len(patch_size) == 2,
             axes=tuple(plans["transpose_forward"]),
             crop="nonzero",
             resampling=resampling(configuration, where),
