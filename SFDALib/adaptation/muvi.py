@@ -216,7 +216,7 @@ def _pseudo_labels(setting: Setting) -> list[np.ndarray]:
 
     options = setting.options
     thresholds = (options["threshold"], *[options["threshold_other"]] * 2)
-    description = setting.model.description.with_changes(temperature=setting.temperature)
+    description = replace(setting.model.description, temperature=setting.temperature)
     model = replace(setting.model, description=description)
     found = []
     for image in setting.images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from SFDALib.bundle.fields import Fields
@@ -100,9 +100,6 @@ class Description:
             "3d": self.spatial_dims == 3,
         }
         return frozenset(name for name, held in has.items() if held)
-
-    def with_changes(self, **changes: Any) -> Description:
-        return replace(self, **changes)
 
 
 def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,6 +14,11 @@ from SFDALib.bundle.description import INFERENCE
 from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]
+# Keys under which trainings keep a network's weights
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "network", "net", "network_weights"),
+    *("network_state_dict", "weights"),
+)
 
 
 def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
@@ -54,6 +59,19 @@ def state_dict(content: object, where: str) -> dict[str, Tensor]:
             " expected a state dict; save network.state_dict() alone"
         )
     return content
+
+
+def network_weights(content: object, where: str) -> dict[str, Tensor]:
+    """The weights in what a training saved: a state dict, perhaps under a key.
+
+    Raises:
+        RequestError: there is none.
+    """
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    return state_dict(content, where)
 
 
 def _check_archive(data: io.BytesIO, where: str) -> None:

@@ -24,7 +24,7 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
     """
     model = open_model(path)
     about = model.describe()
-    model.require_weights(about)
+    model.require_weights()
     reasons = registry.lacking({*about.holds, *brought})
     return {
         "name": about.name,

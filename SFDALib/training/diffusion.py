@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,9 @@ def train(
     """
     workers = loop.start_workers(device)
     request.prepare(workers)
-    model = source.load(bundle, workers.device, diffusion=False)
-    described = model.description.with_changes(diffusion=diffusion)
+    opened = open_model(bundle)
+    model = opened.load(workers.device, diffusion=False)
+    described = replace(model.description, diffusion=diffusion)
     cases = load_cases(
         request.entries,
         "train",
@@ -112,7 +113,7 @@ def train(
             diffusion=asdict(diffusion),
             patch_size=patch_size,
             corruption=corruption,
-            bundle=open_model(bundle).sha256(),
+            bundle=opened.sha256(),
         ),
         request.work / "checkpoint.pt",
         workers,
@@ -120,7 +121,7 @@ def train(
     )
     provenance = request.provenance("diffusion", curve)
     provenance["diffusion"]["corruption"] = corruption
-    described = described.with_changes(provenance={**described.provenance, **provenance})
+    described = replace(described, provenance={**described.provenance, **provenance})
     request.finish(
         workers,
         lambda folder: source.write(

@@ -70,7 +70,8 @@ def train(
         request.entries, "val", description.input_spec, description.classes, cache
     )
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
-    described = description.with_changes(
+    described = replace(
+        description,
         labels=tuple(measured(label, cases, description) for label in description.labels),
         fingerprint=_fingerprint(cases, description.input_spec.channels),
         temperature=calibrate(network, calibration, workers.device),

@@ -13,7 +13,7 @@ from monai_models import CONFIGURATIONS, metadata, network
 from nnunet_models import SETTINGS, Setting, dataset, plans, write_model
 
 from SFDALib.bundle.configuration import TEMPLATE
-from SFDALib.bundle.importers import plain
+from SFDALib.bundle.importers.plain_weights import PlainWeights
 from SFDALib.bundle.open_model import open_model
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_model
@@ -111,8 +111,8 @@ def _described(folder: Path) -> None:
 
 
 def _read(folder: Path) -> None:
-    open_model(_inside(folder)).read()
+    open_model(_inside(folder)).load(torch.device("cpu"))
 
 
 def _plain(folder: Path) -> None:
-    plain.read(folder / "x.pt", folder / "x.json")
+    PlainWeights(folder / "x.pt", folder / "x.json").load(torch.device("cpu"))

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from SFDALib.bundle.description import Description, DiffusionDescription
+from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
-from SFDALib.bundle.importers.imported import read_bytes
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue

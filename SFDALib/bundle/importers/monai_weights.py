@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from SFDALib.bundle.bundle_files import WEIGHTS_LIMIT, BundleFiles
 from SFDALib.bundle.description import Description
-from SFDALib.bundle.files import WEIGHTS_LIMIT, BundleFiles
-from SFDALib.bundle.importers.imported import network_weights
-from SFDALib.bundle.weights import Weights, unpickle
+from SFDALib.bundle.weights import Weights, network_weights, unpickle
 from SFDALib.errors import RequestError
 
 ARCHITECTURE_LIMIT = 1 << 24  # bytes
@@ -43,7 +43,7 @@ def read_weights(
         weights = network_weights(unpickle(stream.read(), where), where)
     if architecture:
         found = _architecture(files, architecture[0])
-        described = described.with_changes(network={**described.network, **found})
+        described = replace(described, network={**described.network, **found})
     return described, weights
 
 

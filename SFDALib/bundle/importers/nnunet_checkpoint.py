@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from SFDALib.bundle.importers.imported import read_bytes
+from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.nnunet_trainers import check_trainer
 from SFDALib.bundle.weights import state_dict, unpickle
 from SFDALib.errors import RequestError
@@ -28,7 +28,6 @@ NUMPY_SCALARS = (
 class Checkpoint:
     """What is needed of one fold's file."""
 
-    file: Path
     weights: Mapping[str, Tensor]
     configuration: str
     trainer: str
@@ -60,4 +59,4 @@ def read_checkpoint(file: Path, trust: bool = False) -> Checkpoint:
     check_trainer(trainer, str(file), trust)
     weights = state_dict(inside.get("network_weights"), str(file))
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    return Checkpoint(file, weights, configuration, str(trainer), tuple(mirrored))
+    return Checkpoint(weights, configuration, str(trainer), tuple(mirrored))

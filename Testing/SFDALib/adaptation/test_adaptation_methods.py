@@ -481,7 +481,7 @@ def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
 
 
 def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
-    description = describe().with_changes(network=DYNUNET)
+    description = replace(describe(), network=DYNUNET)
     reasons = registry.lacking(description.holds)
     assert {n for n, why in reasons.items() if why and "batch normalisation" in why} == {
         "tent",
@@ -494,7 +494,7 @@ def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
 @pytest.mark.parametrize("method", [m for m in NEW if m != "tent"])
 def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> None:
     source = model()
-    description = source.description.with_changes(network=DYNUNET)
+    description = replace(source.description, network=DYNUNET)
     torch.manual_seed(0)
     network = catalogue.build(DYNUNET).eval().requires_grad_(False)
     other = replace(source, description=description, network=network)

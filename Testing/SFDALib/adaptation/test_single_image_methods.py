@@ -44,7 +44,7 @@ def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
     source = model(len(patch), max(2, definition["out_channels"]))
     torch.manual_seed(0)
     network = catalogue.build(definition).eval().requires_grad_(False)
-    description = source.description.with_changes(network=definition, patch_size=patch)
+    description = replace(source.description, network=definition, patch_size=patch)
     return replace(source, description=description, network=network)
 
 
@@ -100,7 +100,7 @@ def test_dg_tta_takes_one_step_an_epoch_by_the_mean_gradient_of_its_patches() ->
 
 
 def test_random_windows_lie_inside_the_image_and_are_drawn_anew() -> None:
-    source = model(3).description.with_changes(patch_size=(8, 8, 8))
+    source = replace(model(3).description, patch_size=(8, 8, 8))
     whole = np.random.default_rng(0).random((1, 12, 20, 16), dtype=np.float32)
     patches = RandomPatches(
         replace(model(3), description=source), [whole], 5, np.random.default_rng(1)
@@ -166,7 +166,7 @@ def test_dg_tta_refuses_what_it_cannot_do_by_name(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RequestError, match="encoder for ResidualUNet"):
         adapt("dg-tta", model(), parameters="encoder")
     with pytest.raises(RequestError, match="option ensemble: found 10 for a model of 5"):
-        many = model().description.with_changes(ensemble=5)
+        many = replace(model().description, ensemble=5)
         adapt("dg-tta", replace(model(), description=many), ensemble=10)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Towards(nn.Module):
 
 
 def model(spatial_dims: int, network: nn.Module, classes: int = 2, **changes: object) -> Source:
-    description = describe(spatial_dims, classes).with_changes(**changes)
+    description = replace(describe(spatial_dims, classes), **changes)
     return Source(description, network.eval(), None, None, CPU, {})
 
 

@@ -22,10 +22,8 @@ from monai_models import CONFIGURATIONS, SPLEEN, UNTURNED, network, write_publis
 from scipy.ndimage import distance_transform_edt
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import Imported
-from SFDALib.bundle.importers.monai_bundle import MonaiModel
+from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.source import Source
 from SFDALib.bundle.terminology import in_words
 from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
@@ -51,8 +49,8 @@ def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3
     return paths
 
 
-def read(folder: Path) -> Imported:
-    return MonaiModel(BundleFiles(folder)).read()
+def read(folder: Path) -> Source:
+    return open_model(folder).load(CPU)
 
 
 def refusal(action: Callable[[], object]) -> str:
@@ -72,7 +70,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
         pytest.importorskip("nibabel", reason="MONAI's Orientationd needs nibabel")
     bundle = write_published(tmp_path / "published", name)
     assert main(["import-model", str(bundle), "--output", str(tmp_path / "bundle")]) == 0
-    model = source.load(tmp_path / "bundle", CPU)
+    model = open_model(tmp_path / "bundle").load(CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
     conformed = conform(read_volume(files), model.description.input_spec)
     ours = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
@@ -206,7 +204,7 @@ def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
     assert "give import-model --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
-    grid = BundleFiles(tmp_path / "b").describe().input_spec
+    grid = open_model(tmp_path / "b").describe().input_spec
     assert grid.regions == (Region(0, 1), Region(2, 2), Region(1, 3))
 
 
@@ -311,7 +309,7 @@ def test_where_a_bundle_resamples_the_results_are_monais_but_for_the_border(
     net = network(config)
     _train(net)
     bundle = write_published(tmp_path / "spleen", "spleen", config, net)
-    model, file = source.load(bundle, CPU), tmp_path / "body.nrrd"
+    model, file = open_model(bundle).load(CPU), tmp_path / "body.nrrd"
     truth = _body((30, 40, 44), (2.2, 1.4, 1.3))
     picture = sitk.GetImageFromArray(_intensities(truth))
     picture.SetSpacing((1.3, 1.4, 2.2))
