@@ -126,7 +126,7 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation.common import views
     from SFDALib.adaptation.common.loop import Recipe
     from SFDALib.adaptation.common.patches import TargetPatches
-    from SFDALib.networks.catalogue import class_logits
+    from SFDALib.networks.outputs import class_logits
 
     network, options, model = setting.network, setting.options, setting.model
     features, consistency = options["feature_weight"], options["consistency_weight"]

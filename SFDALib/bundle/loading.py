@@ -13,7 +13,7 @@ from SFDALib.bundle.description import INFERENCE, Description
 from SFDALib.bundle.importers.common import checked
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, without_training_heads
 from SFDALib.networks.residual_unet import EarlyHead
 
 ENTRY_BYTES = 4096  # in a file of weights for each tensor, beside its numbers
@@ -34,7 +34,7 @@ def load_bundle(
     """
     where = f"{bundle.path}: {INFERENCE}"
     network = assembly.assemble(
-        lambda: catalogue.build(description.network, f"{where}, network_def"),
+        lambda: build_network(description.network, f"{where}, network_def"),
         description.ensemble,
         description.input_spec.regions,
     )
@@ -47,7 +47,7 @@ def load_bundle(
         _load_into(early_head, bundle, bundle_files.EARLY_HEAD)
         early_head = frozen(early_head, device)
     if description.diffusion and diffusion:
-        denoiser = catalogue.build(description.diffusion.network, f"{where}, diffusion_def")
+        denoiser = build_network(description.diffusion.network, f"{where}, diffusion_def")
         _load_into(denoiser, bundle, bundle_files.DIFFUSION)
         denoiser = frozen(denoiser, device)
     network = frozen(network, device)
@@ -75,9 +75,9 @@ def load_imported(
     description = checked(description, source)
     members = []
     for file, weights in sets:
-        member = catalogue.build(description.network, source)
+        member = build_network(description.network, source)
         weights = _without_prefixes(weights, member.state_dict())
-        needed = catalogue.without_training_heads(weights, member, description.network)
+        needed = without_training_heads(weights, member, description.network)
         load_weights(member, needed, file)
         members.append(member)
     regions = description.input_spec.regions

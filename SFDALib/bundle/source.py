@@ -16,6 +16,7 @@ from SFDALib.bundle.bundle_files import DIFFUSION, EARLY_HEAD, MODEL
 from SFDALib.bundle.description import INFERENCE, METADATA, Description, to_json
 from SFDALib.bundle.weights import Weights
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import early_stages, encoder
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Source:
         return tuple(
             stage
             for part in assembly.parts(network)
-            for stage in catalogue.encoder(part, self.description.network)
+            for stage in encoder(part, self.description.network)
         )
 
     def early_stages(self, network: nn.Module, level: int) -> tuple[nn.Module, ...]:
         """The submodules of ``network`` (this one or a copy of it) up to its early features."""
-        return catalogue.early_stages(assembly.single(network), self.description.network, level)
+        return early_stages(assembly.single(network), self.description.network, level)
 
 
 def write(

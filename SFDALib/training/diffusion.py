@@ -19,6 +19,7 @@ from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, diffusion_grid, load_cases
@@ -77,7 +78,7 @@ def train(
     patches = Patches(cases, patch_size, request.batch, request.augment)
     schedule = cosine_schedule(diffusion.timesteps)
     torch.manual_seed(request.loop.seed)
-    network = catalogue.build(diffusion.network)
+    network = build_network(diffusion.network)
 
     def draw(step: int) -> loop.Batch:
         images, labels = patches.draw(request.loop.seed, step, workers.rank)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from SFDALib.bundle import source
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.open_model import open_model
-from SFDALib.networks.residual_unet import EarlyHead, at_resolution
+from SFDALib.networks.outputs import at_resolution
+from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import load_cases

@@ -45,7 +45,7 @@ from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_bundle
 from SFDALib.jobs.request import read_job
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import read_manifest
 from SFDALib.volume.files import read_labels, read_volume
 
@@ -554,9 +554,9 @@ def _folder_files(folder: Path) -> dict[str, bytes]:
 def _read_description(folder: Path) -> None:
     in_words(inspect_bundle(folder))
     description = open_model(folder).describe()
-    catalogue.build(description.network)
+    build_network(description.network)
     if description.diffusion:
-        catalogue.build(description.diffusion.network)
+        build_network(description.diffusion.network)
 
 
 def _load(path: Path) -> None:

@@ -13,7 +13,7 @@ from SFDALib.adaptation.common.model_selection import Watch
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.geometry import Geometry, Volume
@@ -36,7 +36,7 @@ def model(dims: int = 2, classes: int = 2, outputs: int | None = None) -> Source
     patch = (16, 16) if dims == 2 else (8, 16, 16)
     description = replace(description, patch_size=patch)
     torch.manual_seed(0)
-    network = catalogue.build(description.network).eval().requires_grad_(False)
+    network = build_network(description.network).eval().requires_grad_(False)
     head = EarlyHead(dims, 4, description.out_channels).requires_grad_(False)
     return Source(description, network, head, None, torch.device("cpu"), {})
 

@@ -28,7 +28,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.training.segmentation import segmentation_loss
@@ -334,7 +334,7 @@ def taught(spatial_dims: int, classes: int) -> Source:
         grid = replace(description.input_spec, spacing=SPACING[3])
         description = replace(description, input_spec=grid, patch_size=(16, 24, 24))
     torch.manual_seed(0)
-    network = catalogue.build(description.network)
+    network = build_network(description.network)
     early_head = EarlyHead(spatial_dims, 4, description.out_channels)
     model = Source(description, network, early_head, None, torch.device("cpu"), {})
     image = conformed(description, 0).array
@@ -345,7 +345,7 @@ def taught(spatial_dims: int, classes: int) -> Source:
     everything = list(range(len(images)))
     x, y = images.batch(everything), labels.batch(everything)[:, 0].long()
     optimiser = torch.optim.Adam([*network.parameters(), *early_head.parameters()], 1e-2)
-    stages = catalogue.early_stages(network, description.network, 0)
+    stages = early_stages(network, description.network, 0)
     for _ in range(60):
         early = early_features.early_logits(stages, early_head, x)
         loss = segmentation_loss(network(x), y) + segmentation_loss(early, y)

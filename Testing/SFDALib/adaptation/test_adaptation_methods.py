@@ -30,6 +30,7 @@ from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.methods import registry
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
 NEW = [name for name in TRAINED if name not in ("adami", "adaent", "early-features")]
@@ -476,7 +477,7 @@ def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
 ) -> None:
     definition = {**DYNUNET, **({} if norm is None else {"norm_name": norm})}
     assert catalogue.has_batch_norm(definition) is has
-    built = catalogue.build(definition)
+    built = build_network(definition)
     assert any(isinstance(m, nn.BatchNorm2d) for m in built.modules()) is has
 
 
@@ -496,7 +497,7 @@ def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> N
     source = model()
     description = replace(source.description, network=DYNUNET)
     torch.manual_seed(0)
-    network = catalogue.build(DYNUNET).eval().requires_grad_(False)
+    network = build_network(DYNUNET).eval().requires_grad_(False)
     other = replace(source, description=description, network=network)
     assert len(TargetPatches(other, [image().array])) == 8
     outcome = adapt(method, other, settle_bn=True)

@@ -25,6 +25,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.grid import Conformed
@@ -53,10 +54,10 @@ def source(name: str, outputs: int = 3) -> Source:
     size = SIDES.get(name, 16)
     description = replace(base.description, network=definition, patch_size=(size, size))
     torch.manual_seed(0)
-    network = catalogue.build(definition).eval().requires_grad_(False)
+    network = build_network(definition).eval().requires_grad_(False)
     head = None
     if catalogue.SEGMENTATION[definition["_target_"]].early_stages:
-        (stage, *_) = (catalogue.early_stages(network, definition, 0),)
+        (stage, *_) = (early_stages(network, definition, 0),)
         with torch.no_grad():
             seen = torch.zeros(1, 1, size, size)
             for part in stage:
@@ -228,7 +229,7 @@ def with_regions(ensemble: int = 1) -> Source:
     grid = replace(bundle.description.input_spec, regions=NESTED)
     labels = model(2, 3).description.labels
     description = replace(bundle.description, input_spec=grid, labels=labels, ensemble=ensemble)
-    network = assembly.assemble(lambda: catalogue.build(description.network), ensemble, NESTED)
+    network = assembly.assemble(lambda: build_network(description.network), ensemble, NESTED)
     return replace(bundle, description=description, network=network.eval().requires_grad_(False))
 
 
@@ -255,7 +256,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
         shown = assembly.members(bundle.network)
     else:
         alone = source("DynUNet")
-        shown = (alone.network, catalogue.build(alone.description.network).requires_grad_(False))
+        shown = (alone.network, build_network(alone.description.network).requires_grad_(False))
         description = replace(alone.description, ensemble=2)
         network = assembly.Ensemble(shown).eval()
         bundle = replace(alone, description=description, network=network, early_head=None)

@@ -34,7 +34,7 @@ from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
 from SFDALib.volume.files import read_labels, read_volume
 
@@ -43,7 +43,7 @@ def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
     """A model of random weights."""
     source = model(len(patch), max(2, definition["out_channels"]))
     torch.manual_seed(0)
-    network = catalogue.build(definition).eval().requires_grad_(False)
+    network = build_network(definition).eval().requires_grad_(False)
     description = replace(source.description, network=definition, patch_size=patch)
     return replace(source, description=description, network=network)
 
@@ -238,7 +238,7 @@ def test_windows_of_a_view_are_padded_to_what_the_network_halves() -> None:
 def test_the_deepest_features_are_found_in_any_network(
     definition: dict[str, Any], expected: str
 ) -> None:
-    network = catalogue.build(definition).eval()
+    network = build_network(definition).eval()
     assert views.deepest(network, torch.rand(1, 1, 16, 16, 16)) == expected
 
 

@@ -34,7 +34,7 @@ from SFDALib.bundle.description import Description
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
 
 CPU = torch.device("cpu")
@@ -188,7 +188,7 @@ def test_the_digest_changes_with_any_weight(bundle: Path) -> None:
 def test_weights_in_half_precision_load_as_single(tmp_path: Path) -> None:
     description = replace(describe(), early_head=None, diffusion=None)
     torch.manual_seed(0)
-    weights = catalogue.build(description.network).state_dict()
+    weights = build_network(description.network).state_dict()
     for name, saved in (("single", weights), ("half", source.half(weights))):
         (tmp_path / name).mkdir()
         source.write(tmp_path / name, description, saved)
@@ -320,7 +320,7 @@ def test_inspect_says_the_same_as_data(
 def test_inspect_says_which_methods_a_bundle_cannot_serve(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     plain = DESCRIPTIONS["plain"]
-    source.write(tmp_path / "plain", plain, catalogue.build(plain.network).state_dict())
+    source.write(tmp_path / "plain", plain, build_network(plain.network).state_dict())
     facts = inspect(tmp_path / "plain")
     assert set(facts["unavailable"]) == {"heal", "early-features", "muvi", "few-labels"}
     assert "not possible    heal: " in in_words(facts)
@@ -694,7 +694,7 @@ def test_an_absurd_network_is_refused_without_filling_the_memory(
 ) -> None:
     before, started = _peak_mb(), time.monotonic()
     with pytest.raises(RequestError) as caught:
-        catalogue.build(copy.deepcopy(definition) | changes, "bundle: network_def")
+        build_network(copy.deepcopy(definition) | changes, "bundle: network_def")
     line = str(caught.value)
     assert line.startswith("bundle: network_def: ") and len(line.splitlines()) == 1
     assert len(line) < 500
@@ -712,7 +712,7 @@ def test_rehearsing_a_network_leaves_the_random_numbers_as_they_are() -> None:
     from SFDALib.networks.residual_unet import ResidualUNet
 
     torch.manual_seed(3)
-    ours = catalogue.build(RESIDUAL).state_dict()
+    ours = build_network(RESIDUAL).state_dict()
     torch.manual_seed(3)
     plain = ResidualUNet(2, 1, 1, 4).state_dict()
     assert all(torch.equal(ours[key], plain[key]) for key in plain)

@@ -31,7 +31,7 @@ from SFDALib.jobs import engine
 from SFDALib.jobs.request import Comparison, read_comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 
 Phantoms = Callable[..., Phantom]
@@ -448,7 +448,7 @@ def plain_bundle(tmp_path: Path) -> Path:
     """A bundle without early head and diffusion model."""
     description = replace(describe(), early_head=None, diffusion=None)
     torch.manual_seed(0)
-    weights = catalogue.build(description.network).state_dict()
+    weights = build_network(description.network).state_dict()
     source.write(tmp_path / "plain", description, weights)
     return tmp_path / "plain"
 

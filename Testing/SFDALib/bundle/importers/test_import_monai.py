@@ -28,6 +28,7 @@ from SFDALib.bundle.terminology import in_words
 from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages, encoder
 from SFDALib.volume.files import read_volume
 from SFDALib.volume.grid import conform
 from SFDALib.volume.specification import Normalisation, Region
@@ -232,20 +233,20 @@ def test_each_network_of_the_list_is_as_its_traits_say(name: str) -> None:
         "out_channels": 2,
         **MONAI_NETWORKS[name],
     }
-    built = catalogue.build(catalogue.check_definition(definition, catalogue.SEGMENTATION, "here"))
+    built = build_network(catalogue.check_definition(definition, catalogue.SEGMENTATION, "here"))
     size = tuple(2 * n for n in catalogue.divisor(definition))
     x = torch.rand(1, 1, *size)
     with torch.no_grad():
         assert built.eval()(x).shape == (1, 2, *size)
         for level in range(len(catalogue.SEGMENTATION[definition["_target_"]].early_stages)):
             features = x
-            for stage in catalogue.early_stages(built, definition, level):
+            for stage in early_stages(built, definition, level):
                 features = stage(features)
             assert all(n // 2**level <= m for n, m in zip(size, features.shape[2:], strict=True))
             assert features.shape[2] == size[0] // 2**level
     by_batch = any(type(module).__name__.startswith("BatchNorm") for module in built.modules())
     assert catalogue.has_batch_norm(definition) == by_batch
-    parts = catalogue.encoder(built, definition)
+    parts = encoder(built, definition)
     inside = sum(p.numel() for part in parts for p in part.parameters())
     assert inside < sum(p.numel() for p in built.parameters())
 

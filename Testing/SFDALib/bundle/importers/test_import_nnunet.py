@@ -37,7 +37,7 @@ from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.inference.sliding_window import blend, gaussian, starts
 from SFDALib.jobs.import_model import import_model
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
@@ -561,7 +561,7 @@ def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
     """The images's only slice that is not empty goes through the network with zeros around."""
     described = read(PLAIN)
     torch.manual_seed(0)
-    network = catalogue.build(described.network)
+    network = build_network(described.network)
     array = np.zeros((1, 9, 24, 20), np.float32)
     array[0, 4] = np.random.default_rng(0).normal(100, 30, (24, 20))
     spacing = described.input_spec.spacing
