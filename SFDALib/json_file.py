@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,31 @@ def parse(data: bytes, where: str) -> Any:
             " it"
         )
     return content
+
+
+def plain(value: Any, text: Callable[[str], str] = str) -> Any:
+    """The value as JSON can hold it.
+
+    Mappings become dictionaries with text keys, tuples lists, NumPy scalars and arrays numbers and
+    lists, paths text, and the numbers that JSON cannot hold (NaN, infinities) None.
+
+    Args:
+        text: is applied to every text that is a value.
+
+    >>> plain({"dice": float("nan"), "size": (2, 3)})
+    {'dice': None, 'size': [2, 3]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, text) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy
+        return plain(value.tolist(), text)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return text(value) if isinstance(value, str) else value
 
 
 def _deeper_than(limit: int, content: Any) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from SFDALib.bundle.fields import Fields
 from SFDALib.errors import RequestError
+from SFDALib.json_fields import Fields
 from SFDALib.volume.specification import (
     CROPS,
     Cleaning,

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adaent, adami
-from SFDALib.bundle import source
+from SFDALib.bundle import loading, source
 from SFDALib.bundle.description import Label
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
@@ -292,10 +292,10 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((source, "load"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
         counted(module, name)
     assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
-    once = ["load", "read_volume", "source model"]
+    once = ["load_bundle", "read_volume", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
 
