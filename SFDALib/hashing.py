@@ -16,6 +16,11 @@ BLOCK = 1 << 20  # bytes
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
+def opener(path: str | os.PathLike[str]) -> Opener:
+    """A function that opens the file for reading its bytes."""
+    return lambda: open(path, "rb")
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, or of a folder.
 

@@ -39,7 +39,8 @@ def load_bundle(
         description.input_spec.regions,
     )
     _load_into(network, bundle, bundle_files.MODEL)
-    early_head = denoiser = None
+    early_head: nn.Module | None = None
+    denoiser: nn.Module | None = None
     if description.early_head:
         early_head = EarlyHead(
             description.spatial_dims, description.early_head.channels, description.out_channels

@@ -24,7 +24,7 @@ SIZE_LIMIT = 1 << 16  # voxels along an axis
 
 def spec_to_json(spec: InputSpec) -> dict[str, Any]:
     """The fields of a grid; what is as usual is left out, but for those that every bundle has."""
-    values = {
+    values: dict[str, Any] = {
         "orientation": spec.orientation,
         "spacing": list(spec.spacing),
         "normalisation": normalisation_to_json(spec),

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,19 @@ Weights = Mapping[str, Tensor]
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "network", "net", "network_weights"),
     *("network_state_dict", "weights"),
+)
+_SCALAR = np.float64(0).__reduce__()[0]  # the functions with which NumPy unpickles
+_ARRAY = np.zeros(0).__reduce__()[0]
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # of them in NumPy 1 and 2
+# NumPy's numbers and arrays that ``unpickle`` may let pass
+NUMPY_SCALARS = (
+    *((_SCALAR, f"{module}.scalar") for module in _MODULES),
+    *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
+)
+NUMPY_ARRAYS = (
+    *((_ARRAY, f"{module}._reconstruct") for module in _MODULES),
+    *NUMPY_SCALARS,
+    *(np.ndarray, np.dtypes.Int32DType, np.dtypes.BoolDType, np.dtypes.UInt8DType),
 )
 
 

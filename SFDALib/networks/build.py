@@ -44,9 +44,9 @@ def build_network(definition: Mapping[str, Any], where: str = "network_def") -> 
     try:
         network = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
+        package = str(error.name).replace("_", "-")
         raise RequestError(
-            f"{where}: {name} needs the Python package {error.name.replace('_', '-')}, found none;"
-            " install it with pip"
+            f"{where}: {name} needs the Python package {package}, found none; install it with pip"
         ) from error
     try:
         # a dry run on the meta device, which takes no memory

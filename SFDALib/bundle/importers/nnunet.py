@@ -9,7 +9,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from SFDALib.bundle.importers.nnunet_plans import read_plans
 from SFDALib.bundle.importers.nnunet_trainers import caution, check_trainer, named_trainer
 from SFDALib.bundle.source_model import Candidate
 from SFDALib.errors import RequestError
-from SFDALib.hashing import sha256_of_named
+from SFDALib.hashing import opener, sha256_of_named
 
 if TYPE_CHECKING:
     import torch
@@ -76,8 +76,8 @@ class NnUNetModel:
     def sha256(self) -> str:
         """See ``SourceModel.sha256``."""
         names = [PLANS, DATASET, *self._checkpoints]
-        openers = [(name, partial((self._folder / name).open, "rb")) for name in names]
-        return sha256_of_named(openers, str(self._folder), self._read)
+        named = [(name, opener(self._folder / name)) for name in names]
+        return sha256_of_named(named, str(self._folder), self._read)
 
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""

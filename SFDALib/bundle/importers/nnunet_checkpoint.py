@@ -8,20 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.nnunet_trainers import check_trainer
-from SFDALib.bundle.weights import state_dict, unpickle
+from SFDALib.bundle.weights import NUMPY_SCALARS, state_dict, unpickle
 from SFDALib.errors import RequestError
-
-# The NumPy scalars of a checkpoint's log, under the names of NumPy 1 and 2
-NUMPY_SCALARS = (
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
-)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Standard library alone; torch where the weights are loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.common import checked, read_bytes
 from SFDALib.bundle.source_model import Candidate
 from SFDALib.errors import RequestError
-from SFDALib.hashing import sha256_of_named
+from SFDALib.hashing import opener, sha256_of_named
 from SFDALib.json_file import read_object
 from SFDALib.networks import catalogue
 
@@ -60,8 +60,8 @@ class PlainWeights:
     def sha256(self) -> str:
         """See ``SourceModel.sha256``."""
         files = (self.description, self.path)
-        openers = [(file.name, partial(file.open, "rb")) for file in files]
-        return sha256_of_named(openers, str(self.path.parent))
+        named = [(file.name, opener(file)) for file in files]
+        return sha256_of_named(named, str(self.path.parent))
 
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""
