@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Invertd
 from monai_models import CONFIGURATIONS, SPLEEN, UNTURNED, network, write_published
+from refusals import refusal
 from scipy.ndimage import distance_transform_edt
 
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.terminology import in_words
-from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages, encoder
@@ -52,14 +51,6 @@ def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3
 
 def read(folder: Path) -> Source:
     return open_model(folder).load(CPU)
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert len(line.splitlines()) == 1
-    return line
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

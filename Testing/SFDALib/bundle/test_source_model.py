@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ import torch
 from monai_models import SPLEEN, write_published
 from nnunet_models import SETTINGS, image, plans, write_model
 from paths import ROOT
+from refusals import refusal
 
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
-from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDALib.volume.files import read_labels
 
@@ -57,14 +56,6 @@ def words(model: Path, folder: Path, output: Path, command: str = "run") -> list
 
 def report_of(output: Path) -> dict[str, Any]:
     return json.loads((output / "report.json").read_text(encoding="utf-8"))
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert len(line.splitlines()) == 1
-    return line
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets import UNet
+from refusals import refusal
 
 from SFDALib.__main__ import main
 from SFDALib.bundle.configuration import TEMPLATE, describe
 from SFDALib.bundle.importers.plain_weights import PlainWeights
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
-from SFDALib.errors import RequestError
 
 SMALL = {**TEMPLATE["network"], "channels": [4, 8], "strides": [2]}
 
@@ -40,14 +40,6 @@ def _change(path: Path, **fields: Any) -> Path:
         json.dumps({**json.loads(path.read_text(encoding="utf-8")), **fields}), encoding="utf-8"
     )
     return path
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert len(line.splitlines()) == 1
-    return line
 
 
 def read(weights: Path, description: Path) -> Source:
