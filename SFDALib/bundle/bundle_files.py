@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from SFDALib import json_file
-from SFDALib.bundle.description import METADATA
 from SFDALib.errors import RequestError
 from SFDALib.hashing import sha256_of_named
 
+METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
 MODEL = "models/model.pt"
 EARLY_HEAD = "models/early_head.pt"
 DIFFUSION = "models/diffusion.pt"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SFDALib.bundle.description import Description, from_json
+from SFDALib.bundle.description import Description
+from SFDALib.bundle.metadata import from_json
 from SFDALib.errors import RequestError
 
 CONFIGURATION = {

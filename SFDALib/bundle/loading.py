@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, bundle_files
-from SFDALib.bundle.bundle_files import BundleFiles
-from SFDALib.bundle.description import INFERENCE, Description
+from SFDALib.bundle.bundle_files import INFERENCE, BundleFiles
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.common import checked
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.networks.build import build_network, without_training_heads
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 from SFDALib.networks.residual_unet import EarlyHead
 
 ENTRY_BYTES = 4096  # in a file of weights for each tensor, beside its numbers
@@ -40,7 +42,7 @@ def load_bundle(
     )
     _load_into(network, bundle, bundle_files.MODEL)
     early_head: nn.Module | None = None
-    denoiser: nn.Module | None = None
+    denoiser: ConditionalDiffusionUNet | None = None
     if description.early_head:
         early_head = EarlyHead(
             description.spatial_dims, description.early_head.channels, description.out_channels
@@ -48,9 +50,9 @@ def load_bundle(
         _load_into(early_head, bundle, bundle_files.EARLY_HEAD)
         early_head = frozen(early_head, device)
     if description.diffusion and diffusion:
-        denoiser = build_network(description.diffusion.network, f"{where}, diffusion_def")
-        _load_into(denoiser, bundle, bundle_files.DIFFUSION)
-        denoiser = frozen(denoiser, device)
+        built = build_network(description.diffusion.network, f"{where}, diffusion_def")
+        _load_into(built, bundle, bundle_files.DIFFUSION)
+        denoiser = cast(ConditionalDiffusionUNet, frozen(built, device))
     network = frozen(network, device)
     return Source(description, network, early_head, denoiser, device, bundle.documents())
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from SFDALib.bundle import terminology
+from SFDALib.bundle.bundle_files import INFERENCE
 from SFDALib.errors import RequestError
 from SFDALib.json_fields import Fields
 from SFDALib.networks import catalogue
-
-INFERENCE = "configs/inference.json"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SFDALib.bundle.bundle_files import DIFFUSION, EARLY_HEAD, MODEL, BundleFiles
-from SFDALib.bundle.description import INFERENCE, METADATA, Description, from_json
+from SFDALib.bundle.bundle_files import (
+    DIFFUSION,
+    EARLY_HEAD,
+    INFERENCE,
+    METADATA,
+    MODEL,
+    BundleFiles,
+)
+from SFDALib.bundle.description import Description
+from SFDALib.bundle.metadata import from_json
 from SFDALib.errors import RequestError
 
 if TYPE_CHECKING:

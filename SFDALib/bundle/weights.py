@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from SFDALib.bundle.description import INFERENCE
+from SFDALib.bundle.bundle_files import INFERENCE
 from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]

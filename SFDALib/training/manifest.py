@@ -251,5 +251,7 @@ def diffusion_grid(description: Description) -> InputSpec:
     """
     spec = description.input_spec
     return replace(
-        spec, spacing=description.diffusion.spacing, normalisation=unit(spec.normalisation)
+        spec,
+        spacing=description.require_diffusion().spacing,
+        normalisation=unit(spec.normalisation),
     )

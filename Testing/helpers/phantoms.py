@@ -16,7 +16,7 @@ from bundles import describe
 from heads import OBLIQUE, geometry_around_head, head
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import description as about
+from SFDALib.bundle import metadata as metadata_json
 from SFDALib.volume.geometry import Geometry, Volume
 
 
@@ -63,7 +63,7 @@ def write(path: Path, image: np.ndarray, geometry: Geometry) -> Path:
 
 def _train(folder: Path, spatial_dims: int, classes: int, channels: int) -> Path:
     description = describe(spatial_dims, classes, channels)
-    metadata, inference = about.to_json(description)
+    metadata, inference = metadata_json.to_json(description)
     measured = ("early_head", "diffusion", "provenance", "temperature")
     config = {key: value for key, value in metadata["sfda"].items() if key not in measured}
     config |= {"name": "Phantom", "network": inference["network_def"]}

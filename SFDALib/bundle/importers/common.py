@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from SFDALib.bundle.bundle_files import WEIGHTS_LIMIT
-from SFDALib.bundle.description import Description, Label, from_json, to_json
+from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.metadata import from_json, to_json
 from SFDALib.errors import RequestError
 
 COLOURS = (

@@ -15,7 +15,8 @@ from bundles import describe
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
-from SFDALib.bundle.description import Fingerprint, from_json, to_json
+from SFDALib.bundle.description import Fingerprint
+from SFDALib.bundle.metadata import from_json, to_json
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
