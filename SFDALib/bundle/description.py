@@ -1,4 +1,7 @@
-"""What a bundle says of itself: the dataclasses behind configs/metadata.json and inference.json."""
+"""The description of a source model: what it expects, what it returns and what it comes with.
+
+Standard library alone; ``metadata`` reads and writes it as JSON.
+"""
 
 from __future__ import annotations
 
@@ -29,24 +32,24 @@ ENSEMBLE_LIMIT = 32
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that a bundle says of itself.
+    """The description of a source model.
 
     Args:
-        name: one line for people.
-        modality: what the source images were, in words.
+        name: shown to users, one line.
+        modality: of the source images, in words, such as "T1-weighted MR".
         network: MONAI ``network_def`` of the segmentation network.
-        input_spec: what its input must be.
+        input_spec: orientation, spacing and intensities that the network expects.
         patch_size: sliding-window size along (k,) j, i: two numbers for a 2D network, else three.
         labels: the foreground classes.
-        windows: one of ``WINDOWS``: how patches are laid over the image.
-        sliding: of the windows "fixed".
+        windows: one of ``WINDOWS``: how sliding windows are placed on the image.
+        sliding: how windows of the kind "fixed" are blended and padded.
         mirror_axes: the patch's axes along which the model may be mirrored; None for all.
-        ensemble: how many sets of weights there are, whose logits are averaged.
+        ensemble: number of sets of weights; their logits are averaged.
         temperature: divides the logits so that the source's confidence is calibrated.
-        provenance: how, on what and with what it was trained.
-        licence: one line; the text lies in LICENSE.
-        fingerprint: of each channel; empty where the training has left none.
-        cautions: what a reader of every result should know of the model.
+        provenance: how it was trained or imported; plain data.
+        licence: one line; the full text is the file LICENSE.
+        fingerprint: intensities of each channel in the training images; empty where unknown.
+        cautions: sentences about the model that every report repeats.
     """
 
     name: str

@@ -19,7 +19,7 @@ from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 from SFDALib.networks.residual_unet import EarlyHead
 
 ENTRY_BYTES = 4096  # in a file of weights for each tensor, beside its numbers
-# What parallel and compiled networks, and those inside another one, have before the names
+# Prefixes that parallel, compiled and enclosing networks add to the names of weights
 PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "net.")
 
 
@@ -95,7 +95,7 @@ def frozen(network: nn.Module, device: torch.device) -> nn.Module:
 
 def _load_into(network: nn.Module, bundle: BundleFiles, name: str) -> None:
     expected = network.state_dict()
-    # in double precision at most, with their names and what torch notes of each
+    # at most in double precision, plus names and torch's records of each tensor
     numbers = sum(value.numel() for value in expected.values())
     limit = 8 * numbers + ENTRY_BYTES * (100 + len(expected))
     load_weights(network, _read_weights(bundle, name, limit), f"{bundle.path}: {name}")
@@ -108,7 +108,7 @@ def _read_weights(bundle: BundleFiles, name: str, limit: int) -> dict[str, Tenso
 
 
 def _without_prefixes(weights: Weights, expected: Container[str]) -> Weights:
-    """The weights without what a parallel, compiled or outer network put before all their names."""
+    """The weights without prefixes that parallel, compiled or enclosing networks add."""
     while not any(key in expected for key in weights):
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in weights)), None)
         if prefix is None or not weights:

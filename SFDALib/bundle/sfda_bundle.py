@@ -60,8 +60,8 @@ class SfdaBundle:
         for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
             if needed and not self.files.has(name):
                 raise RequestError(
-                    f"{self.path}: found no {name}, expected it as the metadata say; the copy is"
-                    " incomplete: copy it again"
+                    f"{self.path}: found no {name}, expected it as the metadata name it; the copy"
+                    " is incomplete: copy it again"
                 )
 
     def sha256(self) -> str:

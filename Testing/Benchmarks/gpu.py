@@ -48,7 +48,8 @@ from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.networks.build import build_network
-from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 from SFDALib.results.report import software_versions
 from SFDALib.volume.specification import InputSpec, Normalisation
 
@@ -256,7 +257,7 @@ def residual(size: tuple[int, int, int], device: torch.device) -> source.Source:
 def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     torch.manual_seed(0)
     side, steps, samples = (32, 2, 1) if small else (128, 15, 6)
-    network = ConditionalDiffusionUNet(**med_ddpm_presets["med-ddpm-128"])
+    network = ConditionalDiffusionUNet(**MED_DDPM_PRESETS["med-ddpm-128"])
     network = network.to(device).eval().requires_grad_(False)
     condition = torch.zeros((2, side, side, side))
     condition[:, 8:-8, 8:-8, 8:-8] = 1

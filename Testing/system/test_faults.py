@@ -564,7 +564,7 @@ def test_a_name_that_is_no_text_is_refused(
     image.write_bytes(head_file.read_bytes())
     for request in (words("none", image=image), words("none", output=image.with_name("\udcffout"))):
         assert main(request) == 2
-        assert "no UTF-8" in caplog.messages[-1]
+        assert "not valid UTF-8" in caplog.messages[-1]
     assert [os.fsencode(entry.name) for entry in tmp_path.iterdir()] == [b"\xff.nrrd"]
 
 
