@@ -16,7 +16,7 @@ from SFDALib.jobs.failures import Attempts
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import write_result
+from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
@@ -77,12 +77,12 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
                     judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)
-                    extra = {"cohort": mode}
+                    outcome = Outcome(segmented, adapted, judgement)
                     with ResultFolder(folder / name) as inside:
                         if adapted and not shared:
                             one.write_adapted_bundle(inside / layout.ADAPTED_BUNDLE.name, adapted)
                         reports[name] = write_result(
-                            inside, one, target, segmented, adapted, judgement, extra, reporter
+                            inside, one, target, outcome, {"cohort": mode}, reporter
                         )
             reporter("cohort", len(images), len(images))
         except (Cancelled, DiskError) as error:

@@ -12,16 +12,13 @@ import gzip
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from SFDALib import __version__
-
-if TYPE_CHECKING:
-    from SFDALib.bundle import Label
-    from SFDALib.volume import Geometry
+from SFDALib.bundle.description import Label
+from SFDALib.volume.geometry import Geometry
 
 
 def write_segmentation(
