@@ -168,7 +168,7 @@ class TestResultFolder:
 
     def test_sweeps_nothing_that_may_be_another_s(self, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        mine = folder_module._partial_prefix(out)
+        mine = folder_module.partial_prefix(out)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         kept = {
