@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from SFDALib.adaptation import none
-from SFDALib.bundle.importers.imported import last_name
+from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine, Target, checksums

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,17 @@ from paths import ROOT
 from torch import nn
 
 from SFDALib.__main__ import main
+from SFDALib.bundle import bundle_files, source
 from SFDALib.bundle import description as about
-from SFDALib.bundle import files, source
 from SFDALib.bundle.description import Description
-from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
 
 CPU = torch.device("cpu")
-METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, files.MODEL
+METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, bundle_files.MODEL
 
 
 def dynunet(spatial_dims: int = 3, outputs: int = 3) -> dict[str, Any]:
@@ -56,18 +57,17 @@ def dynunet(spatial_dims: int = 3, outputs: int = 3) -> dict[str, Any]:
 
 
 def describe_dynunet() -> Description:
-    return describe(3, 3).with_changes(network=dynunet())
+    return replace(describe(3, 3), network=dynunet())
 
 
 DESCRIPTIONS = {
     "2D, binary": describe(),
-    "2D, binary, 2 outputs": describe().with_changes(
-        network=describe().network | {"out_channels": 2}
-    ),
+    "2D, binary, 2 outputs": replace(describe(), network=describe().network | {"out_channels": 2}),
     "2D, three channels": describe(2, 4, channels=3),
     "3D, three classes": describe(3, 3),
     "3D DynUNet": describe_dynunet(),
-    "as nnU-Net": describe_dynunet().with_changes(
+    "as nnU-Net": replace(
+        describe_dynunet(),
         network=dynunet(outputs=2),
         early_head=None,
         diffusion=None,
@@ -139,7 +139,7 @@ def refusal(path: Path, action: Callable[[Path], object] = inspect) -> str:
 
 
 def load(path: Path) -> source.Source:
-    return source.load(path, CPU)
+    return open_model(path).load(CPU)
 
 
 # What a bundle is
@@ -165,7 +165,7 @@ def test_a_zip_is_the_same_bundle_as_its_folder(
     for name in ("network", "early_head", "diffusion"):
         ours, theirs = (getattr(model, name).state_dict() for model in (folder, packed))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert BundleFiles(archive).sha256() == BundleFiles(tiny_bundle).sha256()
+    assert open_model(archive).sha256() == open_model(tiny_bundle).sha256()
     assert inspect(archive) == inspect(tiny_bundle)
 
 
@@ -174,21 +174,21 @@ def test_a_loaded_model_is_ready_to_infer_and_not_to_train(tiny_bundle: Path) ->
     for network in (model.network, model.early_head, model.diffusion):
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert source.load(tiny_bundle, CPU, diffusion=False).diffusion is None
+    assert open_model(tiny_bundle).load(CPU, diffusion=False).diffusion is None
 
 
 def test_the_digest_changes_with_any_weight(bundle: Path) -> None:
-    before = BundleFiles(bundle).sha256()
-    weights = torch.load(bundle / files.DIFFUSION, weights_only=True)
+    before = open_model(bundle).sha256()
+    weights = torch.load(bundle / bundle_files.DIFFUSION, weights_only=True)
     next(iter(weights.values())).view(-1)[0] += 1
-    torch.save(weights, bundle / files.DIFFUSION)
-    assert BundleFiles(bundle).sha256() != before
+    torch.save(weights, bundle / bundle_files.DIFFUSION)
+    assert open_model(bundle).sha256() != before
 
 
 def test_weights_in_half_precision_load_as_single(tmp_path: Path) -> None:
-    description = describe().with_changes(early_head=None, diffusion=None)
+    description = replace(describe(), early_head=None, diffusion=None)
     torch.manual_seed(0)
-    weights = catalogue.build(description.network).state_dict()
+    weights = build_network(description.network).state_dict()
     for name, saved in (("single", weights), ("half", source.half(weights))):
         (tmp_path / name).mkdir()
         source.write(tmp_path / name, description, saved)
@@ -264,7 +264,7 @@ def test_monai_builds_the_networks_and_plain_torch_loads_the_weights(
     model = load(path)
     for key, file, ours in (
         ("network_def", MODEL, model.network),
-        ("diffusion_def", files.DIFFUSION, model.diffusion),
+        ("diffusion_def", bundle_files.DIFFUSION, model.diffusion),
     ):
         theirs = parser.get_parsed_content(key)
         assert type(theirs) is type(ours)
@@ -320,7 +320,7 @@ def test_inspect_says_the_same_as_data(
 def test_inspect_says_which_methods_a_bundle_cannot_serve(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     plain = DESCRIPTIONS["plain"]
-    source.write(tmp_path / "plain", plain, catalogue.build(plain.network).state_dict())
+    source.write(tmp_path / "plain", plain, build_network(plain.network).state_dict())
     facts = inspect(tmp_path / "plain")
     assert set(facts["unavailable"]) == {"heal", "early-features", "muvi", "few-labels"}
     assert "not possible    heal: " in in_words(facts)
@@ -342,7 +342,9 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     assert f"found no {METADATA}" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("name", [INFERENCE, MODEL, files.EARLY_HEAD, files.DIFFUSION])
+@pytest.mark.parametrize(
+    "name", [INFERENCE, MODEL, bundle_files.EARLY_HEAD, bundle_files.DIFFUSION]
+)
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_missing_file_is_named(bundle: Path, tmp_path: Path, name: str, packed: bool) -> None:
     (bundle / name).unlink()
@@ -362,7 +364,7 @@ def test_a_missing_file_is_named(bundle: Path, tmp_path: Path, name: str, packed
         (b"[" * 900 + b"]" * 900, "32 levels deep"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "32 levels deep"),
         (b"[" * 200_000 + b"]" * 200_000, "no valid JSON"),
-        (b'"' + b"x" * files.TEXT_LIMIT + b'"', "expected at most"),
+        (b'"' + b"x" * bundle_files.TEXT_LIMIT + b'"', "expected at most"),
         (b"[]", "expected an object"),
         (b"null", "expected an object"),
     ],
@@ -692,7 +694,7 @@ def test_an_absurd_network_is_refused_without_filling_the_memory(
 ) -> None:
     before, started = _peak_mb(), time.monotonic()
     with pytest.raises(RequestError) as caught:
-        catalogue.build(copy.deepcopy(definition) | changes, "bundle: network_def")
+        build_network(copy.deepcopy(definition) | changes, "bundle: network_def")
     line = str(caught.value)
     assert line.startswith("bundle: network_def: ") and len(line.splitlines()) == 1
     assert len(line) < 500
@@ -710,7 +712,7 @@ def test_rehearsing_a_network_leaves_the_random_numbers_as_they_are() -> None:
     from SFDALib.networks.residual_unet import ResidualUNet
 
     torch.manual_seed(3)
-    ours = catalogue.build(RESIDUAL).state_dict()
+    ours = build_network(RESIDUAL).state_dict()
     torch.manual_seed(3)
     plain = ResidualUNet(2, 1, 1, 4).state_dict()
     assert all(torch.equal(ours[key], plain[key]) for key in plain)
@@ -858,7 +860,7 @@ LIGHT = (
     "SFDALib",
     "SFDALib.methods.registry",
     "SFDALib.bundle.description",
-    "SFDALib.bundle.files",
+    "SFDALib.bundle.bundle_files",
     "SFDALib.bundle.open_model",
     "SFDALib.jobs.request",
     "SFDALib.jobs.events",

@@ -14,6 +14,8 @@ from torch import nn
 from SFDALib.adaptation.early_features import early_logits, refinement_loss, set_mode
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.networks.residual_unet import EarlyHead, ResidualUNet
 
 FIXTURE = json.loads((PARITY / "udas_net.json").read_text())
@@ -228,13 +230,13 @@ DEFINITIONS = [
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=str)
 def test_early_stages_end_at_full_and_at_half_resolution(definition: dict) -> None:
     torch.manual_seed(0)
-    network = catalogue.build(catalogue.check_definition(definition, catalogue.SEGMENTATION, "x"))
+    network = build_network(catalogue.check_definition(definition, catalogue.SEGMENTATION, "x"))
     size = (16,) * definition["spatial_dims"]
     images = torch.randn(2, 1, *size)
     features = images
     network.eval()
     for level, divided in ((0, 1), (1, 2)):
-        stages = catalogue.early_stages(network, definition, level)
+        stages = early_stages(network, definition, level)
         assert len(stages) == level + 1
         features = images
         for stage in stages:
@@ -248,9 +250,9 @@ def test_early_stages_end_at_full_and_at_half_resolution(definition: dict) -> No
 def test_the_logits_depend_on_the_input_through_the_early_stages_alone(definition: dict) -> None:
     """Otherwise adapting them could not adapt the network."""
     torch.manual_seed(0)
-    network = catalogue.build(definition).eval()
+    network = build_network(definition).eval()
     images = torch.randn(1, 1, *(16,) * definition["spatial_dims"])
-    (first,) = catalogue.early_stages(network, definition, 0)
+    (first,) = early_stages(network, definition, 0)
     with torch.no_grad():
         features = first(images)
         handle = first.register_forward_hook(lambda *_: features)
@@ -263,7 +265,7 @@ def test_the_logits_depend_on_the_input_through_the_early_stages_alone(definitio
 def test_a_networks_divisor_is_the_smallest_side_that_it_accepts(
     definition: dict, divisor: int
 ) -> None:
-    network = catalogue.build(definition).eval()
+    network = build_network(definition).eval()
     assert catalogue.divisor(definition) == (divisor,) * definition["spatial_dims"]
     shape = (2 * divisor,) * definition["spatial_dims"]
     assert network(torch.zeros(1, 1, *shape)).shape[2:] == shape
@@ -278,7 +280,7 @@ def test_a_divisor_is_the_product_of_the_strides_along_each_axis() -> None:
 
 def test_one_output_is_a_sigmoid_of_two_classes() -> None:
     logits = torch.tensor([[[[0.0, math.log(3)]]]])
-    p = catalogue.class_probabilities(logits)
+    p = class_probabilities(logits)
     assert p.shape == (1, 2, 1, 2)
     assert p[0, :, 0, 0].tolist() == pytest.approx([0.5, 0.5])
     assert p[0, :, 0, 1].tolist() == pytest.approx([0.25, 0.75])
@@ -286,13 +288,13 @@ def test_one_output_is_a_sigmoid_of_two_classes() -> None:
 
 def test_several_outputs_are_a_softmax_with_the_background_first() -> None:
     logits = torch.tensor([0.0, math.log(2), math.log(5)]).reshape(1, 3, 1, 1, 1)
-    p = catalogue.class_probabilities(logits)
+    p = class_probabilities(logits)
     assert p.flatten().tolist() == pytest.approx([1 / 8, 2 / 8, 5 / 8])
 
 
 def test_a_network_that_refuses_its_arguments_is_a_request_error() -> None:
     with pytest.raises(RequestError, match="cannot be built"):
-        catalogue.build({"_target_": RESIDUAL, "spatial_dims": 2, "channels": 1})
+        build_network({"_target_": RESIDUAL, "spatial_dims": 2, "channels": 1})
     with pytest.raises(RequestError, match="cannot be built"):
-        catalogue.build({"_target_": RESIDUAL, "spatial_dims": 4, "in_channels": 1,
+        build_network({"_target_": RESIDUAL, "spatial_dims": 4, "in_channels": 1,
                          "out_channels": 1})  # fmt: skip

@@ -28,16 +28,16 @@ from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.assembly import Regions
 from SFDALib.bundle.description import Description
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import labels as labels_of
+from SFDALib.bundle.importers.common import labels as labels_of
 from SFDALib.bundle.importers.nnunet import NnUNetModel
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_labels, read_plans
 from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.source_model import ImportOptions
 from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.inference.sliding_window import blend, gaussian, starts
-from SFDALib.jobs.import_model import Choices, import_model
-from SFDALib.networks import catalogue
+from SFDALib.jobs.import_model import import_model
+from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.grid import conform
@@ -273,7 +273,7 @@ def model(tmp_path: Path) -> Path:
 def test_every_kind_of_model_becomes_a_bundle_that_segments(tmp_path: Path, name: str) -> None:
     setting = SETTINGS[name]
     import_model(write_model(tmp_path / "model", setting), tmp_path / "bundle")
-    loaded = source.load(tmp_path / "bundle", CPU)
+    loaded = open_model(tmp_path / "bundle").load(CPU)
     volume, _ = image(setting)
     conformed = conform(volume, loaded.description.input_spec)
     p = predict(loaded, conformed.array, {"overlap": 0.5, "mirror": False})
@@ -286,8 +286,8 @@ def test_every_kind_of_model_becomes_a_bundle_that_segments(tmp_path: Path, name
 @networks
 def test_folds_are_averaged_as_logits(model: Path, tmp_path: Path) -> None:
     for folds in ("all", "0", "1"):
-        import_model(model, tmp_path / folds, Choices(folds=folds))
-    both, first, second = (source.load(tmp_path / folds, CPU) for folds in ("all", "0", "1"))
+        import_model(model, tmp_path / folds, ImportOptions(folds=folds))
+    both, first, second = (open_model(tmp_path / folds).load(CPU) for folds in ("all", "0", "1"))
     assert both.description.ensemble == 2
     x = torch.rand(1, 1, 24, 32)
     torch.testing.assert_close(both.network(x), (first.network(x) + second.network(x)) / 2)
@@ -296,8 +296,10 @@ def test_folds_are_averaged_as_logits(model: Path, tmp_path: Path) -> None:
 @networks
 def test_a_model_may_be_mirrored_along_the_axes_of_its_training_alone(tmp_path: Path) -> None:
     setting = SETTINGS["3d CT, thick slices, transposed"]
-    import_model(write_model(tmp_path / "model", setting), tmp_path / "bundle", Choices(folds="0"))
-    loaded = source.load(tmp_path / "bundle", CPU)
+    import_model(
+        write_model(tmp_path / "model", setting), tmp_path / "bundle", ImportOptions(folds="0")
+    )
+    loaded = open_model(tmp_path / "bundle").load(CPU)
     calls = []
     loaded.network.register_forward_hook(lambda *call: calls.append(call[1][0].device.type))
     image = np.random.default_rng(0).normal(size=(1, 24, 12, 24)).astype(np.float32)
@@ -312,7 +314,7 @@ def test_the_best_checkpoint_is_taken_where_there_is_no_final_one(model: Path) -
         (model / f"fold_{fold}/checkpoint_final.pth").rename(
             model / f"fold_{fold}/checkpoint_best.pth"
         )
-    checkpoints = NnUNetModel(model).read().description.provenance["import"]["checkpoints"]
+    checkpoints = NnUNetModel(model).load(CPU).description.provenance["import"]["checkpoints"]
     assert checkpoints == ["fold_0/checkpoint_best.pth", "fold_1/checkpoint_best.pth"]
 
 
@@ -321,16 +323,16 @@ def test_the_configuration_chooses_among_the_models_of_a_data_set(
     model: Path, tmp_path: Path
 ) -> None:
     write_model(tmp_path / "trainer__plans__3d_fullres", PLAIN)
-    assert NnUNetModel(tmp_path, "2d").read().description.spatial_dims == 2
-    assert NnUNetModel(tmp_path, "3d_fullres").read().description.spatial_dims == 3
-    assert "trainer__plans__3d_fullres" in refusal(lambda: NnUNetModel(tmp_path).read())
-    assert "of the configuration 2d" in refusal(lambda: NnUNetModel(model, "3d_fullres").read())
+    assert NnUNetModel(tmp_path, "2d").load(CPU).description.spatial_dims == 2
+    assert NnUNetModel(tmp_path, "3d_fullres").load(CPU).description.spatial_dims == 3
+    assert "trainer__plans__3d_fullres" in refusal(lambda: NnUNetModel(tmp_path).load(CPU))
+    assert "of the configuration 2d" in refusal(lambda: NnUNetModel(model, "3d_fullres").load(CPU))
 
 
 @networks
 def test_a_fold_that_is_not_there_is_refused(model: Path) -> None:
     assert "found fold_0, fold_1, expected fold_3" in refusal(
-        lambda: NnUNetModel(model, folds="3").read()
+        lambda: NnUNetModel(model, folds="3").load(CPU)
     )
 
 
@@ -341,7 +343,7 @@ def test_a_trainer_that_nnunet_does_not_have_is_refused(model: Path, tmp_path: P
     file.unlink()
     file.parent.rmdir()
     write_checkpoint(file, FLAT, content["network_weights"], trainer="MyTrainer")
-    assert 'the trainer "MyTrainer"' in refusal(lambda: NnUNetModel(model).read())
+    assert 'the trainer "MyTrainer"' in refusal(lambda: NnUNetModel(model).load(CPU))
 
 
 @networks
@@ -353,7 +355,7 @@ def test_a_checkpoint_with_code_is_refused_and_does_not_run(model: Path, tmp_pat
     file = model / "fold_0/checkpoint_final.pth"
     content = torch.load(file, weights_only=False)
     torch.save({**content, "logging": Evil()}, file)
-    assert "nothing in it was executed" in refusal(lambda: NnUNetModel(model).read())
+    assert "nothing in it was executed" in refusal(lambda: NnUNetModel(model).load(CPU))
     assert not (tmp_path / "ran").exists()
 
 
@@ -363,7 +365,7 @@ def test_weights_of_another_network_are_refused(model: Path) -> None:
     architecture = described["configurations"]["parent"]["architecture"]
     architecture["arch_kwargs"]["features_per_stage"] = [4, 8, 16]
     (model / "plans.json").write_text(json.dumps(described))
-    line = refusal(lambda: NnUNetModel(model).read())
+    line = refusal(lambda: NnUNetModel(model).load(CPU))
     assert "fold_0/checkpoint_final.pth" in line and "expected" in line
 
 
@@ -391,14 +393,14 @@ def test_the_command_line_imports_runs_adapts_and_says_so(
         words = ["--input", str(tmp_path / "image.nrrd"), "--method", method, *options]
         output = ["--output", str(tmp_path / method), "--device", "cpu"]
         assert main(["run", "--bundle", str(headed), *words, *output]) == 0, method
-    adapted = BundleFiles(tmp_path / "adami/adapted_bundle").describe()
-    assert adapted.input_spec == BundleFiles(bundle).describe().input_spec
+    adapted = open_model(tmp_path / "adami/adapted_bundle").describe()
+    assert adapted.input_spec == open_model(bundle).describe().input_spec
 
 
 @networks
 def test_an_ensemble_has_no_early_features(model: Path, tmp_path: Path) -> None:
     import_model(model, tmp_path / "bundle")
-    loaded = source.load(tmp_path / "bundle", CPU)
+    loaded = open_model(tmp_path / "bundle").load(CPU)
     assert "import the model again with --fold 0" in refusal(
         lambda: loaded.early_stages(loaded.network, 0)
     )
@@ -436,7 +438,7 @@ def test_a_model_with_regions_can_be_trained_here(tmp_path: Path) -> None:
     words = ["--manifest", str(tmp_path / "cases.csv"), "--config", str(tmp_path / "config.json")]
     words += ["--output", str(tmp_path / "bundle"), "--steps", "2", "--batch", "2"]
     assert main(["train", "segmentation", *words, "--device", "cpu"]) == 0
-    trained = source.load(tmp_path / "bundle", CPU)
+    trained = open_model(tmp_path / "bundle").load(CPU)
     assert isinstance(trained.network, Regions) and trained.description.classes == 3
 
 
@@ -512,10 +514,10 @@ def test_a_trainer_can_be_trusted_and_every_result_says_so(tmp_path: Path) -> No
     file.unlink(), file.parent.rmdir()
     write_checkpoint(file, FLAT, weights, trainer="nnUNetTrainerMine")
     assert main(["inspect", str(folder)]) == 2
-    assert "import-model --trust-trainer" in refusal(lambda: NnUNetModel(folder).read())
+    assert "import-model --trust-trainer" in refusal(lambda: NnUNetModel(folder).load(CPU))
     words = ["import-model", str(folder), "--output", str(tmp_path / "bundle"), "--trust-trainer"]
     assert main(words) == 0
-    (caution,) = BundleFiles(tmp_path / "bundle").describe().cautions
+    (caution,) = open_model(tmp_path / "bundle").describe().cautions
     assert "nnUNetTrainerMine" in caution
 
 
@@ -559,7 +561,7 @@ def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
     """The images's only slice that is not empty goes through the network with zeros around."""
     described = read(PLAIN)
     torch.manual_seed(0)
-    network = catalogue.build(described.network)
+    network = build_network(described.network)
     array = np.zeros((1, 9, 24, 20), np.float32)
     array[0, 4] = np.random.default_rng(0).normal(100, 30, (24, 20))
     spacing = described.input_spec.spacing
