@@ -25,6 +25,7 @@ import slicer
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDASegmenterLib import staging
+from SFDASegmenterLib.protocols import Job
 from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement
 from SFDASegmenterLib.scene.results import Results
@@ -60,7 +61,7 @@ class Run:
         OSError: the volumes could not be written.
     """
 
-    def __init__(self, request: Request, start: Callable[[Sequence[str]], Worker] = Worker) -> None:
+    def __init__(self, request: Request, start: Callable[[Sequence[str]], Job] = Worker) -> None:
         reason = request.refusal()
         if reason:
             raise RequestError(reason)

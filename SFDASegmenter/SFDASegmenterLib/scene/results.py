@@ -164,6 +164,8 @@ class Results:
     def select_sample(self, index: int) -> None:
         """Show another sample in the proxy."""
         browser = self.get("browser")
+        if browser is None:
+            return
         browser.SetSelectedItemNumber(index)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 
