@@ -16,16 +16,16 @@ from SFDALib.jobs.failures import Attempts
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.jobs.write_result import write_result
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
+from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
 from SFDALib.volume.specification import Reading
 
 log = logging.getLogger(__name__)
-SUMMARY = "cohort.json"
 
 
 def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
@@ -79,12 +79,11 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)
                     extra = {"cohort": mode}
                     with ResultFolder(folder / name) as inside:
-                        report = write_result(
+                        if adapted and not shared:
+                            one.write_adapted_bundle(inside / layout.ADAPTED_BUNDLE.name, adapted)
+                        reports[name] = write_result(
                             inside, one, target, segmented, adapted, judgement, extra, reporter
                         )
-                        if adapted and not shared:
-                            one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                        reports[name] = report
             reporter("cohort", len(images), len(images))
         except (Cancelled, DiskError) as error:
             early = error
@@ -115,7 +114,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             ],
             "seconds": dict(engine.stopwatch.seconds),
         }
-        write_report(folder / SUMMARY, summary)
+        write_report(folder / layout.COHORT.name, summary)
     output = str(Path(job.output).resolve())
     if early is not None:
         kind = Cancelled if isinstance(early, Cancelled) else RequestError
@@ -140,7 +139,7 @@ def _adapt_once(
     if not conformed:
         return None
     shared = engine.adapt(conformed, reporter)
-    engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, shared)
+    engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, shared)
     return shared
 
 
@@ -155,4 +154,4 @@ def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _names(images: Sequence[str]) -> list[str]:
     """A folder name for each image, none of those that the cohort itself writes."""
-    return names_of(images, {ADAPTED_BUNDLE, SUMMARY})
+    return names_of(images, {file.name for file in layout.COHORT_FOLDER})

@@ -12,8 +12,9 @@ from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.jobs.write_result import write_result
 from SFDALib.machine import devices
+from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,6 @@ def run_on(
     adapted = engine.adapt([target.conformed], reporter)
     segmented = engine.segment(target, adapted, reporter)
     judgement = judge_result(engine, target, segmented, adapted, gate, reporter)
-    report = write_result(folder, engine, target, segmented, adapted, judgement, {}, reporter)
     if adapted is not None:
-        engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
-    return report
+        engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, adapted)
+    return write_result(folder, engine, target, segmented, adapted, judgement, {}, reporter)

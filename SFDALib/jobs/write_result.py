@@ -19,13 +19,13 @@ from SFDALib.jobs.judgement import Judgement
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
-from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
+from SFDALib.results import layout
+from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.grid import oriented
 
-ADAPTED_BUNDLE = "adapted_bundle"
 WRITING = "restoring and writing"  # the stage
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
 
@@ -64,34 +64,36 @@ def write_result(
             maps[name] = target.restored(map_)
             tick()
         own, source = (after, engine.method.title), (before, none.METHOD.title)
-        segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
+        segmentations = {layout.SEGMENTATION.name: own, layout.SOURCE_SEGMENTATION.name: source}
         if engine.method.judged:
-            segmentations["adapted_segmentation.seg.nrrd"] = own
+            segmentations[layout.ADAPTED_SEGMENTATION.name] = own
         source_alone = judgement is not None and judgement.delivered == "source"
         if source_alone:
-            segmentations[SEGMENTATION] = source
+            segmentations[layout.SEGMENTATION.name] = source
         if segmented.denoised is not None:
             denoised = _restored_denoised(target, segmented.denoised, description.classes)
-            segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
+            segmentations[layout.DENOISED.name] = denoised, f"{engine.method.title}, denoised"
         delivered = target.source_probabilities if source_alone else segmented.probabilities
         doubt = (
             maps["entropy"]
             if delivered is target.source_probabilities
             else target.restored(entropy(delivered, "bits"))
         )
-        unsure = certainty.structures(doubt, segmentations[SEGMENTATION][0], description.labels)
+        unsure = certainty.structures(
+            doubt, segmentations[layout.SEGMENTATION.name][0], description.labels
+        )
         if engine.probabilities:
             certainty.write_probabilities(folder, target, delivered, description)
         for name, (labels, method) in segmentations.items():
             write_segmentation(folder / name, labels, geometry, description.labels, method)
         for name, map_ in maps.items():
-            write_map(folder / f"{name}.nrrd", map_, geometry)
+            write_map(folder / layout.maps()[name].name, map_, geometry)
             tick()
-        chosen = _write_samples(folder / "samples", target, segmented, tick)
+        chosen = _write_samples(folder, target, segmented, tick)
         volumes = _volumes(before, after, engine, target)
         shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
         draw_overview(
-            folder / "overview.png",
+            folder / layout.OVERVIEW.name,
             _overview(
                 engine, target, before, after, maps[shown], shown, chosen, segmented, volumes
             ),
@@ -141,9 +143,10 @@ def write_result(
         },
         "seconds": dict(engine.stopwatch.seconds),
         "peak_memory_mb": devices.peak_memory_mb(engine.model.device),
+        "files_written": layout.written(folder),
         **extra,
     }
-    write_report(folder / "report.json", report)
+    write_report(folder / layout.REPORT.name, report)
     return report
 
 
@@ -164,10 +167,10 @@ def _write_samples(
     """Write the samples, one by one as each is as large as the image; return the chosen one."""
     chosen = None
     if segmented.samples:
-        folder.mkdir()
+        (folder / layout.SAMPLES.name).mkdir()
     for index, sample in enumerate(segmented.samples):
         map_ = target.restored(sample.mean(dim=0))
-        write_map(folder / f"sample_{index}.nrrd", map_, target.volume.geometry)
+        write_map(folder / layout.sample_name(index), map_, target.volume.geometry)
         tick()
         if index == segmented.chosen:
             chosen = map_

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from SFDALib.bundle import Label
     from SFDALib.volume import Geometry
 
-SEGMENTATION = "segmentation.seg.nrrd"  # of every result folder
-
 
 def write_segmentation(
     path: str | os.PathLike[str],
