@@ -104,10 +104,10 @@ def ensure() -> None:
     if not lacking:
         return
     if slicer.app.testingEnabled() or slicer.app.commandOptions().noMainWindow:
+        command = f"PythonSlicer -m pip install {' '.join(map(_quoted, lacking.requirements))}"
         raise DependencyError(
-            _("Not installed: {packages}. Install with: {command}").format(
-                packages=", ".join(lacking.requirements),
-                command=f"PythonSlicer -m pip install {' '.join(map(_quoted, lacking.requirements))}",
+            _("Not installed: {packages}. Install it with: {command}").format(
+                packages=", ".join(lacking.requirements), command=command
             )
         )
     question = _(
@@ -168,7 +168,8 @@ def _install_torch() -> None:
         ):
             raise DependencyError(
                 _(
-                    "The extension PyTorch is installed. Restart Slicer, then press the button again."
+                    "The extension PyTorch is installed. Restart Slicer, then press the button"
+                    " again."
                 )
             ) from error
         raise DependencyError(

@@ -1,7 +1,7 @@
 """Translation of texts in files that also work outside Slicer, where texts stay English.
 
-Files that need Slicer anyway import ``slicer.i18n`` themselves. Slicer has always imported it before
-this file: the module's own file does.
+Files that need Slicer anyway import ``slicer.i18n`` themselves. In Slicer it has always been
+imported before this file: the module's own file does that.
 """
 
 from __future__ import annotations

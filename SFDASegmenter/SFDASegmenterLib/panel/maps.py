@@ -10,6 +10,7 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
+from SFDALib.results import layout
 from SFDASegmenterLib.panel.forms import Rows, in_order, put
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import (
@@ -18,7 +19,7 @@ from SFDASegmenterLib.parameters import (
     map_display,
     set_map_display,
 )
-from SFDASegmenterLib.scene.results import MAPS, SAMPLE, Results
+from SFDASegmenterLib.scene.results import SAMPLE, Results
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ class MapsSection(Section):
 
     def _row(self, role: str, largest: float) -> MapRow:
         parent = self._rows.parent
-        box = qt.QCheckBox(_title(role), parent)
+        file = layout.maps().get(role)  # none for the diffusion sample
+        box = qt.QCheckBox(file.title if file is not None else _("Sample"), parent)
         box.objectName = f"map_{role}"
-        box.toolTip = MAPS[role].help if role in MAPS else _("The diffusion sample (HEAL).")
+        box.toolTip = file.help if file is not None else _("The chosen diffusion sample (HEAL).")
         box.connect("toggled(bool)", lambda on: self._choose(role, on))
         opacity = _slider(parent, 1.0, _("Opacity: 0 is invisible, 1 hides the image."))
         opacity.objectName = f"map_{role}_opacity"
         opacity.connect("valueChanged(double)", lambda value: self._set(role, opacity=value))
-        if role not in MAPS:
+        if file is None:
             self._rows.add_row(box, opacity)
             return MapRow(box, opacity)
         button = qt.QToolButton(parent)
@@ -156,11 +158,6 @@ class MapsSection(Section):
 
     def _choose_sample(self, index: int) -> None:
         self.write(sample=index)
-
-
-def _title(role: str) -> str:
-    short = MAPS[role].short if role in MAPS else _("sample")
-    return short[:1].upper() + short[1:]
 
 
 def _largest(role: str, node: Any) -> float:
