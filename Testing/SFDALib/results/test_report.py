@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import SFDALib
-from SFDALib.results.report import sha256, software_versions, write_report
+from SFDALib.hashing import sha256
+from SFDALib.results.report import software_versions, write_report
 
 
 def names_in(folder: Path) -> set[str]:
