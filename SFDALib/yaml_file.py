@@ -21,7 +21,7 @@ def parse(data: bytes, where: str) -> Any:
             PyYAML is not installed.
     """
     try:
-        import yaml
+        import yaml  # may be missing; only some MONAI bundles need it
     except ModuleNotFoundError as error:
         raise RequestError(
             f"{where}: found YAML without the package PyYAML, expected both; install it with pip"
