@@ -69,6 +69,8 @@ class SelfTest(unittest.TestCase):
         for role in ("source", "entropy", "nig_uncertainty", "denoised", "volumes", "report"):
             self.assertIsNotNone(results.get(role), role)
         self.assertEqual(results.get("samples").GetNumberOfDataNodes(), SHORT["heal"]["samples"])
+        (volumes,) = results.report["volumes"]
+        self.assertGreater(volumes["result_ml"], 2 * volumes["source_ml"])  # finds the brain
         names = [label["name"] for label in panel.input.facts["labels"]]
         segmentation = results.node.GetSegmentation()
         found = [

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from heads import LEFT_HANDED, OBLIQUE, geometry_around_head, head
+from jobs_here import JobHere
 from phantoms import write
 
 BRAIN_RAS = (-5.0, 3.0, 8.0)  # the centre of the phantom's brain; LPS (5, -3, 8)
@@ -30,7 +31,7 @@ def segmenter(slicer_app: Any, scene: Any, phantom: Callable[..., Any]) -> Itera
     class Segmenter:
         def __init__(self) -> None:
             self.slicer = slicer
-            self.logic = SFDASegmenterLogic()
+            self.logic = SFDASegmenterLogic(start=JobHere)
 
         def load(self, path: Path) -> Any:
             return slicer.util.loadVolume(str(path))
@@ -84,7 +85,6 @@ def finish(run: Any) -> None:
     end = time.monotonic() + 120
     while not run.ended:
         run.advance()
-        time.sleep(0.01)
         assert time.monotonic() < end, "the run never ended"
 
 
@@ -255,6 +255,42 @@ def test_the_window_of_entropy_ends_at_what_the_classes_allow(
         if role != "sample"
     }
     assert maxima == {"entropy": 2.0, "nig_uncertainty": 1.0}
+
+
+def test_a_new_map_needs_an_entry_in_the_layout_alone(
+    segmenter: Any,
+    phantom: Callable[..., Any],
+    result_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is placed with its title, window and colours, found by its role, and gets a legend."""
+    from SFDASegmenterLib.scene import layers
+    from SFDASegmenterLib.scene.placement import Origin, Placement
+
+    from SFDALib.results import layout
+
+    toy = layout.MapFile(
+        "toy", "toy.nrrd", "Toy", "What a toy shows.", unit="mm", maximum=7.0, colormap="viridis"
+    )
+    monkeypatch.setattr(layout, "RESULT_FOLDER", (*layout.RESULT_FOLDER, toy))
+    folder = tmp_path / "heal"
+    shutil.copytree(result_folder, folder)
+    shutil.copyfile(folder / "entropy.nrrd", folder / "toy.nrrd")
+    report = json.loads((folder / "report.json").read_text())
+    report["files_written"]["toy"] = "toy.nrrd"
+    (folder / "report.json").write_text(json.dumps(report))
+    volume = segmenter.load(phantom().image)
+    placement = Placement(folder, Origin("head", volume.GetID()), "run")
+    for _step in placement.steps():
+        pass
+    node = placement.results.maps["toy"]
+    assert node.GetName() == "head HEAL toy"
+    assert node.GetDisplayNode().GetWindowLevelMax() == 7.0
+    assert node.GetDisplayNode().GetColorNode().GetName() == "SFDA viridis"
+    layers.show_overlay(node, 0.6, 0.2)
+    legend = segmenter.slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
+    assert legend.GetTitleText() == "Toy (mm)"
 
 
 def test_samples_are_browsed_and_the_chosen_one_is_shown_first(

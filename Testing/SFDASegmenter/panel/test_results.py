@@ -86,6 +86,44 @@ def test_only_the_maps_of_the_run_have_rows(
     assert set(panel.results.maps.rows) == {"entropy"}
 
 
+def test_a_new_map_of_the_layout_has_its_row(
+    panel: Any,
+    recorded_jobs: Path,
+    head_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With its title, its help and a threshold up to its maximum: no file of the panel names it."""
+    import shutil
+
+    import slicer
+    from SFDASegmenterLib.scene.placement import Origin, Placement
+    from slicer_standin import user
+
+    from SFDALib.results import layout
+
+    toy = layout.MapFile("toy", "toy.nrrd", "Toy", "What a toy shows.", unit="mm", maximum=7.0)
+    monkeypatch.setattr(layout, "RESULT_FOLDER", (*layout.RESULT_FOLDER, toy))
+    folder = tmp_path / "none"
+    shutil.copytree(recorded_jobs / "none", folder)
+    shutil.copyfile(folder / "entropy.nrrd", folder / "toy.nrrd")
+    report = json.loads((folder / "report.json").read_text())
+    report["files_written"]["toy"] = "toy.nrrd"
+    (folder / "report.json").write_text(json.dumps(report))
+    volume = slicer.util.loadVolume(str(head_file))
+    placement = Placement(folder, Origin("head", volume.GetID()), "run")
+    for _step in placement.steps():
+        pass
+    panel.results.choose(placement.results)
+    settle()
+    row = panel.results.maps.rows["toy"]
+    assert (row.box.text, row.box.toolTip) == ("Toy", "What a toy shows.")
+    assert row.threshold.maximum == 7.0
+    user.click(row.box)
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() == placement.results.get("toy").GetID()
+
+
 def test_the_sample_slider_browses_and_marks_the_chosen_one(
     panel: Any, fill: Callable[..., Any], run: Callable[[], Any]
 ) -> None:
