@@ -54,7 +54,7 @@ class Parameters(Wrapper):
         surface: whether the segmentation is shown in 3D, too.
         overlay: the role of the map that is shown over the image; empty for none.
         maps: by role, how a map is shown, see ``MapDisplay``; as JSON.
-        sample: index of the diffusion sample.
+        sample: index of the diffusion sample that is shown.
     """
 
     inputMode: Annotated[str, Choice([ONE, SEVERAL, SEQUENCE])] = ONE

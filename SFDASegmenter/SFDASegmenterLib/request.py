@@ -37,7 +37,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Request:
-    """One run.
+    """What one run is to do.
 
     Args:
         images: one, or several for a cohort.

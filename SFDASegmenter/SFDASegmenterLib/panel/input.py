@@ -56,7 +56,7 @@ class InputSection(Section):
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What the bundle says of itself; None if there is none or it is unusable."""
+        """What the source model is; None if none is chosen or it is unusable."""
         return self._facts
 
     def images(self, parameters: Parameters) -> tuple[Image, ...]:
@@ -107,7 +107,7 @@ class InputSection(Section):
             parameters.inputVolume = volume
 
     def keep_bundle(self) -> None:
-        """Offer the source model again next time, as it was good for a run."""
+        """Remember the source model of a run that has started, to offer it next time."""
         qt.QSettings().setValue(LAST_BUNDLE, self._bundle)
 
     # --- What the user does ----------------------------------------------------------------------

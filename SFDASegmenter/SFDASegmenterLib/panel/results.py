@@ -85,7 +85,7 @@ class ResultsSection(Section):
             parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
 
     def leave_views(self) -> None:
-        """Back to the user's layout, as scene or panel go; all is shown anew afterwards."""
+        """Restore the user's layout before the scene or the panel closes."""
         self.views.leave()
         self._of, self._in_views, self._overlaid = UNKNOWN, None, None
         self.close_report()
@@ -134,7 +134,9 @@ class ResultsSection(Section):
         elif results.report.get("adaptation") is None:
             why = _("This method adapts no model.")
         else:
-            why = _("The adapted model was kept until its scene was closed. Run again to save it.")
+            why = _(
+                "The adapted model was removed when its scene was closed. Run again to save it."
+            )
         ui.saveBundleButton.toolTip = why
 
     def _fill(self, results: Results | None) -> None:

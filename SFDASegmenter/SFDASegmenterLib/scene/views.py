@@ -28,7 +28,7 @@ LOOKS = 100
 
 @dataclass(frozen=True)
 class Named:
-    """A view that has its name in sight.
+    """The name of a view, which it shows.
 
     Args:
         label: one or two characters, which is what the bar of a narrow view has room for.
@@ -41,7 +41,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Plane:
-    """Where a slice view looks.
+    """The plane, position and size that a slice view shows.
 
     Args:
         slice_to_ras: 16 numbers, row by row.
@@ -60,7 +60,7 @@ class Plane:
         return Plane(elements, tuple(field), tuple(node.GetXYZOrigin()))
 
     def show_in(self, node: slicer.vtkMRMLSliceNode) -> None:
-        """Look there, with all in sight that was, whatever the shape of the view."""
+        """Show this plane in a view; a view of another shape shows more, never less."""
         width, height, _depth = node.GetDimensions()
         across, down, through = self.size
         across, down = max(across, down * width / height), max(down, across * height / width)
@@ -135,7 +135,7 @@ class Views(VTKObservationMixin):
         slicer.app.applicationLogic().PropagatePlotChartSelection()
 
     def leave(self) -> None:
-        """Back to the layout that the user had."""
+        """Restore the layout that the user had."""
         self._timer.stop()
         self._waiting = None
         if self._shown is not None or self._arrangement in (SIDE_BY_SIDE, COMPARISON):
@@ -143,7 +143,7 @@ class Views(VTKObservationMixin):
             self._shown = None
 
     def close(self) -> None:
-        """The panel goes."""
+        """Restore the layout, and observe nothing any more."""
         self.leave()
         self.removeObservers()
 
@@ -209,7 +209,7 @@ class Views(VTKObservationMixin):
 
 
 def register() -> None:
-    """Make the layouts known, so that a scene that was saved with one opens."""
+    """Register the layouts, so that a scene that was saved with one opens."""
     layout = _layout_node()
     two = {"SFDASource": Named("S", ""), "SFDAResult": Named("R", "")}
     for number in (SIDE_BY_SIDE, COMPARISON):
@@ -256,7 +256,7 @@ def put_behind(volume: slicer.vtkMRMLVolumeNode) -> None:
 
 
 def reset_3d() -> None:
-    """Bring what is shown into the middle of the 3D views."""
+    """Center the 3D views on what they show."""
     if slicer.app.layoutManager() is not None:
         slicer.util.resetThreeDViews()
 
@@ -278,7 +278,7 @@ def _background(node: slicer.vtkMRMLSliceNode) -> slicer.vtkMRMLVolumeNode | Non
 
 
 def _write_title(view: str, title: str) -> None:
-    """At the top edge: Slicer itself writes into the corners."""
+    """Write a title at the top edge of a view: Slicer itself writes into the corners."""
     widget = slicer.app.layoutManager().sliceWidget(view)
     if widget is None:
         return
