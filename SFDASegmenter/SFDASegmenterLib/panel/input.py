@@ -19,7 +19,7 @@ from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
-from SFDASegmenterLib.scene import views
+from SFDASegmenterLib.scene import slices
 from SFDASegmenterLib.scene.results import ROLE
 
 LAST_BUNDLE = "SFDASegmenter/Bundle"  # of the application's settings
@@ -98,7 +98,7 @@ class InputSection(Section):
         parameters = self.parameters
         if parameters is None or parameters.inputVolume is not None:
             return
-        volume = views.volume_in_sight()
+        volume = slices.volume_in_sight()
         if (
             volume is not None
             and volume.IsA("vtkMRMLScalarVolumeNode")

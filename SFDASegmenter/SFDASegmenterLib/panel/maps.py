@@ -136,7 +136,7 @@ class MapsSection(Section):
             star=" \u2605" if chosen else "",
         )
         ui.sampleLabel.toolTip = _(
-            "S is the share of the expected edges that the sample shows."
+            "S is the share of the expected edges that are found in the sample."
         ) + (_(" This sample was chosen.") if chosen else "")
 
     # --- What the user does ----------------------------------------------------------------------

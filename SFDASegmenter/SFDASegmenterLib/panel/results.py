@@ -17,7 +17,7 @@ from SFDASegmenterLib.panel.maps import MapsSection
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.panel.volumes import VolumesSection
 from SFDASegmenterLib.parameters import Parameters
-from SFDASegmenterLib.scene import layers, views
+from SFDASegmenterLib.scene import layers, slices, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
@@ -146,7 +146,7 @@ class ResultsSection(Section):
         if results is not None:
             results.select_frame()
             if results.input is not None:  # never the segmentation of one image over another
-                views.put_behind(results.input)
+                slices.put_behind(results.input)
 
     def _show_views(self, parameters: Parameters, results: Results | None) -> None:
         shown = _shown(parameters, results)
