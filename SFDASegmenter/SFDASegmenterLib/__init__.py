@@ -14,7 +14,8 @@
     parameters    the panel's state, kept in the scene
     copies        copies of a run's files for the user
     sample_data   the shipped samples in the module Sample Data
-    self_test     the tests that run in the application; self_test_dicom: export to DICOM SEG
+    self_test     the tests that run in the application; self_test_dicom: export to DICOM SEG;
+                  self_test_steps: what a user does in them
 
 Nothing here imports torch or anything else that is not in Slicer as it is installed: of SFDALib
 only what is written with the standard library alone (registry, job description, inspect, layout).

@@ -96,6 +96,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
+        """Whether it is done, failed or was cancelled."""
         return self.state in (State.DONE, State.FAILED, State.CANCELLED)
 
     @property

@@ -202,10 +202,12 @@ class Query:
 
     @property
     def ended(self) -> bool:
+        """Whether the command has ended, well or not."""
         return self._worker.status() is not None
 
     @property
     def log(self) -> str:
+        """What it wrote to standard error."""
         return self._worker.log
 
     def end(self) -> None:

@@ -130,6 +130,7 @@ class InputSection(Section):
         self._take(qt.QFileDialog.getOpenFileName(None, title, self._bundle or "", kinds))
 
     def choose_example(self) -> None:
+        """Choose the model that comes with this module."""
         self._take(str(library.EXAMPLE_BUNDLE))
 
     def _take(self, path: str) -> None:

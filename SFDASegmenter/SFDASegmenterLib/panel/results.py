@@ -96,6 +96,7 @@ class ResultsSection(Section):
         self.views.close()
 
     def close_report(self) -> None:
+        """Close the window with the report, if it is open."""
         if self.report_window is not None:
             self.report_window.close()
             self.report_window.deleteLater()

@@ -24,6 +24,7 @@ class Plane:
 
     @staticmethod
     def of(node: slicer.vtkMRMLSliceNode) -> Plane:
+        """What a slice view shows now."""
         matrix, field = node.GetSliceToRAS(), node.GetFieldOfView()
         elements = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
         return Plane(elements, tuple(field), tuple(node.GetXYZOrigin()))
