@@ -25,7 +25,8 @@ from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
-from SFDALib.jobs.write_result import DISPLAY, ml
+from SFDALib.jobs.volumes import ml
+from SFDALib.jobs.write_result import DISPLAY
 from SFDALib.machine import devices
 from SFDALib.progress import Progress
 from SFDALib.results import layout
@@ -52,7 +53,6 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: the request is unusable, or no method beside the reference worked.
     """
-    request = request.checked()
     with ResultFolder(request.output) as folder:
         reporter.event("started", comparison=request.to_dict())
         device = devices.resolve(request.device)

@@ -12,7 +12,7 @@ from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import write_result
+from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
 from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
@@ -26,7 +26,6 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: anything about the request that cannot be done; nothing is written then.
     """
-    job = job.checked()
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
@@ -55,4 +54,5 @@ def run_on(
     judgement = judge_result(engine, target, segmented, adapted, gate, reporter)
     if adapted is not None:
         engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, adapted)
-    return write_result(folder, engine, target, segmented, adapted, judgement, {}, reporter)
+    outcome = Outcome(segmented, adapted, judgement)
+    return write_result(folder, engine, target, outcome, {}, reporter)

@@ -12,7 +12,7 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib.bundle.files import WEIGHTS_SUFFIXES
+from SFDALib.bundle.bundle_files import WEIGHTS_SUFFIXES
 from SFDASegmenterLib.dependencies import DependencyError
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.protocols import Process
