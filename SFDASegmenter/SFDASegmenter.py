@@ -74,6 +74,7 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
+        """Make the panel."""
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/SFDASegmenter.ui"))
         self.layout.addWidget(widget)
@@ -84,14 +85,17 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
             self.panel.enter()
 
     def enter(self) -> None:
+        """The user opens the module."""
         if self.panel is not None:
             self.panel.enter()
 
     def exit(self) -> None:
+        """The user opens another module."""
         if self.panel is not None:
             self.panel.leave()
 
     def cleanup(self) -> None:
+        """The module is reloaded, or the application ends."""
         if self.panel is not None:
             self.panel.close()
             self.panel = None
@@ -111,10 +115,12 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         self._ended: list[Run] = []  # those before it, whose adapted models are still offered
 
     def getParameterNode(self) -> Parameters:
+        """The panel's state in the scene."""
         return Parameters(super().getParameterNode())
 
     @property
     def running(self) -> bool:
+        """Whether a run has not ended yet."""
         return self.run is not None and not self.run.ended
 
     def start(self, request: Request) -> Run:

@@ -16,7 +16,13 @@ import pytest
 if TYPE_CHECKING:
     from phantoms import Phantom
 
-pytest_plugins = ["slicer_standin.fixtures", "recorded_jobs", "panel_bench"]
+pytest_plugins = [
+    "slicer_standin.fixtures",
+    "recorded_jobs",
+    "jobs_here",
+    "panel_bench",
+    "scene_bench",
+]
 
 
 @pytest.fixture(scope="session")

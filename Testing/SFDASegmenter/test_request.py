@@ -61,7 +61,10 @@ def test_a_color_image_for_a_model_of_one_channel_is_refused_with_the_module_tha
 def test_one_volume_for_two_channels_is_refused(request_: Request, phantom: object) -> None:
     bundle = str(phantom(channels=3).bundle)
     image = Image("head", ("node1", "node2", "node1"), channels=3)
-    assert "two channels" in replace(request_, bundle=bundle, images=(image,)).refusal()
+    assert (
+        "same volume for two channels"
+        in replace(request_, bundle=bundle, images=(image,)).refusal()
+    )
 
 
 def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
