@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib import json_file
-from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.methods import registry
+from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.specification import Reading
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
-REFERENCE = none.METHOD.name  # what every comparison holds the other methods against
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Job:
         Raises:
             RequestError: unknown method, option, device or gate, or a value out of range.
         """
-        options = registry.find(self.method).values(self.options)
+        options = registry.find(self.method).values(self.options).to_dict()
         _check_common(self)
         labelled.check(self.labels, (self.method,))
         if self.gate not in GATES:
@@ -97,7 +96,7 @@ class Comparison:
             RequestError: an unknown method, option or device, a value out of range, an option of
                 inference that differs from the reference's, or nothing to compare.
         """
-        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {}))
+        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {})).to_dict()
         methods = {REFERENCE: source}
         for name, given in self.methods.items():
             method = registry.find(name)
@@ -106,7 +105,7 @@ class Comparison:
                 for option in method.options
                 if option.name in source
             }
-            methods[name] = method.values({**shared, **given})
+            methods[name] = method.values({**shared, **given}).to_dict()
             for option, value in shared.items():
                 if methods[name][option] != value:
                     raise RequestError(

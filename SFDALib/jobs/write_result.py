@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from SFDALib.adaptation import none
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
@@ -63,7 +63,10 @@ def write_result(
         for name, map_ in segmented.maps.items():
             maps[name] = target.restored(map_)
             tick()
-        own, source = (after, engine.method.title), (before, none.METHOD.title)
+        own, source = (
+            (after, engine.method.title),
+            (before, registry.find(registry.REFERENCE).title),
+        )
         segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
         if engine.method.judged:
             segmentations["adapted_segmentation.seg.nrrd"] = own
@@ -101,7 +104,7 @@ def write_result(
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,
-        "options": dict(engine.options),
+        "options": engine.options.to_dict(),
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),

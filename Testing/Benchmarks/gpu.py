@@ -47,6 +47,7 @@ from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks import catalogue
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 from SFDALib.results.report import software_versions
@@ -221,7 +222,7 @@ def nnunet(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     model = residual(size, device)
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(image)))[None].astype("float32") / 1000
     for mirror in (False, True):
-        options = {"overlap": 0.5, "mirror": mirror}
+        options = InferenceOptions(mirror=mirror)
         seconds, peak = measured(
             lambda options=options: predict(model, array, options).argmax(0).cpu(),
             device,

@@ -37,6 +37,7 @@ from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.inference.sliding_window import blend, gaussian, starts
 from SFDALib.jobs.import_model import Choices, import_model
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks import catalogue
 from SFDALib.training.manifest import load_cases, read_manifest
 from SFDALib.volume.geometry import Geometry, Volume
@@ -276,7 +277,7 @@ def test_every_kind_of_model_becomes_a_bundle_that_segments(tmp_path: Path, name
     loaded = source.load(tmp_path / "bundle", CPU)
     volume, _ = image(setting)
     conformed = conform(volume, loaded.description.input_spec)
-    p = predict(loaded, conformed.array, {"overlap": 0.5, "mirror": False})
+    p = predict(loaded, conformed.array, InferenceOptions())
     assert p.shape == (loaded.description.classes, *conformed.array.shape[1:])
     torch.testing.assert_close(p.sum(0), torch.ones(p.shape[1:]), rtol=0, atol=1e-5)
     labels = conformed.restore_labels(p)
@@ -301,7 +302,7 @@ def test_a_model_may_be_mirrored_along_the_axes_of_its_training_alone(tmp_path: 
     calls = []
     loaded.network.register_forward_hook(lambda *call: calls.append(call[1][0].device.type))
     image = np.random.default_rng(0).normal(size=(1, 24, 12, 24)).astype(np.float32)
-    predict(loaded, image, {"overlap": 0.5, "mirror": True})
+    predict(loaded, image, InferenceOptions(mirror=True))
     assert loaded.description.mirror_axes == (0, 2)
     assert calls.count("cpu") == 4  # beside one on the meta device, which counts memory
 
@@ -568,7 +569,7 @@ def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
     grid, labels = described.input_spec, labels_of(("brain", "lesion"))
     about = Description("x", "MR", described.network, grid, (16, 24, 16), labels, "even")
     model = source.Source(about, network.eval(), None, None, CPU, {})
-    p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    p = predict(model, conformed.array, InferenceOptions())
     padded = torch.zeros(1, 1, 16, 24, 20)
     padded[0, :, 7] = torch.from_numpy(conformed.array[:, 0])
     with torch.no_grad():  # two windows along the last axis
