@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from SFDALib.bundle.source import Source
-from SFDALib.diffusion.drawing import draw_samples, foreground_mask, mask_condition
+from SFDALib.diffusion.drawing import Drawing, draw_samples, foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.heal.denoising import hierarchical_denoising
 from SFDALib.heal.fusion import size_aware_fusion
@@ -116,29 +116,33 @@ def _draw(
         body = body.bool() | (condition_labels > 0)
     condition = mask_condition(condition_labels, description.classes, body)
     network = model.diffusion
-    slices = description.input_spec.is_2d
-    part = condition.shape[2:] if slices else condition.shape[1:]
-    divisor = network.divisor
-    padded = tuple(-(-n // divisor) * divisor for n in part)
+    two_d = description.input_spec.is_2d
+    part = condition.shape[2:] if two_d else condition.shape[1:]
+    padded = tuple(-(-n // network.divisor) * network.divisor for n in part)
+    batch_size = batch_that_fits(
+        network,
+        (network.image_channels, *padded),
+        model.device,
+        extra=(torch.zeros(1, device="meta"), _on_meta(condition, padded)),
+    )
+    drawing = Drawing(
+        image_channels=description.input_spec.channels,
+        spatial_dims=description.spatial_dims,
+        divisor=network.divisor,
+        seeds=_seeds(seed, options.samples),
+        sampler=options.sampler,
+        steps=options.steps,
+        batch_size=batch_size,
+        shared_noise=options.shared_noise,
+        device=model.device,
+    )
+    schedule = cosine_schedule(description.diffusion.timesteps)
     return list(
         draw_samples(
             network,
-            cosine_schedule(description.diffusion.timesteps),
+            schedule,
             condition,
-            image_channels=description.input_spec.channels,
-            spatial_dims=description.spatial_dims,
-            divisor=divisor,
-            seeds=_seeds(seed, options.samples),
-            sampler=options.sampler,
-            steps=options.steps,
-            batch_size=batch_that_fits(
-                network,
-                (network.image_channels, *padded),
-                model.device,
-                extra=(torch.zeros(1, device="meta"), _on_meta(condition, padded)),
-            ),
-            shared_noise=options.shared_noise,
-            device=model.device,
+            drawing,
             progress=lambda done, total: progress("sampling", done, total),
         )
     )

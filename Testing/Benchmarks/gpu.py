@@ -42,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from SFDALib.__main__ import main as sfdalib
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, Label
-from SFDALib.diffusion.drawing import draw_samples
+from SFDALib.diffusion.drawing import Drawing, draw_samples
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
@@ -272,21 +272,25 @@ def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> No
         seconds, peak = measured(evaluate, device, 1 if small else 10)
         keep({"what": f"one evaluation, {side}^3, {precision}", **seconds, "peak MB": peak})
 
+    drawing = Drawing(
+        image_channels=1,
+        spatial_dims=3,
+        divisor=network.divisor,
+        seeds=range(samples),
+        sampler="ddpm",
+        steps=steps,
+        batch_size=samples,
+        shared_noise=True,
+        device=device,
+    )
+
     def draw() -> None:
         with torch.no_grad():
             for _ in draw_samples(
                 network,
                 cosine_schedule(250),
                 condition,
-                image_channels=1,
-                spatial_dims=3,
-                divisor=network.divisor,
-                seeds=range(samples),
-                sampler="ddpm",
-                steps=steps,
-                batch_size=samples,
-                shared_noise=True,
-                device=device,
+                drawing,
                 progress=lambda done, total: None,
             ):
                 pass

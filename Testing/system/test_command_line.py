@@ -308,7 +308,7 @@ def test_running_out_of_memory_names_the_option_that_lowers_the_need(
         raise error
 
     found = registry.find(method)
-    monkeypatch.setattr(sys.modules[found.entry.split(":")[0]], found.entry.split(":")[1], greedy)
+    monkeypatch.setattr(found.entry.replace(":", "."), greedy)
     line = refusal(changed(request_words, "--method", method), status=3)
     assert "out of memory" in line and remedy in line and "--device" in line
     if "64" in str(error) or "6871" in str(error):
