@@ -32,7 +32,7 @@ from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.errors import RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.methods.dg_tta import DgTtaOptions
-from SFDALib.networks.catalogue import class_logits
+from SFDALib.networks.outputs import class_logits
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 

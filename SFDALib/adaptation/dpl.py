@@ -22,7 +22,7 @@ from SFDALib.adaptation.common.intensity_noise import random_erasing, random_gam
 from SFDALib.adaptation.common.losses import EPSILON
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.methods.dpl import DplOptions
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 
 RATES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 ENOUGH = 0.5  # of the labelled pixels of a structure
@@ -50,7 +50,7 @@ class DenoisedPseudoLabels(Recipe[DplOptions]):
         if features.has_dropout(self.network):
             rates = (0.0,)  # of no effect
         for rate in rates:
-            self._labels = self._pseudo_labels(rate)
+            self._labels = self.pseudo_labels(rate)
             shares = reliable_share(self._labels)
             if all(share is None or share >= ENOUGH for share in shares):
                 break
@@ -70,7 +70,7 @@ class DenoisedPseudoLabels(Recipe[DplOptions]):
             images = random_erasing(images, self.options.erasing)
         return masked_bce(self.setting.probabilities(images)[:, 1:], y, mask)
 
-    def _pseudo_labels(self, rate: float) -> list[tuple[Tensor, Tensor]]:
+    def pseudo_labels(self, rate: float) -> list[tuple[Tensor, Tensor]]:
         """Pseudo-labels and reliability of every patch, on the CPU.
 
         As in the original by the statistics of each batch, with the option ``bn`` of its training;

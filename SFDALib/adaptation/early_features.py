@@ -18,8 +18,7 @@ from SFDALib.adaptation.common.batch_norm import affine_parameters
 from SFDALib.adaptation.common.losses import soft_cross_entropy
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.methods.early_features import EarlyFeaturesOptions
-from SFDALib.networks.catalogue import class_probabilities
-from SFDALib.networks.residual_unet import at_resolution
+from SFDALib.networks.outputs import at_resolution, class_probabilities
 
 
 class EarlyFeatures(Recipe[EarlyFeaturesOptions]):

@@ -17,7 +17,7 @@ from SFDALib.adaptation.common import features
 from SFDALib.adaptation.common.losses import masked_cross_entropy, mean_entropy
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.methods.iapc import IapcOptions
-from SFDALib.networks.catalogue import class_logits
+from SFDALib.networks.outputs import class_logits
 
 IMPORTANCE, PROTOTYPE, SYMMETRIC, ENTROPY = 0.2, 0.5, 0.04, 2.0  # weights of the terms
 ENTROPY_EPSILON = 1e-5

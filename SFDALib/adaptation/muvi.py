@@ -38,7 +38,7 @@ from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.inference.predict import predict
 from SFDALib.methods.muvi import MuviOptions
-from SFDALib.networks.catalogue import class_logits
+from SFDALib.networks.outputs import class_logits
 
 VIEWS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))  # the axes (k, j, i) in the order of each view
 

@@ -23,7 +23,7 @@ from SFDALib.adaptation.common import features
 from SFDALib.adaptation.common.losses import EPSILON, soft_dice
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.methods.upl import UplOptions
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 
 
 class UPL(Recipe[UplOptions]):

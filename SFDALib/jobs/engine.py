@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from SFDALib.adaptation.common import loop
 from SFDALib.bundle import assembly, source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import ForeignModel
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
+from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import OutOfMemoryError, RequestError
+from SFDALib.hashing import sha256
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.events import Reporter
@@ -35,7 +35,6 @@ from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.progress import Progress
-from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
@@ -119,7 +118,7 @@ class Engine:
         probabilities: whether those of the classes are delivered, too.
     """
 
-    bundle: BundleFiles | ForeignModel
+    bundle: SourceModel
     bundle_sha256: str
     model: Source
     method: Method
@@ -167,7 +166,8 @@ class Engine:
         tries: list[Any] = [self.options]
         while batch and batch > 1:
             batch = max(1, batch // SMALLER)
-            tries.append(replace(self.options, batch=batch))
+            smaller: Any = {"batch": batch}
+            tries.append(replace(self.options, **smaller))
         if len(tries) == 1:
             tries.append(replace(self.options))
         for number, options in enumerate(tries):
@@ -357,7 +357,7 @@ def open_engines(
     torch.manual_seed(seed)
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
     before = opened.sha256()
-    model = source.load(bundle, device, diffusion=wanted)
+    model = opened.load(device, diffusion=wanted)
     return {
         name: Engine(opened, before, model, method, method.values(methods[name]), seed)
         for name, method in chosen.items()

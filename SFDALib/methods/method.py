@@ -11,17 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from SFDALib.errors import RequestError
+from SFDALib.methods.needs import REMEDIES
 from SFDALib.methods.option import Option, described
 from SFDALib.methods.shared_options import InferenceOptions
-
-# What a method may need of a bundle, and what to do where it is missing.
-REMEDIES = {
-    "early-head": "a head on early features; add one with SFDALib train early-head",
-    "diffusion": "a diffusion model; add one with SFDALib train diffusion",
-    "batch-norm": "batch normalisation, of which this network has none; choose another method",
-    "labels": "segmentations to learn from; give them with --labels",
-    "3d": "a 3D network, and this one segments slice by slice; choose another method",
-}
 
 JUDGE_PASSES = 2  # of each network that is judged
 
@@ -91,7 +83,7 @@ class Method:
         summary: one sentence for clinicians.
         paper: authors, title, where, year.
         updates: which weights change; "nothing" where none do.
-        needs: what a bundle must hold: among the keys of ``REMEDIES``.
+        needs: what a bundle must hold: names of ``needs``.
         cost: what it takes, in words.
         options_type: the dataclass of its options.
         entry: "module:name" of its code. A method that updates weights names a subclass of
@@ -158,7 +150,7 @@ class Method:
         """Why a bundle cannot serve this method; None if it can.
 
         Args:
-            holds: what the bundle has of the keys of ``REMEDIES``.
+            holds: what the bundle has of the names in ``needs``.
         """
         missing = [REMEDIES[need] for need in self.needs if need not in holds]
         return f"needs {' and '.join(missing)}" if missing else None

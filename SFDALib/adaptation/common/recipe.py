@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from SFDALib.adaptation.common.patches import PatchList, TargetPatches
 from SFDALib.bundle.source import Source
 from SFDALib.methods.shared_options import TrainingOptions
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.training.manifest import Case
 from SFDALib.volume.grid import Conformed
 

@@ -82,7 +82,7 @@ def test_a_method_does_the_same_with_twice_the_logits_at_twice_the_temperature(
         network.out_path[2].weight.mul_(2)
         network.out_path[2].bias.mul_(2)
     doubled = replace(
-        plain, network=network, description=plain.description.with_changes(temperature=2.0)
+        plain, network=network, description=replace(plain.description, temperature=2.0)
     )
     options = {"prior": "0.2,0.1", "stop_change": 0.0, "threshold": 0.4, "dropout": 0.2}
     options |= {"confidence": 0.4, "uncertainty": 0.3}
@@ -175,19 +175,21 @@ def test_dropout_of_dpl_is_the_largest_that_leaves_half_of_each_structure_truste
     left = {0.5: 0, 0.2: 1, 0.1: 1}
     tried = []
 
-    def labels(_: Setting, __: str, rate: float) -> list[tuple[Tensor, Tensor]]:
+    def labels(_: dpl.DenoisedPseudoLabels, rate: float) -> list[tuple[Tensor, Tensor]]:
         tried.append(rate)
         label = torch.tensor([[True, True, False]])
         mask = torch.tensor([[left[rate] > 0, False, True]])
         return [(label, mask)]
 
-    monkeypatch.setattr(dpl, "_labels", labels)
-    one = setting("dpl", model())
-    taught, notes = dpl._chosen(one, "x", (0.5, 0.2, 0.1))
-    assert tried == [0.5, 0.2] and len(taught) == 1
-    assert notes == ["labelled pixels that are trusted, by dropout 0.2: Brain 50%"]
-    _, notes = dpl._chosen(one, "x", (0.5,))
-    assert "no trusted pixel of Brain" in notes[1]
+    monkeypatch.setattr(dpl.DenoisedPseudoLabels, "pseudo_labels", labels)
+    monkeypatch.setattr(dpl, "RATES", (0.5, 0.2, 0.1))
+    recipe = dpl.DenoisedPseudoLabels(setting("dpl", model()))
+    recipe.on_source()
+    assert tried == [0.5, 0.2]
+    assert recipe.notes == ["labelled pixels that are reliable, by dropout 0.2: Brain 50%"]
+    recipe = dpl.DenoisedPseudoLabels(setting("dpl", model(), dropout=0.5))
+    recipe.on_source()
+    assert "no reliable pixel of Brain" in recipe.notes[1]
 
 
 def test_dpl_labels_by_the_statistics_of_the_batch_and_keeps_the_running_ones() -> None:
@@ -198,8 +200,7 @@ def test_dpl_labels_by_the_statistics_of_the_batch_and_keeps_the_running_ones() 
     for bn in ("train", "eval"):
         one = setting("dpl", source, bn=bn, confidence=0.5, uncertainty=1.0)
         before = copy.deepcopy(one.network.state_dict())
-        name = features.classifier(one.network, one.patches.batch([0]))
-        found[bn] = dpl._labels(one, name, 0.1)
+        found[bn] = dpl.DenoisedPseudoLabels(one).pseudo_labels(0.1)
         after = one.network.state_dict()
         assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert any(not torch.equal(a[0], b[0]) for a, b in zip(*found.values(), strict=True))
@@ -476,7 +477,7 @@ def test_self_training_mirrors_patches_with_their_labels_where_the_bundle_allows
     that were not mirrored; the network has seen them so.
     """
     source = model()
-    description = source.description.with_changes(mirror_axes=axes)
+    description = replace(source.description, mirror_axes=axes)
     seen = []
 
     class Passing(nn.Module):
