@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
 from SFDALib.inference.sliding_window import blend
 from SFDALib.machine.batch_size import batch_that_fits
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress, silent
 
@@ -42,7 +42,7 @@ def whole(size: Sequence[int], divisor: tuple[int, ...]) -> tuple[int, ...]:
 def predict(
     model: Source,
     image: np.ndarray,
-    options: dict[str, Any],
+    options: InferenceOptions,
     progress: Progress = silent,
     network: nn.Module | None = None,
     stage: str = "segmenting",
@@ -53,7 +53,7 @@ def predict(
     as the bundle says, and divided by its temperature. A 2D network sees the slices as batches.
 
     Args:
-        options: ``method.INFERENCE_OPTIONS``.
+        options: of any method.
         network: instead of the bundle's own, with the same architecture.
     """
     network = model.network if network is None else network
@@ -68,7 +68,7 @@ def predict(
     elif description.windows == "whole":
         size = whole(data.shape[2:], model.divisor)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
-    flips = _flips(description) if options["mirror"] else [()]
+    flips = _flips(description) if options.mirror else [()]
     averaged, class_logits = split(network)
 
     def logits(patches: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def predict(
     results = []
     for chunk in _chunks(len(data), batch):
         images = data[chunk].to(model.device)
-        blended = _blended(images, size, batch, logits, options["overlap"], description)
+        blended = _blended(images, size, batch, logits, options.overlap, description)
         results.append(class_probabilities(class_logits(blended) / description.temperature))
         progress(stage, chunk.stop, len(data))
     result = torch.cat(results)

@@ -134,7 +134,7 @@ def _row(
     row = {
         "method": engine.method.name,
         "title": engine.method.title,
-        "options": dict(engine.options),
+        "options": engine.options.to_dict(),
         "folder": None if report is None else engine.method.name,
         "error": error,
     }

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from SFDALib.adaptation.common import loop
 from SFDALib.bundle import assembly, source
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
@@ -32,6 +33,7 @@ from SFDALib.machine.out_of_memory import as_out_of_memory
 from SFDALib.methods import registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted, Segmented
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.progress import Progress
 from SFDALib.training.manifest import Case
 from SFDALib.trust.fingerprint import unlike
@@ -42,7 +44,6 @@ from SFDALib.volume.grid import Conformed, conform
 from SFDALib.volume.specification import Reading
 
 SMALLER = 4  # what a batch is divided by when memory ran out
-LOWER_MEMORY = ("batch", "samples")  # options of methods
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -121,7 +122,7 @@ class Engine:
     bundle_sha256: str
     model: Source
     method: Method
-    options: Mapping[str, Any]
+    options: InferenceOptions
     seed: int
     cases: tuple[Case, ...] = ()
     learned_from: Mapping[Path, str] = field(default_factory=dict)
@@ -129,7 +130,7 @@ class Engine:
     probabilities: bool = False
 
     @contextmanager
-    def stage(self, name: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
+    def stage(self, name: str, options: InferenceOptions | None = None) -> Iterator[None]:
         """Time a stage; where it runs out of memory, say which options lower the need.
 
         Args:
@@ -141,18 +142,17 @@ class Engine:
                 yield
         except (MemoryError, RuntimeError) as error:
             remedies = [
-                f"lower --option {option}, now {options[option]}"
-                if options[option] > 1
-                else f"not even --option {option}=1 fits"
-                for option in LOWER_MEMORY
-                if option in options
+                f"lower --option {name}, now {value}"
+                if value > 1
+                else f"not even --option {name}=1 fits"
+                for name, value in self.method.memory_options(options).items()
             ]
             failure = as_out_of_memory(error, "; ".join(remedies))
             if failure is None:
                 raise
             raise failure from error
 
-    def attempt(self, name: str, work: Callable[[dict[str, Any]], T], trains: bool = False) -> T:
+    def attempt(self, name: str, work: Callable[[Any], T], trains: bool = False) -> T:
         """Do a stage with the options; where memory runs out, again with patches one by one.
 
         Args:
@@ -162,12 +162,14 @@ class Engine:
         Raises:
             OutOfMemoryError: it ran out with the smallest, too.
         """
-        shrinks = trains and "batch" in self.options
-        tries = [dict(self.options)]
-        while shrinks and tries[-1]["batch"] > 1:
-            tries.append({**self.options, "batch": max(1, tries[-1]["batch"] // SMALLER)})
+        batch = getattr(self.options, "batch", None) if trains else None
+        tries: list[Any] = [self.options]
+        while batch and batch > 1:
+            batch = max(1, batch // SMALLER)
+            smaller: Any = {"batch": batch}
+            tries.append(replace(self.options, **smaller))
         if len(tries) == 1:
-            tries.append(dict(self.options))
+            tries.append(replace(self.options))
         for number, options in enumerate(tries):
             try:
                 with self.stage(name, options), sparing() if number else nullcontext():
@@ -181,8 +183,8 @@ class Engine:
             devices.release(self.model.device)
         if number:
             note = f"Memory ran out during {name}; it was done again with patches one by one"
-            if shrinks:
-                note += f" and --option batch={options['batch']}"
+            if batch:
+                note += f" and --option batch={options.batch}"
             self.stopwatch.notes.append(f"{note}.")
         return done
 
@@ -233,11 +235,11 @@ class Engine:
         """Adapt weights to the images together; None for a method that updates nothing."""
         if not self.method.adapts:
             return None
-        more = (self.cases,) if NEED in self.method.needs else ()
+        cases = self.cases if NEED in self.method.needs else ()
         return self.attempt(
             "adaptation",
-            lambda options: registry.entry(self.method)(
-                self.model, list(images), options, self.seed, progress, *more
+            lambda options: loop.adapt(
+                self.method, self.model, list(images), options, self.seed, progress, cases
             ),
             trains=True,
         )
@@ -286,7 +288,7 @@ class Engine:
         alone = adapted.members == 1
         provenance = {
             "method": self.method.name,
-            "options": dict(self.options),
+            "options": self.options.to_dict(),
             "seed": self.seed,
             "best_epoch": adapted.best_epoch,
             "stopped": adapted.stopped,
@@ -357,6 +359,6 @@ def open_engines(
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
     return {
-        name: Engine(opened, before, model, method, methods[name], seed)
+        name: Engine(opened, before, model, method, method.values(methods[name]), seed)
         for name, method in chosen.items()
     }

@@ -149,7 +149,7 @@ class _Passes:
     def of(self, network: nn.Module) -> Segment:
         def segment(image: np.ndarray) -> Tensor:
             engine = self._engine
-            options = dict(engine.options)
+            options = engine.options
             found = predict(engine.model, image, options, self._tell, network, "judging")
             self._done += 1
             return found

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SFDALib.adaptation import none
 from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
@@ -20,6 +19,7 @@ from SFDALib.jobs.engine import Engine, Target, checksums
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.jobs.volumes import change_text, implausible, measure_volumes
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
 from SFDALib.results import layout
@@ -196,7 +196,7 @@ def _write_segmentations(
 ) -> None:
     """The delivered one, the source model's, the method's own and the denoised one."""
     title = engine.method.title
-    own, source = (restored.own, title), (restored.source, none.METHOD.title)
+    own, source = (restored.own, title), (restored.source, registry.find(registry.REFERENCE).title)
     found = {
         layout.SEGMENTATION: source if outcome.delivers_source else own,
         layout.SOURCE_SEGMENTATION: source,
@@ -280,7 +280,7 @@ def _what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,
-        "options": dict(engine.options),
+        "options": engine.options.to_dict(),
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),

@@ -43,11 +43,12 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
 from SFDALib.machine import devices
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.results.report import software_versions
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.grid import conform
 
-OPTIONS = {"overlap": 0.5, "mirror": True}  # nnU-Net's defaults
+OPTIONS = InferenceOptions(overlap=0.5, mirror=True)  # nnU-Net's defaults
 
 
 def main() -> None:

@@ -29,10 +29,12 @@ import torch
 from paths import ROOT
 
 from SFDALib.__main__ import main
+from SFDALib.adaptation.common import loop
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs import cohort, memory_need
 from SFDALib.jobs import engine as engine_module
 from SFDALib.machine import main_memory
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.residual_unet import ResidualUNet
 from SFDALib.results.folder import ResultFolder, write_atomically
 from SFDALib.volume.files import read_header, read_volume
@@ -71,12 +73,12 @@ def test_where_memory_runs_out_once_smaller_batches_are_tried_and_reported(
 ) -> None:
     where = "predict" if method == "none" else "adapt"
     seen: list[int] = []
-    module = engine_module if method == "none" else sys.modules["SFDALib.adaptation.adami"]
+    module = engine_module if method == "none" else loop
     real = getattr(module, where)
 
     def greedy(*arguments: Any, **more: Any) -> Any:
-        options = next(each for each in arguments if isinstance(each, dict))
-        seen.append(options.get("batch", 0))
+        options = next(each for each in arguments if isinstance(each, InferenceOptions))
+        seen.append(getattr(options, "batch", 0))
         if len(seen) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
         return real(*arguments, **more)
@@ -99,16 +101,15 @@ def test_adaptation_is_tried_down_to_batches_of_one_patch(
     enough: int,
 ) -> None:
     seen: list[int] = []
-    module = sys.modules["SFDALib.adaptation.adami"]
-    real = module.adapt
+    real = loop.adapt
 
     def greedy(*arguments: Any) -> Any:
-        seen.append(arguments[2]["batch"])
+        seen.append(arguments[3].batch)
         if seen[-1] > enough:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
         return real(*arguments)
 
-    monkeypatch.setattr(module, "adapt", greedy)
+    monkeypatch.setattr(loop, "adapt", greedy)
     assert main(words("adami", "epochs=1", "prior=60 ml")) == (0 if enough else 3)
     assert seen == [24, 6, 1]
     if enough:

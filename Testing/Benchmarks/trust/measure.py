@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.errors import SFDAError
 from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs import judgement
@@ -273,18 +273,18 @@ def _states(
 ) -> dict[str, Adapted | None]:
     """One adaptation's states by name, without the source's and none twice."""
     seen: list[dict[str, Tensor]] = []
-    look = Watch.look
+    update = ModelSelection.update
 
-    def keep(watch: Watch, network: nn.Module, *noted: Any, **more: float) -> bool:
+    def keep(selection: ModelSelection, network: nn.Module, *noted: Any, **more: float) -> bool:
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return look(watch, network, *noted, **more)
+        return update(selection, network, *noted, **more)
 
-    with mock.patch.object(Watch, "look", keep):
+    with mock.patch.object(ModelSelection, "update", keep):
         adapted = engine.adapt([target.conformed for target in targets], silent)
     if adapted is None:
         return {DELIVERED: None}
     last = len(seen) - 1
-    settled = 1 + engine.options.get("settle_bn", True)
+    settled = 1 + getattr(engine.options, "settle_bn", True)
     epochs = range(settled, last + 1) if setting.all_epochs else [last]
     states: dict[str, Adapted | None] = {DELIVERED: adapted}
     for epoch in epochs:

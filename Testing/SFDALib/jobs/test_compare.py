@@ -217,7 +217,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def adapt(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(adami, "adapt", adapt)
+    monkeypatch.setattr(adami, "AdaMI", adapt)
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,8 @@ def test_a_method_that_ran_out_of_memory_gives_it_back_before_the_next_one(
         assert all(tensor() is None for tensor in held)
         raise RequestError("it was looked at")
 
-    monkeypatch.setattr(adami, "adapt", hog)
-    monkeypatch.setattr(adaent, "adapt", look)
+    monkeypatch.setattr(adami, "AdaMI", hog)
+    monkeypatch.setattr(adaent, "AdaEnt", look)
     gc.disable()
     try:
         assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 2

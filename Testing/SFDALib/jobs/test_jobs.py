@@ -305,8 +305,7 @@ def test_an_adapted_bundle_gives_the_same_result_without_adapting_again(
 def test_the_diffusion_network_is_loaded_where_it_is_needed_or_carried_on(
     tiny_bundle: Path, method: str
 ) -> None:
-    values = registry.find(method).values({})
-    engine = open_engine(tiny_bundle, method, values, torch.device("cpu"), 0)
+    engine = open_engine(tiny_bundle, method, {}, torch.device("cpu"), 0)
     assert (engine.model.diffusion is not None) == (method == "heal" or method in ADAPTING)
 
 

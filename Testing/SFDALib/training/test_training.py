@@ -27,6 +27,7 @@ from SFDALib.bundle.bundle_files import MODEL
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training import AUGMENTATIONS, loop
 from SFDALib.training import patches as patches_module
 from SFDALib.training.manifest import Case, load_cases, read_manifest
@@ -247,7 +248,7 @@ def test_the_bundle_tells_how_it_came_about(trained: Path) -> None:
 def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, trained: Path) -> None:
     model = open_model(trained).load(torch.device("cpu"))
     image = conform(read_volume([site.folder / "d.nii.gz"]), model.description.input_spec)
-    p = predict(model, image.array, {"overlap": 0.5, "mirror": False})
+    p = predict(model, image.array, InferenceOptions())
     found = image.restore_labels(p) == 1
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(site.folder / "d-brain.nrrd"))) == 1
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
