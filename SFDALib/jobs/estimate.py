@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from SFDALib.bundle.assembly import members
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import whole, window
-from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
+from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.memory_need import memory_need
+from SFDALib.jobs.stages import LOWER_MEMORY
 from SFDALib.machine import devices
 from SFDALib.machine.batch_size import (
     GPU_BATCH,

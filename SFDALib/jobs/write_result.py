@@ -14,11 +14,12 @@ from SFDALib.adaptation import none
 from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Engine, Target, checksums
+from SFDALib.jobs.engine import Engine, checksums
+from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted, Segmented
-from SFDALib.progress import Progress, silent
+from SFDALib.progress import Progress
 from SFDALib.results import layout
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
@@ -32,13 +33,11 @@ DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the 
 
 def write_result(
     folder: Path,
-    engine: Engine,
-    target: Target,
+    image: ImageRun,
     segmented: Segmented,
     adapted: Adapted | None,
     judgement: Judgement | None,
-    extra: dict[str, Any],
-    progress: Progress = silent,
+    extra: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write every file of DESIGN's result folder but the adapted bundle; return the report.
 
@@ -48,12 +47,13 @@ def write_result(
     Args:
         extra: further fields of the report.
     """
+    engine, target = image.engine, image.target
     _check_unchanged(engine, target)
     description = engine.model.description
     geometry = target.volume.geometry
     # before and after; the entropy and the other maps, made and written; the overview
-    tick = _ticks(progress, 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1)
-    with engine.stage(WRITING):
+    tick = _ticks(image.reporter, 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1)
+    with image.stages.stage(WRITING, engine.options):
         before = target.source_labels
         tick()
         after = target.conformed.restore_labels(segmented.probabilities)
@@ -128,7 +128,7 @@ def write_result(
         "notes": [
             *target.notes,
             *description.cautions,
-            *engine.stopwatch.notes,
+            *image.stages.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),
             *_implausible(volumes),
@@ -141,7 +141,7 @@ def write_result(
             "best_epoch": adapted.best_epoch,
             "stopped": adapted.stopped,
         },
-        "seconds": dict(engine.stopwatch.seconds),
+        "seconds": dict(image.stages.seconds),
         "peak_memory_mb": devices.peak_memory_mb(engine.model.device),
         "files_written": layout.written(folder),
         **extra,

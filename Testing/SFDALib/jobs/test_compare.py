@@ -27,7 +27,7 @@ from SFDALib.bundle.description import Label
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
 from SFDALib.evaluation import agreement
-from SFDALib.jobs import engine
+from SFDALib.jobs import image_run
 from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
@@ -292,7 +292,11 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in (
+        (loading, "load_bundle"),
+        (image_run, "read_volume"),
+        (image_run, "predict"),
+    ):
         counted(module, name)
     assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
     once = ["load_bundle", "read_volume", "source model"]
