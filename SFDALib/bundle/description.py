@@ -24,7 +24,7 @@ from SFDALib.bundle.parts import (
 from SFDALib.bundle.spec_fields import spec_from_json, spec_to_json
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import InputSpec
+from SFDALib.volume.input_spec import InputSpec
 
 METADATA = "configs/metadata.json"
 WINDOWS = {

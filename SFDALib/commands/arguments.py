@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events, labelled
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 
 class Parser(argparse.ArgumentParser):

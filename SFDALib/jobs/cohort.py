@@ -22,7 +22,8 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.reading import Reading
 
 log = logging.getLogger(__name__)
 SUMMARY = "cohort.json"
@@ -136,7 +137,7 @@ def _adapt_once(
     conformed = []  # what the source model makes of each comes one by one
     for name, files in images.items():
         with attempt(name, image=files[0].name):
-            conformed.append(engine.conform(files, reading)[1])
+            conformed.append(engine.conform(ImageFile(files, reading))[1])
     if not conformed:
         return None
     shared = engine.adapt(conformed, reporter)

@@ -32,9 +32,9 @@ from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_c
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_labels
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.orientation import oriented
 
 log = logging.getLogger(__name__)
 SUMMARY = "comparison.json"

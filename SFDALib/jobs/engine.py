@@ -33,14 +33,14 @@ from SFDALib.methods import registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
-from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.files import SUFFIXES, files_of, read_volume
+from SFDALib.volume.conform import Conformed, conform
+from SFDALib.volume.formats import SUFFIXES
 from SFDALib.volume.geometry import Volume
-from SFDALib.volume.grid import Conformed, conform
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.reading import Reading
 
 SMALLER = 4  # what a batch is divided by when memory ran out
 LOWER_MEMORY = ("batch", "samples")  # options of methods
@@ -71,16 +71,22 @@ class Target:
     """One image: as read, on the model's grid, and as the source model sees it.
 
     Args:
-        checksums: SHA-256 of each of its files, taken before they were read.
+        image: its files.
+        checksums: SHA-256 of each of them, taken before they were read.
         notes: what was assumed in reading it, and what does not fit the model.
     """
 
-    paths: tuple[Path, ...]
+    image: ImageFile
     checksums: Mapping[Path, str]
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor  # (K, k, j, i)
     notes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """As the user gave them."""
+        return self.image.paths
 
     @property
     def name(self) -> str:
@@ -187,13 +193,11 @@ class Engine:
             self.stopwatch.notes.append(f"{note}.")
         return done
 
-    def conform(
-        self, paths: Sequence[Path], reading: Reading | None = None
-    ) -> tuple[Volume, Conformed]:
+    def conform(self, image: ImageFile) -> tuple[Volume, Conformed]:
         """Read an image, and bring it to the model's grid: all that adaptation wants of it."""
         with self.stage("reading"):
-            refuse_too_large(paths, self.model, self.method.judged, reading, self.probabilities)
-            volume = read_volume(paths, reading)
+            refuse_too_large(image, self.model, self.method.judged, self.probabilities)
+            volume = image.read()
             return volume, conform(volume, self.model.description.input_spec)
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
@@ -205,7 +209,7 @@ class Engine:
         if NEED not in self.method.needs:
             return self
         files = [Path(file) for one in labelled for file in (*one.image, one.labels)]
-        learned_from = checksums(files)
+        learned_from = {k: v for file in files for k, v in ImageFile(file).checksums().items()}
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
 
@@ -214,21 +218,21 @@ class Engine:
     ) -> Target:
         """Read an image, conform it, say what does not fit, and run the source model on it."""
         progress("reading", 0, 1)
-        paths = tuple(Path(path) for path in paths)
-        before = checksums(paths)
-        volume, conformed = self.conform(paths, reading)
+        image = ImageFile(paths, reading)
+        before = image.checksums()
+        volume, conformed = self.conform(image)
         progress("reading", 1, 1)
         notes = (*volume.notes, *unlike(volume.array, self.model.description))
         for note in notes:
-            log.warning("%s: %s", paths[0].name, note)
-            progress.event("warning", image=paths[0].name, text=note)
+            log.warning("%s: %s", image.paths[0].name, note)
+            progress.event("warning", image=image.paths[0].name, text=note)
         probabilities = self.attempt(
             "source segmentation",
             lambda options: predict(
                 self.model, conformed.array, options, progress, stage="source model"
             ),
         )
-        return Target(paths, before, volume, conformed, probabilities, notes)
+        return Target(image, before, volume, conformed, probabilities, notes)
 
     def adapt(self, images: Sequence[Conformed], progress: Progress) -> Adapted | None:
         """Adapt weights to the images together; None for a method that updates nothing."""
@@ -308,11 +312,6 @@ class Engine:
             diffusion=source.state(self.model.diffusion),
             documents=self.model.documents,
         )
-
-
-def checksums(paths: Sequence[Path]) -> dict[Path, str]:
-    """SHA-256 of every file that an image consists of; of a folder as a whole."""
-    return {file: sha256(file) for path in paths for file in files_of(path)}
 
 
 def open_engine(

@@ -34,9 +34,9 @@ from SFDALib.machine.batch_size import (
 )
 from SFDALib.methods.method import Work
 from SFDALib.trust.fingerprint import unlike
-from SFDALib.volume.files import Header
+from SFDALib.volume.conform import shape_on
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import shape_on
+from SFDALib.volume.image_file import Header
 
 START = 6.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
 BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in batches

@@ -14,7 +14,7 @@ from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.methods import registry
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")

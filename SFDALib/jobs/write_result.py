@@ -14,7 +14,7 @@ from SFDALib.adaptation import none
 from SFDALib.bundle.importers.imported import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Engine, Target, checksums
+from SFDALib.jobs.engine import Engine, Target
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted, Segmented
@@ -23,7 +23,7 @@ from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.orientation import oriented
 
 ADAPTED_BUNDLE = "adapted_bundle"
 WRITING = "restoring and writing"  # the stage
@@ -177,7 +177,7 @@ def _write_samples(
 def _check_unchanged(engine: Engine, target: Target) -> None:
     """Refuse a result of which nobody can say what it is a result of."""
     for path, what, changed in (
-        (target.paths[0], "image", lambda: checksums(target.paths) != target.checksums),
+        (target.paths[0], "image", lambda: target.image.checksums() != target.checksums),
         (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
     ):
         try:

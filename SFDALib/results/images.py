@@ -21,7 +21,7 @@ from SFDALib import __version__
 
 if TYPE_CHECKING:
     from SFDALib.bundle import Label
-    from SFDALib.volume import Geometry
+    from SFDALib.volume.geometry import Geometry
 
 SEGMENTATION = "segmentation.seg.nrrd"  # of every result folder
 

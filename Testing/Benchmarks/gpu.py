@@ -50,7 +50,8 @@ from SFDALib.methods import registry
 from SFDALib.networks import catalogue
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 from SFDALib.results.report import software_versions
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "SFDASegmenter/Resources/Samples"

@@ -34,7 +34,8 @@ from SFDALib.bundle.files import BundleFiles
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, files.MODEL
@@ -864,7 +865,9 @@ LIGHT = (
     "SFDALib.jobs.events",
     "SFDALib.jobs.inspect",
     "SFDALib.networks.catalogue",
-    "SFDALib.volume.specification",
+    "SFDALib.volume.input_spec",
+    "SFDALib.volume.reading",
+    "SFDALib.volume.formats",
 )
 HEAVY = ("numpy", "scipy", "skimage", "torch", "monai", "SimpleITK", "matplotlib", "rich", "einops")
 

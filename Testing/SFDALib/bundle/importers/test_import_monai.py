@@ -30,9 +30,10 @@ from SFDALib.bundle.terminology import in_words
 from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.networks import catalogue
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Normalisation, Region
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.input_spec import Region
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 

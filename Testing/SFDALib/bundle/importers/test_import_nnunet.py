@@ -39,10 +39,11 @@ from SFDALib.inference.sliding_window import blend, gaussian, starts
 from SFDALib.jobs.import_model import Choices, import_model
 from SFDALib.networks import catalogue
 from SFDALib.training.manifest import load_cases, read_manifest
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(

@@ -19,7 +19,9 @@ from SFDALib.bundle.files import BundleFiles
 from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.bundle.importers.monai_postprocessing import painting_order
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Cleaning, Normalisation, Region
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.input_spec import Region
+from SFDALib.volume.normalisation import Normalisation
 
 SEEDS = (0, 5, 7, 9, 14, 44, 56, 76, 126, 193, 216, 390, 521)  # most of them were wrong once
 
