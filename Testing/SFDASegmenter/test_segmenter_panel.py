@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_the_panel_opens_without_torch_in_the_application() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT / "Testing",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "Testing" / "helpers")},
         capture_output=True,
         encoding="utf-8",
         timeout=120,

@@ -328,7 +328,7 @@ def test_erasing_takes_a_rectangle_of_the_published_size(dims: int) -> None:
         assert changed[0].sum() == rows * columns, "a rectangle"
         assert 0.015 <= rows * columns / 10_000 <= 0.06
         assert 0.25 <= rows / columns <= 0.65
-        value = image.reshape(-1, 100, 100)[:, changed[0]]
+        value = one.reshape(-1, 100, 100)[:, changed[0]]
         assert value.min() == value.max() and was.min() <= value.min() <= was.max()
     assert torch.equal(random_erasing(images, 0.0), images)
 
@@ -504,5 +504,5 @@ def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> N
 
 
 def test_the_registry_needs_the_standard_library_alone() -> None:
-    code = "import sys; from SFDALib import registry; sys.exit('torch' in sys.modules)"
+    code = "import sys; from SFDALib.methods import registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
