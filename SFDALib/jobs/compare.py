@@ -69,7 +69,7 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
         reports: dict[str, dict[str, Any]] = {}
         for index, (name, engine) in enumerate(engines.items()):
             reporter("compare", index, len(engines), method=name)
-            devices.start_afresh(device)
+            devices.reset_peak_memory(device)
             with attempt(name, method=name):
                 watch = Stopwatch(dict(shared))  # as a run of its own
                 one = replace(engine, stopwatch=watch, probabilities=request.probabilities)

@@ -27,7 +27,7 @@ from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.labelled import NEED, Labelled
 from SFDALib.jobs.memory_need import refuse_too_large
 from SFDALib.machine import devices
-from SFDALib.machine.batch_size import sparing
+from SFDALib.machine.batch_size import one_patch_at_a_time
 from SFDALib.machine.out_of_memory import as_out_of_memory
 from SFDALib.methods import registry
 from SFDALib.methods.method import Method
@@ -177,7 +177,7 @@ class Engine:
             tries.append(dict(self.options))
         for number, options in enumerate(tries):
             try:
-                with self.stage(name, options), sparing() if number else nullcontext():
+                with self.stage(name, options), one_patch_at_a_time() if number else nullcontext():
                     done = work(options)
                 break
             except OutOfMemoryError as error:

@@ -306,7 +306,7 @@ def test_every_method_is_told_its_own_peak_memory(monkeypatch: pytest.MonkeyPatc
     block = np.ones(100 << 20, np.uint8)
     before = devices.peak_memory_mb(torch.device("cpu"))["process"]
     del block
-    devices.start_afresh(torch.device("cpu"))
+    devices.reset_peak_memory(torch.device("cpu"))
     assert devices.peak_memory_mb(torch.device("cpu"))["process"] < before - 50
 
 
