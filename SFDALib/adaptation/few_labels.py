@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from SFDALib.bundle.source import Source
     from SFDALib.methods.outcome import Adapted
     from SFDALib.training.manifest import Case
-    from SFDALib.volume.grid import Conformed
+    from SFDALib.volume.conform import Conformed
 
 ANCHOR = 1e-3
 SETTLED_BY = 8  # patches at once, at least, where batch statistics are re-estimated

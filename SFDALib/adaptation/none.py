@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from SFDALib.bundle.source import Source
     from SFDALib.methods.outcome import Segmented
-    from SFDALib.volume.grid import Conformed
+    from SFDALib.volume.conform import Conformed
 
 METHOD = Method(
     name="none",

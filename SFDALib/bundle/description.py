@@ -25,7 +25,7 @@ from SFDALib.errors import RequestError
 from SFDALib.json_fields import Fields
 from SFDALib.methods import needs
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import InputSpec
+from SFDALib.volume.input_spec import InputSpec
 
 METADATA = "configs/metadata.json"
 WINDOWS = {

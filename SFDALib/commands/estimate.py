@@ -100,7 +100,7 @@ def _image(arguments: argparse.Namespace) -> tuple[Any, Any]:
             "estimate: expected either --input with the image, or --size and --spacing of it"
         )
     if arguments.input:
-        from SFDALib.volume.files import read_volume
+        from SFDALib.volume.image_file import read_volume
 
         volume = read_volume([Path(path) for path in arguments.input])
         return volume.geometry, volume.array

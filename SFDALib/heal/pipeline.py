@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from SFDALib.methods.method import INFERENCE_OPTIONS, Method, Option, choice
 from SFDALib.progress import Progress
+from SFDALib.rounding import round_up
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from SFDALib.bundle.source import Source
     from SFDALib.methods.outcome import Segmented
-    from SFDALib.volume.grid import Conformed
+    from SFDALib.volume.conform import Conformed
 
 METHOD = Method(
     name="heal",
@@ -213,7 +214,7 @@ def _draw(
     slices = description.input_spec.is_2d
     part = condition.shape[2:] if slices else condition.shape[1:]
     divisor = network.divisor
-    padded = tuple(-(-n // divisor) * divisor for n in part)
+    padded = tuple(round_up(n, divisor) for n in part)
     return list(
         draw_samples(
             network,

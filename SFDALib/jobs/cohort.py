@@ -24,6 +24,7 @@ from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
+from SFDALib.volume.image_file import ImageFile
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ class _Running:
         conformed = []  # the source model segments the images later, one by one
         for name, files in self.images.items():
             with self.failures.recorded(name, image=files[0].name):
-                reading = self.cohort.reading
-                conformed.append(read_conformed(self.engine, files, reading, self.stages)[1])
+                image = ImageFile(files, self.cohort.reading)
+                conformed.append(read_conformed(self.engine, image, self.stages)[1])
         if not conformed:
             return None
         shared = adapt(self.engine, conformed, self.stages, self.reporter)

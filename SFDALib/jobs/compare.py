@@ -33,9 +33,9 @@ from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_c
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_labels
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.orientation import oriented
 
 log = logging.getLogger(__name__)
 CONSENSUS = {"staple": agreement.staple, "majority": agreement.majority}
@@ -122,7 +122,7 @@ def _run_each(
     reports: dict[str, dict[str, Any]] = {}
     for index, (name, engine) in enumerate(engines.items()):
         image.reporter("compare", index, len(engines), method=name)
-        devices.start_afresh(engine.model.device)
+        devices.reset_peak_memory(engine.model.device)
         with failures.recorded(name, method=name), ResultFolder(folder / name) as inside:
             report = deliver(image.with_engine(engine), inside, gate="off")
         if name not in failures.messages:

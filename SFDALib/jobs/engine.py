@@ -16,15 +16,14 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import RequestError
-from SFDALib.hashing import sha256
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.labelled import NEED, Labelled
 from SFDALib.methods import registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted
 from SFDALib.training.manifest import Case
-from SFDALib.volume.files import files_of
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Engine:
         if NEED not in self.method.needs:
             return self
         files = [Path(file) for one in labelled for file in (*one.image, one.labels)]
-        learned_from = checksums(files)
+        learned_from = {k: v for file in files for k, v in ImageFile(file).checksums().items()}
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
 
@@ -72,11 +71,6 @@ class Engine:
         network = assembly.ensemble_of(copies)
         network.load_state_dict(adapted.weights)
         return network
-
-
-def checksums(paths: Sequence[Path]) -> dict[Path, str]:
-    """SHA-256 of every file that an image consists of; of a folder as a whole."""
-    return {file: sha256(file) for path in paths for file in files_of(path)}
 
 
 def open_engine(

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from SFDALib.inference.predict import predict
-from SFDALib.jobs.engine import Engine, checksums
+from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.labelled import NEED
 from SFDALib.jobs.memory_need import refuse_too_large
@@ -22,10 +22,11 @@ from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.files import SUFFIXES, read_volume
+from SFDALib.volume.conform import Conformed, conform
+from SFDALib.volume.formats import SUFFIXES
 from SFDALib.volume.geometry import Volume
-from SFDALib.volume.grid import Conformed, conform
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.reading import Reading
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,20 +37,25 @@ class Target:
     """One image: as read, on the model's grid, and as the source model segments it.
 
     Args:
-        paths: its files, as given; several are its channels.
-        checksums: SHA-256 of each of its files, taken before they were read.
+        image: its files.
+        checksums: SHA-256 of each of them, taken before they were read.
         volume: as read.
         conformed: on the model's grid.
         source_probabilities: of the source model, ``(K, k, j, i)``.
         notes: what was assumed in reading it, and what does not fit the model.
     """
 
-    paths: tuple[Path, ...]
+    image: ImageFile
     checksums: Mapping[Path, str]
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor
     notes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files as the user gave them; several are channels."""
+        return self.image.paths
 
     @property
     def name(self) -> str:
@@ -101,8 +107,9 @@ class ImageRun:
         """
         stages = Stages()
         reporter("reading", 0, 1)
-        before = checksums(paths)
-        volume, conformed = read_conformed(engine, paths, reading, stages)
+        image = ImageFile(paths, reading)
+        before = image.checksums()
+        volume, conformed = read_conformed(engine, image, stages)
         reporter("reading", 1, 1)
         notes = (*volume.notes, *unlike(volume.array, engine.model.description))
         for note in notes:
@@ -116,7 +123,7 @@ class ImageRun:
             engine.options,
             engine.model.device,
         )
-        target = Target(tuple(paths), before, volume, conformed, probabilities, notes)
+        target = Target(image, before, volume, conformed, probabilities, notes)
         return cls(engine, target, reporter, stages)
 
     def with_engine(self, engine: Engine) -> ImageRun:
@@ -164,9 +171,7 @@ class ImageRun:
         return self.stages.attempt(name, work, self.engine.options, self.engine.model.device)
 
 
-def read_conformed(
-    engine: Engine, paths: Sequence[Path], reading: Reading, stages: Stages
-) -> tuple[Volume, Conformed]:
+def read_conformed(engine: Engine, image: ImageFile, stages: Stages) -> tuple[Volume, Conformed]:
     """Read an image and bring it to the model's grid: all that adaptation needs of it.
 
     Raises:
@@ -174,8 +179,8 @@ def read_conformed(
         OutOfMemoryError: the memory cannot hold it.
     """
     with stages.stage("reading", engine.options):
-        refuse_too_large(paths, engine.model, engine.method.judged, reading, engine.probabilities)
-        volume = read_volume(paths, reading)
+        refuse_too_large(image, engine.model, engine.method.judged, engine.probabilities)
+        volume = image.read()
         return volume, conform(volume, engine.model.description.input_spec)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from SFDALib.errors import OutOfMemoryError
 from SFDALib.machine import devices
-from SFDALib.machine.batch_size import sparing
+from SFDALib.machine.batch_size import one_patch_at_a_time
 from SFDALib.machine.out_of_memory import as_out_of_memory
 
 SMALLER = 4  # what a batch is divided by when memory ran out
@@ -83,7 +83,7 @@ class Stages:
             tries.append(dict(options))
         for number, tried in enumerate(tries):
             try:
-                with self.stage(name, tried), sparing() if number else nullcontext():
+                with self.stage(name, tried), one_patch_at_a_time() if number else nullcontext():
                     done = work(tried)
                 break
             except OutOfMemoryError as error:

@@ -14,7 +14,7 @@ from SFDALib.adaptation import none
 from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Engine, checksums
+from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.machine import devices
@@ -25,7 +25,7 @@ from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.orientation import oriented
 
 WRITING = "restoring and writing"  # the stage
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
@@ -180,7 +180,7 @@ def _write_samples(
 def _check_unchanged(engine: Engine, target: Target) -> None:
     """Refuse a result of which nobody can say what it is a result of."""
     for path, what, changed in (
-        (target.paths[0], "image", lambda: checksums(target.paths) != target.checksums),
+        (target.paths[0], "image", lambda: target.image.checksums() != target.checksums),
         (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
     ):
         try:

@@ -21,7 +21,7 @@ from SFDALib import __version__
 
 if TYPE_CHECKING:
     from SFDALib.bundle import Label
-    from SFDALib.volume import Geometry
+    from SFDALib.volume.geometry import Geometry
 
 
 def write_segmentation(

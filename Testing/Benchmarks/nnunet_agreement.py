@@ -44,8 +44,8 @@ from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
 from SFDALib.machine import devices
 from SFDALib.results.report import software_versions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Volume
-from SFDALib.volume.grid import conform
 
 OPTIONS = {"overlap": 0.5, "mirror": True}  # nnU-Net's defaults
 

@@ -34,7 +34,7 @@ from SFDALib.jobs import image_run, memory_need, run
 from SFDALib.machine import main_memory
 from SFDALib.networks.residual_unet import ResidualUNet
 from SFDALib.results.folder import ResultFolder, write_atomically
-from SFDALib.volume.files import read_header, read_volume
+from SFDALib.volume.image_file import ImageFile, read_volume
 
 FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 HUGE = (
@@ -193,7 +193,7 @@ def test_a_volume_too_large_for_the_memory_is_refused_by_its_header(
         stream.write(HUGE)
         stream.truncate(len(HUGE) + 2 * 1024 * 1024 * 1000)  # takes no room on the disk
     monkeypatch.setattr(main_memory, "available", lambda: 8 << 30)
-    monkeypatch.setattr(image_run, "read_volume", lambda paths: pytest.fail("it was read"))
+    monkeypatch.setattr(ImageFile, "read", lambda image: pytest.fail("it was read"))
     assert main(words("none", image=path)) == 3
     line = caplog.messages[-1]
     assert "1024x1024x1000 voxels" in line and "8.0 GiB are free" in line
@@ -201,7 +201,7 @@ def test_a_volume_too_large_for_the_memory_is_refused_by_its_header(
 
 
 def test_the_need_is_told_by_hand(head_file: Path) -> None:
-    header = read_header([head_file])  # 36 x 40 x 14 voxels of 16 bits
+    header = ImageFile(head_file).header  # 36 x 40 x 14 voxels of 16 bits
     voxels = 36 * 40 * 14
     assert header.stored_bytes == 2 * voxels
     assert header.geometry == read_volume(head_file).geometry
@@ -230,7 +230,7 @@ def test_an_image_that_changes_during_the_run_is_told(
 ) -> None:
     image = tmp_path / "image.nrrd"
     image.write_bytes(head_file.read_bytes())
-    real = image_run.read_volume
+    real = ImageFile.read
 
     def meanwhile(*asked: Any) -> Any:
         volume = real(*asked)
@@ -239,7 +239,7 @@ def test_an_image_that_changes_during_the_run_is_told(
         return volume
 
     with monkeypatch.context() as patched:
-        patched.setattr(image_run, "read_volume", meanwhile)
+        patched.setattr(ImageFile, "read", meanwhile)
         assert main(words("none", image=image)) == 2
     assert "changed meanwhile" in caplog.messages[-1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["image.nrrd"]
@@ -252,7 +252,7 @@ def test_a_bundle_that_changes_during_the_run_is_told(
     shutil.copytree(tiny_bundle, bundle)
     request = words("none")
     request[request.index("--bundle") + 1] = str(bundle)
-    real = image_run.read_volume
+    real = ImageFile.read
 
     def changing(*asked: Any) -> Any:
         weights = bundle / "models/model.pt"
@@ -266,7 +266,7 @@ def test_a_bundle_that_changes_during_the_run_is_told(
 
     for meanwhile in (changing, going):
         with monkeypatch.context() as patched:
-            patched.setattr(image_run, "read_volume", meanwhile)
+            patched.setattr(ImageFile, "read", meanwhile)
             assert main(request) == 2
         assert f"{bundle}: found other content" in caplog.messages[-1]
         assert "the bundle was changed meanwhile" in caplog.messages[-1]

@@ -29,7 +29,7 @@ from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 
 @dataclass(frozen=True)

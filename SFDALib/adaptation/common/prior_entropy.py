@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
     from SFDALib.methods.outcome import Adapted
-    from SFDALib.volume.grid import Conformed
+    from SFDALib.volume.conform import Conformed
 
 OPTIONS = (
     *training_options(epochs=100, learning_rate=1e-6, batch=24),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from SFDALib.adaptation.common.loop import Recipe, Setting
     from SFDALib.bundle.source import Source
     from SFDALib.methods.outcome import Adapted
-    from SFDALib.volume.grid import Conformed
+    from SFDALib.volume.conform import Conformed
 
 OPTIONS = (
     Option("rounds", 4, "Times that the pseudo-labels are made anew.", 1, 1000, kind="int"),

@@ -35,7 +35,8 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import in_words, inspect
 from SFDALib.networks.build import build_network
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, bundle_files.MODEL
@@ -866,7 +867,9 @@ LIGHT = (
     "SFDALib.jobs.events",
     "SFDALib.jobs.inspect",
     "SFDALib.networks.catalogue",
-    "SFDALib.volume.specification",
+    "SFDALib.volume.input_spec",
+    "SFDALib.volume.reading",
+    "SFDALib.volume.formats",
 )
 HEAVY = ("numpy", "scipy", "skimage", "torch", "monai", "SimpleITK", "matplotlib", "rich", "einops")
 

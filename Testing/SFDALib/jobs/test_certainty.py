@@ -23,9 +23,10 @@ from SFDALib.jobs.image_run import Target
 from SFDALib.jobs.request import Job
 from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 GRID = InputSpec(1, None, (None, None, None), Normalisation("none"), False)
 

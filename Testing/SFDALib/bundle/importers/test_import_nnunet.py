@@ -35,14 +35,15 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source_model import ImportOptions
 from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
-from SFDALib.inference.sliding_window import blend, gaussian, starts
+from SFDALib.inference.sliding_window import even_starts, gaussian_weights, sliding_window_mean
 from SFDALib.jobs.import_model import import_model
 from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import load_cases, read_manifest
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(
@@ -211,12 +212,12 @@ def test_thick_slices_are_resampled_by_themselves_to_the_nearest() -> None:
 
 def test_windows_are_as_far_from_each_other_as_nnunets() -> None:
     """Its own example: 110 voxels, windows of 64, at least half overlapping."""
-    assert starts((110, 64), (64, 64), 0.5) == [[0, 23, 46], [0]]
-    assert starts((200,), (64,), 0.5) == [[0, 27, 54, 82, 109, 136]]
+    assert even_starts((110, 64), (64, 64), 0.5) == [[0, 23, 46], [0]]
+    assert even_starts((200,), (64,), 0.5) == [[0, 27, 54, 82, 109, 136]]
 
 
 def test_window_weights_fall_like_a_gaussian_of_an_eighth_of_the_side() -> None:
-    weight = gaussian((16, 8), CPU)
+    weight = gaussian_weights((16, 8), CPU)
     assert weight.argmax() == 8 * 8 + 4 and weight.max() == 1
     assert weight[10, 5].item() == pytest.approx(np.exp(-0.5 * (1.0**2 + 1.0**2)))
 
@@ -229,7 +230,7 @@ def test_blending_leaves_what_all_windows_agree_on_and_zeros_around_small_images
         seen.append(patches)
         return patches[:, :2]
 
-    result = blend(images, (16, 16), 3, same, 0.5)
+    result = sliding_window_mean(images, (16, 16), 3, same, 0.5)
     torch.testing.assert_close(result, images[:, :2], rtol=0, atol=1e-5)
     assert all(part.shape[2:] == (16, 16) and len(part) <= 3 for part in seen)
     assert seen[0][:, :, :3].abs().max() == 0  # 7 rows lack: 3 above, 4 below
