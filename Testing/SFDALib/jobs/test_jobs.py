@@ -26,6 +26,7 @@ from SFDALib.evaluation import metrics
 from SFDALib.jobs import image_run
 from SFDALib.jobs.cohort_images import names_of
 from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.request import Cohort
 from SFDALib.methods import registry
 
 Phantoms = Callable[..., Phantom]
@@ -470,6 +471,17 @@ def test_the_folders_of_a_cohort_have_names_of_their_own() -> None:
     assert names[4:7] == ["adapted_bundle_2", "s.1", "s.2"]
     assert len({name.casefold() for name in names}) == len(names)
     assert not {"", ".", ".."} & set(names)
+
+
+def test_a_cohort_can_be_described_by_a_job_file(
+    phantom: Phantoms, three_images: Path, tmp_path: Path
+) -> None:
+    files = {"bundle": str(phantom().bundle), "input": (str(three_images),)}
+    cohort = Cohort(**files, output=str(tmp_path / "out"), method="none", device="cpu")
+    (tmp_path / "job.json").write_text(json.dumps(cohort.to_dict()))
+    assert main(["cohort", "--job", str(tmp_path / "job.json")]) == 2  # one of three is no image
+    summary = json.loads((tmp_path / "out/cohort.json").read_text())
+    assert (summary["done"], summary["failed"], summary["adapted"]) == (2, 1, "each")
 
 
 # --- Evaluation --------------------------------------------------------------------------------
