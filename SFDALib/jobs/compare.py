@@ -155,7 +155,7 @@ def _row(
     trust: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """What comparison.json says of one method."""
-    row = {
+    row: dict[str, Any] = {
         "method": engine.method.name,
         "title": engine.method.title,
         "options": dict(engine.options),

@@ -117,7 +117,7 @@ def estimate(
         round(need, 1),
         free,
         _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
-        () if voxels is None else tuple(unlike(voxels, model.description)),
+        () if voxels is None else tuple(unlike(list(voxels), model.description)),
     )
 
 

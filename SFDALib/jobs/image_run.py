@@ -111,7 +111,7 @@ class ImageRun:
         before = image.checksums()
         volume, conformed = read_conformed(engine, image, stages)
         reporter("reading", 1, 1)
-        notes = (*volume.notes, *unlike(volume.array, engine.model.description))
+        notes = (*volume.notes, *unlike(list(volume.array), engine.model.description))
         for note in notes:
             log.warning("%s: %s", paths[0].name, note)
             reporter.event("warning", image=paths[0].name, text=note)
