@@ -12,7 +12,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.methods.bn_statistics import BatchStatisticsOptions
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import Progress
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 
 def adapt(

@@ -27,7 +27,7 @@ from SFDALib.methods.intent import IntentOptions
 from SFDALib.methods.outcome import Segmented
 from SFDALib.progress import Progress
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 
 def segment(

@@ -8,7 +8,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.methods.outcome import Segmented
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.progress import Progress
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 
 def segment(

@@ -20,7 +20,7 @@ from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.methods.heal import HealOptions
 from SFDALib.methods.outcome import Segmented
 from SFDALib.progress import Progress
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 from SFDALib.volume.intensity import normalise_unit
 
 

@@ -15,8 +15,9 @@ from SFDALib.results import layout
 from SFDALib.results.folder import write_atomically
 from SFDALib.results.images import read_segment_names
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_labels
-from SFDALib.volume.geometry import Volume, on_grid_of
+from SFDALib.volume.geometry import Volume
+from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.regrid import on_grid_of
 
 
 def evaluate(

@@ -31,7 +31,7 @@ from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
 from SFDALib.methods import registry
 from SFDALib.methods.registry import REFERENCE
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
 ADAPT = ("each", "once")

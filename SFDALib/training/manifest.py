@@ -19,10 +19,13 @@ from SFDALib import json_file
 from SFDALib.bundle.description import Description
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
-from SFDALib.volume.files import read_labels, read_volume
-from SFDALib.volume.geometry import Volume, on_grid_of
-from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import InputSpec, Reading, unit
+from SFDALib.volume.conform import conform, conform_labels
+from SFDALib.volume.geometry import Volume
+from SFDALib.volume.image_file import read_labels, read_volume
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import unit
+from SFDALib.volume.reading import Reading
+from SFDALib.volume.regrid import on_grid_of
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from SFDALib.bundle.description import Description, Fingerprint
-from SFDALib.volume.specification import steps
+from SFDALib.volume.normalisation import steps
 
 SAMPLES = 200_000  # voxels that are looked at
 LEAST_SHARE = 0.001  # of the voxels, that lie where 99 % of the labelled training voxels do

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from SFDALib.volume.specification import Normalisation, Normalisations, steps, unit
+from SFDALib.volume.normalisation import Normalisation, Normalisations, steps, unit
 
 SQUARED = 1e15  # beyond it, sums of squares may leave single precision
 
@@ -28,7 +28,7 @@ def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
 
 
 def normalise_unit(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
-    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``specification.unit`` for the model."""
+    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``normalisation.unit`` for the model."""
     array = array.astype(np.float32)
     for step in steps(unit(normalisation)):
         if step.kind == "fixed":

@@ -11,17 +11,16 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from SFDALib.volume.specification import Cleaning, InputSpec, Region
-
-if TYPE_CHECKING:
-    from SFDALib.volume.grid import Conformed
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.input_spec import InputSpec, Region
 
 EVEN = 0.5  # a region's threshold where the model says none; it has to be more
 CERTAIN = 85.0  # a logit: float32 knows no probability nearer to 1 that is not 1
@@ -29,7 +28,20 @@ Spacing = tuple[float, ...]
 Resampled = Callable[..., Tensor]  # of maps and the value outside, as ``Conformed.resampled``
 
 
-def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
+class Grids(Protocol):
+    """The model's grid, the input's grid, and the two steps from one to the other."""
+
+    @property
+    def input_spec(self) -> InputSpec: ...
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def input_geometry(self) -> Geometry: ...
+    def resampled(self, maps: Tensor, outside: float = 0.0) -> Tensor: ...
+    def placed(self, maps: Tensor, outside: float = 0.0) -> Tensor: ...
+
+
+def labels(conformed: Grids, probabilities: Tensor) -> np.ndarray:
     """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``.
 
     They are interpolated class by class, as probabilities or as logits, so that borders are smooth
@@ -40,7 +52,7 @@ def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
     return rule.painted(rule.found()).cpu().numpy()
 
 
-def byte_maps(conformed: Conformed, probabilities: Tensor) -> tuple[np.ndarray, list[int]]:
+def byte_maps(conformed: Grids, probabilities: Tensor) -> tuple[np.ndarray, list[int]]:
     """The probabilities that the labels are made of, on the input's grid, as bytes.
 
     Of one class a channel they are those of background (0) and each label, which add up to 1. The
@@ -69,7 +81,7 @@ def least_byte(spec: InputSpec) -> int | None:
     return None
 
 
-def _rule(conformed: Conformed, probabilities: Tensor) -> _Rule:
+def _rule(conformed: Grids, probabilities: Tensor) -> _Rule:
     kind = _Regions if conformed.input_spec.regions else _Classes
     return kind(conformed, probabilities)
 
@@ -81,7 +93,7 @@ class _Rule:
     what that changes is certain from then on.
     """
 
-    def __init__(self, conformed: Conformed, probabilities: Tensor) -> None:
+    def __init__(self, conformed: Grids, probabilities: Tensor) -> None:
         self.conformed, self.input_spec, self.probabilities = (
             conformed,
             conformed.input_spec,
@@ -307,14 +319,3 @@ def _applied(step: Cleaning, found: Tensor, spec: InputSpec, spacing: Spacing) -
 
 def _log(p: Tensor) -> Tensor:
     return p.clamp(min=1e-37).log()
-
-
-def enlarged(maps: Tensor, size: tuple[int, ...], thick: int | None, nearest: np.ndarray) -> Tensor:
-    """Linear interpolation over the same extent; to the ``nearest`` voxels along the thick axis."""
-    if thick is None:
-        return F.interpolate(maps[None], size=size, mode="trilinear", align_corners=False)[0]
-    maps = maps.index_select(1 + thick, torch.from_numpy(nearest).to(maps.device))
-    in_plane = [n for axis, n in enumerate(size) if axis != thick]
-    planes = maps.movedim(1 + thick, 0)
-    planes = F.interpolate(planes, size=in_plane, mode="bilinear", align_corners=False)
-    return planes.movedim(0, 1 + thick)

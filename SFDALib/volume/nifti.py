@@ -15,19 +15,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from SFDALib.errors import RequestError
 from SFDALib.volume import itk
 from SFDALib.volume.geometry import Geometry, right_angled
-from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.opened_file import OpenedFile, Voxels
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import check_promise, check_spacing, stated_spacing
-from SFDALib.volume.specification import Reading
 
-ENDINGS = (".nii", ".nii.gz")
 HEADER = 348  # bytes
 BLOCK = 1 << 22
 TYPES = {
@@ -35,6 +34,7 @@ TYPES = {
     **{1024: "i8", 1280: "u8"},
 }  # by data type code
 COLOURS = {128: 3, 2304: 4}  # components of a byte
+Stream = gzip.GzipFile | BufferedReader
 OTHERS = (32, 1536, 1792, 2048)  # of the standard: complex numbers, and 16-byte floats
 COMPLEX = (32, 1792, 2048)
 UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}  # mm of metres, mm, micrometres; 0 says nothing
@@ -46,7 +46,7 @@ LPS = np.array([[-1.0], [-1.0], [1.0]])  # signs of its rows: NIfTI's coordinate
 
 
 @dataclass(frozen=True)
-class Header:
+class NiftiHeader:
     """What the header of a NIfTI says.
 
     Args:
@@ -86,7 +86,7 @@ class Header:
         return math.prod(self.size) * self.components * self.dtype.itemsize
 
 
-def open_nifti(path: Path, reading: Reading) -> ImageFile:
+def open_nifti(path: Path, reading: Reading) -> OpenedFile:
     """Read the header, and say how the voxels are read.
 
     Raises:
@@ -94,19 +94,19 @@ def open_nifti(path: Path, reading: Reading) -> ImageFile:
     """
     stream, notes = _stream(path)
     with _damaged_as_refusal(path), stream:
-        header = _header(path, stream)
+        header = read_header(path, stream)
     geometry, more = _geometry(path, header, reading)
 
-    def read() -> tuple[np.ndarray, tuple[str, ...]]:
+    def read() -> Voxels:
         check_promise(path, header.bytes, path.stat().st_size)
         stream, _ = _stream(path)
         with _damaged_as_refusal(path), stream:
             return _voxels(path, header, stream)
 
-    return ImageFile(path, geometry, header.bytes, (*notes, *more), read)
+    return OpenedFile(path, (path,), geometry, header.bytes, (*notes, *more), read)
 
 
-def _stream(path: Path) -> tuple[IO[bytes], list[str]]:
+def _stream(path: Path) -> tuple[Stream, list[str]]:
     """The file, inflated where it is deflated, whatever its name says of it."""
     with open(path, "rb") as stream:
         deflated = stream.read(2) == GZIP
@@ -130,7 +130,12 @@ def _damaged_as_refusal(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _header(path: Path, stream: IO[bytes]) -> Header:
+def read_header(path: Path, stream: Stream) -> NiftiHeader:
+    """Read the header at the beginning of a stream.
+
+    Raises:
+        RequestError: no NIfTI-1 header, or one whose voxels cannot be read.
+    """
     data = stream.read(HEADER)
     order = "<" if data[:4] == struct.pack("<i", HEADER) else ">"
     if len(data) < HEADER or data[:4] != struct.pack(order + "i", HEADER):
@@ -180,7 +185,7 @@ def _header(path: Path, stream: IO[bytes]) -> Header:
     qform_code, sform_code = unpack("2h", 252)
     slope, intercept = unpack("2f", 112)
     scaled = math.isfinite(slope) and math.isfinite(intercept) and slope != 0
-    return Header(
+    return NiftiHeader(
         order=order,
         size=size,
         code=code,
@@ -218,7 +223,7 @@ def _qform(values: tuple[float, ...], sign: float) -> np.ndarray:
     return np.column_stack([rotation, values[3:6]])
 
 
-def _geometry(path: Path, header: Header, reading: Reading) -> tuple[Geometry, list[str]]:
+def _geometry(path: Path, header: NiftiHeader, reading: Reading) -> tuple[Geometry, list[str]]:
     """The grid by ``pixdim`` and the transform that counts, with notes."""
     notes: list[str] = []
     size = (*header.size, 1, 1)[:3]
@@ -290,7 +295,7 @@ def _apart(first: Geometry, other: Geometry) -> float:
     )
 
 
-def _voxels(path: Path, header: Header, stream: IO[bytes]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _voxels(path: Path, header: NiftiHeader, stream: Stream) -> tuple[np.ndarray, tuple[str, ...]]:
     """The voxels ``(C, K, J, I)``, scaled; a gzip stream is read to its check sum."""
     stream.seek(header.offset)
     data = np.empty(header.bytes, np.uint8)

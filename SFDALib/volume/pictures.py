@@ -13,12 +13,13 @@ from PIL import Image
 
 from SFDALib.errors import RequestError
 from SFDALib.volume import itk
+from SFDALib.volume.formats import JPEG, PNG
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.opened_file import OpenedFile, Voxels
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import check_promise, refusals, stated_spacing
-from SFDALib.volume.specification import Reading
 
-READERS = {**dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"), ".png": "PNGImageIO"}
+READERS = {**dict.fromkeys(JPEG, "JPEGImageIO"), **dict.fromkeys(PNG, "PNGImageIO")}
 EXIF_ORIENTATION, UPRIGHT = 0x0112, (None, 1)
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE, GREY_AND_ALPHA = 0, 3, 4  # of the types of PNG's colours
@@ -26,7 +27,7 @@ HEAD = 1 << 16  # bytes before a PNG's pixels, as a rule
 TYPE_AT, DEPTH_AT = 25, 24  # bytes of a PNG where they stand
 
 
-def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFile:
+def open_picture(path: Path, reading: Reading, labels: bool = False) -> OpenedFile:
     """Read the header, and say how the pixels are read.
 
     Args:
@@ -63,7 +64,7 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
             " mirrored; the pixels were taken as they are stored."
         )
 
-    def read() -> tuple[np.ndarray, tuple[str, ...]]:
+    def read() -> Voxels:
         _check_end(path)
         check_promise(path, promised, path.stat().st_size)
         with refusals(path):
@@ -74,7 +75,7 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
             array = itk.channels_first(reader.Execute(), path)
         return (array[:3] if len(array) == 4 else array), ()  # an alpha channel is no intensity
 
-    return ImageFile(path, Geometry((*size, 1), spacing), promised, tuple(notes), read)
+    return OpenedFile(path, (path,), Geometry((*size, 1), spacing), promised, tuple(notes), read)
 
 
 def _png(path: Path) -> tuple[int | None, int | None]:
@@ -110,7 +111,7 @@ def _metadata(path: Path) -> tuple[int | None, str | None]:
 
 def _check_end(path: Path) -> None:
     """Refuse a truncated JPEG, which ITK fills up with grey without a word."""
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    if path.suffix.lower() in JPEG:
         data = path.read_bytes()
         if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end after the last scan
             raise RequestError(

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 
 from SFDALib.errors import RequestError
 from SFDALib.machine import main_memory
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.formats import FORMATS
+from SFDALib.volume.reading import Reading
 
-FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG, a DICOM file or a folder with one DICOM series"
 GROWTH = 1032  # bytes that a byte of a deflated stream can become
 COPIES = 3  # of the voxels, while they are read
 LARGEST_MM = 1e9  # of a spacing or an origin

@@ -14,7 +14,7 @@ from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 from SFDASegmenterLib.i18n import tr as _
 
 

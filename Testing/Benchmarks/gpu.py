@@ -52,7 +52,8 @@ from SFDALib.networks.build import build_network
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 from SFDALib.results.report import software_versions
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "SFDASegmenter/Resources/Samples"
@@ -135,7 +136,7 @@ def runs(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
         estimated = estimate(image, name, device)
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out"
-            devices.start_afresh(device)
+            devices.reset_peak_memory(device)
             taken = seconds_of(partial(job, image, name, device, output))
             report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         keep(
@@ -306,7 +307,7 @@ def measured(
     work: Callable[[], object], device: torch.device, repeats: int
 ) -> tuple[dict[str, Any], float | None]:
     """Median and spread of the seconds after a first call, and the peak of the GPU's memory."""
-    devices.start_afresh(device)
+    devices.reset_peak_memory(device)
     work()
     taken = [seconds_of(work, device) for _ in range(repeats)]
     spread = [round(min(taken), 4), round(max(taken), 4)]

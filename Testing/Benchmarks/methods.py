@@ -41,8 +41,8 @@ from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.progress import silent
 from SFDALib.results.report import software_versions
-from SFDALib.volume.files import read_labels
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
+from SFDALib.volume.image_file import read_labels
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent.parent / "SFDASegmenter/Resources/Samples/brain-t1w"

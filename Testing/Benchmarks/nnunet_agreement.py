@@ -45,8 +45,8 @@ from SFDALib.jobs.import_model import import_model
 from SFDALib.machine import devices
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.results.report import software_versions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Volume
-from SFDALib.volume.grid import conform
 
 OPTIONS = InferenceOptions(overlap=0.5, mirror=True)  # nnU-Net's defaults
 

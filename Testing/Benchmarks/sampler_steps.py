@@ -31,9 +31,9 @@ from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.results.report import software_versions
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.image_file import read_labels, read_volume
 
 SETTINGS = (
     *(("ddpm", steps) for steps in (250, 5, 10, 15, 20, 50)),

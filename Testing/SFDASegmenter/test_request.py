@@ -16,7 +16,7 @@ from SFDALib.jobs.labelled import Labelled, parse
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
 from SFDALib.methods.method import Option
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 HEAD = Image("head", ("node1",), channels=1)
 

@@ -17,9 +17,10 @@ from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
+from SFDALib.volume.conform import Conformed, conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import Conformed, conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 TRAINED = [  # by any model that has batch normalisation, from images alone
     method.name

@@ -22,8 +22,8 @@ from scipy.ndimage import binary_fill_holes, find_objects
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.methods.shared_options import InferenceOptions
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
 
 CPU = torch.device("cpu")
 SCHEMES = (

@@ -32,7 +32,7 @@ from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import TrainingOptions
 from SFDALib.progress import Progress
 from SFDALib.training.manifest import Case
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 AnyRecipe = Recipe[Any]
 

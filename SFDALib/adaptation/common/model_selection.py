@@ -19,7 +19,7 @@ from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import Description
 from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.networks.outputs import class_probabilities
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 # Chosen on the development volumes of the demo's data (patient 12), judged on others: volumes of
 # healthy organs vary by tens of per cent, so that within the range they weigh less than entropy.

@@ -16,7 +16,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.methods.shared_options import TrainingOptions
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.training.manifest import Case
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 Options = TypeVar("Options", bound=TrainingOptions)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from SFDALib.bundle.importers.monai_postprocessing import Outputs
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Region
+from SFDALib.volume.input_spec import Region
 
 NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
 ABSENT = -1  # for a name that no channel has

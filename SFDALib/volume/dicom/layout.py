@@ -16,8 +16,8 @@ import numpy as np
 from SFDALib.errors import RequestError
 from SFDALib.volume.dicom.frames import Frame
 from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import stated_spacing
-from SFDALib.volume.specification import Reading
 
 UNEVEN = 0.1  # of the distance of slices, by which one may lie off its even place
 SHIFT = 0.25  # of a pixel, by which slices may be shifted without being moved

@@ -19,9 +19,30 @@ from SFDALib.errors import RequestError
 from SFDALib.volume import itk
 from SFDALib.volume.dicom.frames import Frame
 from SFDALib.volume.dicom.layout import Layout
+from SFDALib.volume.dicom.stacks import open_folder
+from SFDALib.volume.opened_file import OpenedFile
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import check_promise, refusals
 
 READER = "GDCMImageIO"
+
+
+def open_dicom(path: Path, reading: Reading) -> OpenedFile:
+    """Read the headers of a DICOM file, or of the files of a folder.
+
+    Raises:
+        RequestError: no image, several of which none is chosen, or no whole volume.
+    """
+    layout = open_folder(path, reading)
+    size = stored_bytes(layout)
+    return OpenedFile(
+        path,
+        (path,),
+        layout.geometry,
+        size,
+        layout.notes,
+        lambda: (read(layout, path, size), ()),
+    )
 
 
 def stored_bytes(layout: Layout) -> int:
@@ -34,14 +55,17 @@ def stored_bytes(layout: Layout) -> int:
         return max(itk.voxel_bytes(itk.opened(first, READER)) * len(files), sum(files.values()))
 
 
-def read(layout: Layout, path: Path) -> np.ndarray:
+def read(layout: Layout, path: Path, size: int) -> np.ndarray:
     """Voxels ``(C, K, J, I)`` on the layout's grid; their type holds every slice's values.
+
+    Args:
+        size: bytes of the stored voxels, as ``stored_bytes`` returns them.
 
     Raises:
         RequestError: a file cannot be decoded.
     """
     files = _files(layout)
-    check_promise(path, stored_bytes(layout), sum(os.path.getsize(file) for file in files))
+    check_promise(path, size, sum(os.path.getsize(file) for file in files))
     slices: list[np.ndarray] = [np.empty(0)] * len(layout.frames)
     for file in files:
         mine = [(k, frame) for k, frame in enumerate(layout.frames) if frame.path == file]

@@ -16,7 +16,7 @@ import numpy as np
 from SFDALib.errors import RequestError, check_name
 from SFDALib.volume.dicom.frames import MARKS, Frame, Series, is_dicom, read_frames
 from SFDALib.volume.dicom.layout import SAME_PLACE, Layout, lay_out
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 SAME_AXES = 5e-3  # of unit vectors; about 0.3 degrees
 SAME_SPACING = 1e-3  # mm

@@ -48,7 +48,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.trust.signals import agreement
-from SFDALib.volume.files import read_labels
+from SFDALib.volume.image_file import read_labels
 
 log = logging.getLogger("measure")
 writing: Any  # the lock on the file of lines

@@ -37,7 +37,7 @@ from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.training.segmentation import segmentation_loss
-from SFDALib.volume.grid import Conformed, conform
+from SFDALib.volume.conform import Conformed, conform
 
 SFDA = json.loads((PARITY / "sfda_losses.json").read_text())
 UDAS = json.loads((PARITY / "udas_losses.json").read_text())

@@ -28,8 +28,8 @@ from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
-from SFDALib.volume.grid import Conformed
-from SFDALib.volume.specification import Region
+from SFDALib.volume.conform import Conformed
+from SFDALib.volume.input_spec import Region
 
 pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks")
 

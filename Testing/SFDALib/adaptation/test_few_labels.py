@@ -29,7 +29,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.manifest import Case
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.image_file import read_labels, read_volume
 
 # --- How labels are named ----------------------------------------------------------------------
 

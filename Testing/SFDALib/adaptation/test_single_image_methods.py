@@ -36,7 +36,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
 from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.image_file import read_labels, read_volume
 
 
 def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:

@@ -12,7 +12,8 @@ from bundles import describe
 from torch import Tensor, nn
 
 from SFDALib.bundle.source import Source
-from SFDALib.inference.predict import predict, window
+from SFDALib.inference.predict import predict
+from SFDALib.inference.sliding_window import window_size
 from SFDALib.machine.batch_size import (
     CPU_BATCH,
     GPU_BATCH,
@@ -69,7 +70,7 @@ def image(*shape: int) -> np.ndarray:
 def test_a_window_is_the_patch_or_what_covers_a_smaller_image(
     size: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
-    assert window(size, (32, 32), (8, 8)) == expected
+    assert window_size(size, (32, 32), (8, 8)) == expected
 
 
 SHAPES = [(3, 70, 45), (2, 5, 9), (11, 33, 20), (1, 1, 1)]

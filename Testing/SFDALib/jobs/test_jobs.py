@@ -23,8 +23,10 @@ import SFDALib
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
 from SFDALib.evaluation import metrics
-from SFDALib.jobs import cohort
+from SFDALib.jobs import image_run
+from SFDALib.jobs.cohort_images import names_of
 from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.request import Cohort
 from SFDALib.methods import registry
 
 Phantoms = Callable[..., Phantom]
@@ -448,15 +450,13 @@ def test_a_cohort_of_broken_images_alone_writes_nothing(
 def test_a_cohort_goes_on_after_an_image_too_large_for_the_memory(
     phantom: Phantoms, three_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from SFDALib.jobs import engine
-
     def predict(model: Any, image: np.ndarray, *arguments: Any, **more: Any) -> Any:
         if image.shape[1] == 12:
             raise MemoryError("Unable to allocate 3.2 GiB")
         return real(model, image, *arguments, **more)
 
-    real = engine.predict
-    monkeypatch.setattr(engine, "predict", predict)
+    real = image_run.predict
+    monkeypatch.setattr(image_run, "predict", predict)
     out = tmp_path / "out"
     assert main(cohort_words(phantom(), "none", three_images, out)) == 2
     rows = json.loads((out / "cohort.json").read_text())["images"]
@@ -465,11 +465,22 @@ def test_a_cohort_goes_on_after_an_image_too_large_for_the_memory(
 
 def test_the_folders_of_a_cohort_have_names_of_their_own() -> None:
     paths = ["x/a_2.nrrd", "x/a.nrrd", "y/a.nii.gz", "z/A.png", "adapted_bundle.mha", "s.1.nrrd"]
-    names = cohort._names([*paths, "s.2.nrrd", "dicom/..", "/"])
+    names = names_of([*paths, "s.2.nrrd", "dicom/..", "/"], {"adapted_bundle", "cohort.json"})
     assert names[:4] == ["a_2", "a", "a_3", "A_4"]
     assert names[4:7] == ["adapted_bundle_2", "s.1", "s.2"]
     assert len({name.casefold() for name in names}) == len(names)
     assert not {"", ".", ".."} & set(names)
+
+
+def test_a_cohort_can_be_described_by_a_job_file(
+    phantom: Phantoms, three_images: Path, tmp_path: Path
+) -> None:
+    files = {"bundle": str(phantom().bundle), "input": (str(three_images),)}
+    cohort = Cohort(**files, output=str(tmp_path / "out"), method="none", device="cpu")
+    (tmp_path / "job.json").write_text(json.dumps(cohort.to_dict()))
+    assert main(["cohort", "--job", str(tmp_path / "job.json")]) == 2  # one of three is no image
+    summary = json.loads((tmp_path / "out/cohort.json").read_text())
+    assert (summary["done"], summary["failed"], summary["adapted"]) == (2, 1, "each")
 
 
 # --- Evaluation --------------------------------------------------------------------------------

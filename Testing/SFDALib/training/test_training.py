@@ -33,9 +33,10 @@ from SFDALib.training import patches as patches_module
 from SFDALib.training.manifest import Case, load_cases, read_manifest
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import calibrate, segmentation_loss
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 GEOMETRIES = {
     "a": geometry_around_head((28, 32, 10), (3.0, 3.0, 7.5)),

@@ -20,10 +20,11 @@ from SFDALib.bundle.importers.nnunet_plans import Plans, read_plans
 from SFDALib.inference.predict import predict
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.input_spec import InputSpec, Resampling
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import InputSpec, Normalisation, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 PLAIN, MASKED = SETTINGS["3d plain"], SETTINGS["3d residual, masked"]

@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 from scene import CT, ENHANCED_MR, ENHANCED_PET, MR, PET, Slices, enhanced, save, write_series
 
 from SFDALib.errors import RequestError
-from SFDALib.volume.files import read_header, read_volume
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile, read_volume
+from SFDALib.volume.reading import Reading
 
 ROTATION = scene.turned((12, -7, 20))
 SLOPES = tuple(0.031 + 0.004 * (k % 5) for k in range(18))
@@ -353,7 +353,7 @@ def test_dicom_is_read_as_it_lies_in_the_patient(name: str, tmp_path: Path) -> N
     assert error.value <= case.value, error
     notes = " ".join(volume.notes)
     assert (case.note in notes) if case.note else notes == "", notes
-    assert read_header([path], case.reading).geometry == volume.geometry
+    assert ImageFile(path, case.reading).header.geometry == volume.geometry
 
 
 REFUSED = {
@@ -506,7 +506,7 @@ def test_descriptions_in_notes_carry_no_control_characters(tmp_path: Path) -> No
 def test_the_header_of_a_series_has_its_true_extent(tmp_path: Path) -> None:
     """What is asked before the voxels are read: whether they fit into memory."""
     write_series(tmp_path / "dicom", replace(Slices(), step=(0, 0, 5.0), kind=CT))
-    header = read_header([tmp_path / "dicom"])
+    header = ImageFile(tmp_path / "dicom").header
     assert header.geometry.size == (40, 44, 18)
     assert header.geometry.spacing == pytest.approx((1.6, 1.5, 5.0))
     assert header.stored_bytes == 40 * 44 * 18 * 2

@@ -19,9 +19,9 @@ from PIL import Image
 from scene import GRID, around, image_on, labels_on, meta, meta_place, nifti, nrrd, nrrd_place, ras
 
 from SFDALib.errors import RequestError
-from SFDALib.volume.files import files_of, read_header, read_labels, read_volume
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile, read_labels, read_volume
+from SFDALib.volume.reading import Reading
 
 TURN = scene.turned((12, -7, 20))
 OBLIQUE = around((44, 44, 24), (1.6, 1.5, 2.6), tuple(TURN.ravel()))
@@ -248,7 +248,7 @@ def test_a_file_is_read_as_it_lies_in_the_patient(name: str, tmp_path: Path) -> 
     assert error.value <= case.value, error
     notes = " ".join(volume.notes)
     assert (case.note in notes) if case.note else notes == "", notes
-    assert read_header([path], case.reading).geometry == volume.geometry
+    assert ImageFile(path, case.reading).header.geometry == volume.geometry
     assert volume.array.shape == (1, *volume.geometry.shape)
 
 
@@ -485,4 +485,4 @@ def test_the_label_that_is_wrong_is_named(value: int, tmp_path: Path) -> None:
 
 def test_a_header_with_voxels_in_this_folder_consists_of_both(tmp_path: Path) -> None:
     path = RIGHT["NRRD, voxels in ./x"].write(tmp_path)
-    assert files_of(path) == (path, tmp_path / "a.raw")
+    assert ImageFile(path).files == (path, tmp_path / "a.raw")

@@ -17,16 +17,13 @@ from heads import LEFT_HANDED, OBLIQUE, geometry_around_head, head
 from PIL import Image
 
 from SFDALib.errors import RequestError
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.conform import Conformed, conform, conform_labels
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import (
-    Conformed,
-    conform,
-    conform_labels,
-    oriented,
-)
+from SFDALib.volume.image_file import read_labels, read_volume
+from SFDALib.volume.input_spec import InputSpec
 from SFDALib.volume.intensity import normalise, normalise_unit
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.normalisation import Normalisation
+from SFDALib.volume.orientation import oriented
 
 LETTERS = {
     "L": (1, 0, 0),

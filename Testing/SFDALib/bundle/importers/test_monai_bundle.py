@@ -29,9 +29,10 @@ from SFDALib.inference.predict import predict
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages, encoder
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Normalisation, Region
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.input_spec import Region
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 

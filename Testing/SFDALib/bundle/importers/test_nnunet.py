@@ -29,8 +29,8 @@ from SFDALib.bundle.source_model import ImportOptions
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
 from SFDALib.methods.shared_options import InferenceOptions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(

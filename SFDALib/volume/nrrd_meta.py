@@ -15,9 +15,11 @@ from typing import NoReturn
 import numpy as np
 
 from SFDALib.errors import RequestError
-from SFDALib.volume import headers, itk
+from SFDALib.volume import itk, text_header
+from SFDALib.volume.formats import METAIMAGE, NRRD
 from SFDALib.volume.geometry import Geometry, right_angled
-from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.opened_file import OpenedFile, Voxels
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import (
     LARGEST_MM,
     check_promise,
@@ -25,12 +27,8 @@ from SFDALib.volume.refusals import (
     refusals,
     stated_spacing,
 )
-from SFDALib.volume.specification import Reading
 
-READERS = {
-    **dict.fromkeys((".nrrd", ".nhdr"), "NrrdImageIO"),
-    **dict.fromkeys((".mha", ".mhd"), "MetaImageIO"),
-}
+READERS = {**dict.fromkeys(NRRD, "NrrdImageIO"), **dict.fromkeys(METAIMAGE, "MetaImageIO")}
 SPATIAL = ("domain", "space")  # kinds of NRRD axes that have a spacing in mm
 UNITS = {
     **dict.fromkeys(("", "?", "mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
@@ -43,15 +41,15 @@ UNITS = {
 PATIENT_SPACES = ("left", "right", "lps", "ras", "las")  # how the names of those begin
 
 
-def open_headed(path: Path, reading: Reading) -> ImageFile:
+def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
     """Read the header, and say how the voxels are read.
 
     Raises:
         RequestError: damaged, truncated, or without usable spacing.
     """
-    fields = headers.read_fields(path)
-    files = tuple(dict.fromkeys((path, headers.data_file(path, fields))))
-    nrrd = headers.is_nrrd(path)
+    fields = text_header.read_fields(path)
+    files = tuple(dict.fromkeys((path, text_header.data_file(path, fields))))
+    nrrd = text_header.is_nrrd(path)
     spacing = _nrrd_spacing(fields) if nrrd else _meta_spacing(fields, path)
     if spacing is not None:
         check_spacing(path, spacing)
@@ -85,8 +83,9 @@ def open_headed(path: Path, reading: Reading) -> ImageFile:
             f"{path.name} does not say how its axes lie in the patient: they were taken as left,"
             " posterior and superior; check left and right."
         )
-    return ImageFile(
+    return OpenedFile(
         path,
+        files,
         _placed(path, size, directions * steps, origin, notes),
         promised,
         tuple(notes),
@@ -119,9 +118,7 @@ def _refuse_axes(path: Path) -> NoReturn:
     )
 
 
-def _voxels(
-    path: Path, reader: itk.Reader, promised: int, files: tuple[Path, ...]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _voxels(path: Path, reader: itk.Reader, promised: int, files: tuple[Path, ...]) -> Voxels:
     check_promise(path, promised, sum(file.stat().st_size for file in files))
     with refusals(path):
         return itk.channels_first(reader.Execute(), path), ()
