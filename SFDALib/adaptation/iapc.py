@@ -88,8 +88,8 @@ class IAPC(Recipe[IapcOptions]):
         parameters = zip(self._memory.parameters(), self.network.parameters(), strict=True)
         for average, new in parameters:
             average.lerp_(new, 1 - self.options.memory_decay)
-        for average, new in zip(self._memory.buffers(), self.network.buffers(), strict=True):
-            average.copy_(new)
+        for buffer, source in zip(self._memory.buffers(), self.network.buffers(), strict=True):
+            buffer.copy_(source)
 
     def _targets(self, indices: list[int], images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Labels y (B, ...), importance w (B, ...), weights v (B, ...) and centroids (B, K, F)."""

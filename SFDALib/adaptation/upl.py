@@ -99,7 +99,8 @@ def turned(setting: Setting[UplOptions], network: nn.Module, images: Tensor, tur
     if any(lack):
         padding = [side for n in reversed(lack) for side in (0, n)]
         rotated = F.pad(rotated, padding, mode="replicate")
-    logits = setting.logits(rotated, network)[(..., *(slice(n) for n in size))]
+    logits = setting.logits(rotated, network)
+    logits = logits[(slice(None), slice(None), *(slice(n) for n in size))]
     return class_probabilities(torch.rot90(logits, -turns, (-2, -1)))
 
 

@@ -129,7 +129,8 @@ class Method:
                 f'method {self.name}: found the option "{unknown[0][:60]}", expected one of'
                 f" {', '.join(known)}"
             )
-        return self.options_type(**{name: known[name].check(given[name]) for name in given})
+        checked: dict[str, Any] = {name: known[name].check(given[name]) for name in given}
+        return self.options_type(**checked)
 
     def memory_options(self, options: Any) -> dict[str, int]:
         """Of these options those of which a smaller value needs less memory, by name."""

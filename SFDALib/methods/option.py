@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from inspect import get_annotations
 from types import NoneType
@@ -141,7 +141,7 @@ class Option:
 
 
 @cache
-def described(options: type) -> tuple[Option, ...]:
+def described(options: Any) -> tuple[Option, ...]:
     """The options of a dataclass: those that a method declares first, then those of its bases.
 
     A field that a subclass declares again, such as one with another default, keeps its place.
@@ -153,14 +153,15 @@ def described(options: type) -> tuple[Option, ...]:
                 declared.setdefault(one.name, kind)
     hints, found = get_type_hints(options), {one.name: one for one in fields(options)}
     return tuple(
-        _described(name, hints[name], found[name].default, found[name].metadata)
+        _described(name, hints[name], found[name])
         for kind in options.__mro__
         for name in get_annotations(kind)
         if declared.get(name) is kind
     )
 
 
-def _described(name: str, hint: Any, default: Value, about: Mapping[str, Any]) -> Option:
+def _described(name: str, hint: Any, declared: Field[Any]) -> Option:
+    about, default = declared.metadata, declared.default
     inner = [part for part in get_args(hint) if part is not NoneType]
     optional = NoneType in get_args(hint)
     kind = inner[0] if optional else hint

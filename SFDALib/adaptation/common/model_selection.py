@@ -75,7 +75,7 @@ def evaluate(network: nn.Module, patches: TargetPatches, temperature: float) -> 
     device = next(network.parameters()).device
     size = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), device)
     entropy = 0.0
-    counts = 0
+    counts = torch.zeros((), dtype=torch.long)
     for indices in patches.ordered(size):
         p = class_probabilities(network(patches.batch(indices)).float() / temperature)
         entropy += float(torch.special.entr(p).sum(1).mean()) / math.log(2) * len(indices)

@@ -367,7 +367,7 @@ def test_progress_counts_every_evaluation() -> None:
     [
         ([0], {"sampler": "euler"}, "dpm-solver"),
         ([0], {"batch_size": 0}, "1 or more"),
-        ([-1], {}, "negative"),
+        ([-1], {}, "none below 0"),
     ],
 )
 def test_drawing_refuses_what_it_cannot_do(
