@@ -24,7 +24,7 @@ from slicer.ScriptedLoadableModule import (
 for _name in [name for name in sys.modules if name.partition(".")[0] == "SFDASegmenterLib"]:
     del sys.modules[_name]
 
-from SFDASegmenterLib import sample_data  # noqa: E402
+from SFDASegmenterLib import sample_data, self_test, self_test_dicom  # noqa: E402
 from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
 from SFDASegmenterLib.panel.services import Services  # noqa: E402
 from SFDASegmenterLib.parameters import Parameters  # noqa: E402
@@ -32,8 +32,6 @@ from SFDASegmenterLib.protocols import Job  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
 from SFDASegmenterLib.scene import views  # noqa: E402
-from SFDASegmenterLib.self_test import SelfTest  # noqa: E402
-from SFDASegmenterLib.self_test_dicom import DicomSelfTest  # noqa: E402
 from SFDASegmenterLib.worker import Worker  # noqa: E402
 
 
@@ -146,5 +144,10 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         self._ended, self.run = [], None
 
 
-class SFDASegmenterTest(SelfTest, DicomSelfTest, ScriptedLoadableModuleTest):
-    """The self-test that Slicer finds under the module's name."""
+class SFDASegmenterTest(
+    self_test.SelfTest, self_test_dicom.DicomSelfTest, ScriptedLoadableModuleTest
+):
+    """The self-test that Slicer finds under the module's name.
+
+    Its parts are not imported by name: a loader of tests would run each test of theirs once more.
+    """

@@ -352,6 +352,24 @@ def test_the_button_can_be_pressed_again_and_again(
     assert panel.ui.resultSelector.currentNode().GetName() == names[1]
 
 
+def test_a_loader_of_tests_finds_each_self_test_once(slicer_app: Any) -> None:
+    """Slicer's builds load all test classes of the module's file."""
+    import unittest
+
+    import SFDASegmenter as module
+
+    def names(suite: unittest.TestSuite) -> list[str]:
+        found = []
+        for one in suite:
+            is_suite = isinstance(one, unittest.TestSuite)
+            found += names(one) if is_suite else [one.id().rpartition(".")[2]]
+        return found
+
+    loaded = names(unittest.defaultTestLoader.loadTestsFromModule(module))
+    tests = [name for name in loaded if name != "runTest"]
+    assert sorted(tests) == unittest.defaultTestLoader.getTestCaseNames(module.SFDASegmenterTest)
+
+
 @pytest.mark.timeout(900)
 def test_the_self_test_of_the_module_passes_here_too(slicer_app: Any, scene: Any) -> None:
     import unittest
