@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from SFDALib.volume.specification import Reading
 from SFDASegmenterLib import words
 from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.worker import Progress

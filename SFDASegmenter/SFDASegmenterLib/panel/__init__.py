@@ -11,6 +11,8 @@ run       what stays in sight: button, progress, message, verdict
 results   the run that is shown: views, plots, report
 volumes   its table of structures
 maps      its maps over the image, and its samples
+section   what all sections have in common
+volumes   the table of the shown run: structures before and after
 forms     rows of widgets made from data
 more      a line that unfolds
 
