@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from SFDALib.bundle.description import Label
-from SFDALib.evaluation.metrics import dice
+from SFDALib.evaluation.agreement import label_dice
 from SFDALib.uncertainty import entropy
 
 Segment = Callable[[np.ndarray], Tensor]
@@ -134,7 +134,7 @@ def measure(evidence: Evidence) -> Signals:
         }
     return Signals(
         **values,
-        agreement=agreement(source, result),
+        agreement=label_dice(source, result),
         shrinkage=max(0.0, *(-change for change in changes), 0.0),
         growth=max(0.0, *changes, 0.0),
         weight_distance=evidence.weight_distance,
@@ -144,20 +144,13 @@ def measure(evidence: Evidence) -> Signals:
     )
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean Dice of two label maps over the classes in either; 1 where both show none."""
-    values = np.union1d(np.unique(one), np.unique(other))
-    scores = [dice(one == value, other == value) for value in values if value]
-    return float(np.mean(scores)) if scores else 1.0
-
-
 def stability(labels: np.ndarray, image: np.ndarray, segment: Segment) -> float:
     """Mean agreement of the labels with those of two views: flipped along i, and duller."""
     mean = image.mean(axis=(1, 2, 3), keepdims=True)
     duller = (mean + CONTRAST * (image - mean)).astype(np.float32)
     flipped = np.ascontiguousarray(image[..., ::-1])
     views = (segment(flipped).flip(-1), segment(duller))
-    return float(np.mean([agreement(labels, p.argmax(0).cpu().numpy()) for p in views]))
+    return float(np.mean([label_dice(labels, p.argmax(0).cpu().numpy()) for p in views]))
 
 
 def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> float:
@@ -173,7 +166,7 @@ def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor])
 
 def _pairwise(draws: Sequence[np.ndarray]) -> float | None:
     """Mean agreement of every two of them."""
-    scores = [agreement(one, other) for one, other in combinations(draws, 2)]
+    scores = [label_dice(one, other) for one, other in combinations(draws, 2)]
     return float(np.mean(scores)) if scores else None
 
 
