@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from SFDALib.adaptation import none
-from SFDALib.bundle.importers.imported import last_name
+from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine, Target, checksums

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_the_panel_opens_without_torch_in_the_application() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT / "Testing",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "Testing" / "helpers")},
         capture_output=True,
         encoding="utf-8",
         timeout=120,
@@ -125,7 +127,7 @@ def test_weights_alone_are_described_filled_in_and_made_a_bundle(
     import torch
     from slicer_standin import user
 
-    from SFDALib.networks import catalogue
+    from SFDALib.networks.build import build_network
 
     opened = []
     monkeypatch.setattr(
@@ -135,7 +137,7 @@ def test_weights_alone_are_described_filled_in_and_made_a_bundle(
         **{"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1},
         **{"out_channels": 2, "channels": [4, 8], "strides": [2]},
     }
-    torch.save(catalogue.build(definition).state_dict(), tmp_path / "liver.pt")
+    torch.save(build_network(definition).state_dict(), tmp_path / "liver.pt")
     ui, description = panel.ui, tmp_path / "liver.json"
     assert not ui.weightsButton.visible
     choose_model(panel, tmp_path / "liver.pt")

@@ -24,7 +24,7 @@ from bundles import describe, write_bundle
 from SFDALib.__main__ import main
 from SFDALib.jobs import events
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 METHODS = ("none", "heal", "adami")
 OPTIONS = ("heal.samples=3", "heal.steps=2", "heal.tau1=1", "heal.tau2=1", "adami.epochs=2")
@@ -46,7 +46,7 @@ def head_bundle(tmp_path_factory: pytest.TempPathFactory, head_file: Path) -> Pa
     bundle = write_bundle(tmp_path_factory.mktemp("bundles") / "head", describe())
     path = bundle / "models" / "model.pt"
     weights = torch.load(path, weights_only=True)
-    network = catalogue.build(describe().network)
+    network = build_network(describe().network)
     network.load_state_dict(weights)
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(head_file)))[7, :32, :32]
     image = torch.from_numpy(voxels / voxels.max()).float()[None, None]

@@ -706,7 +706,7 @@ def test_a_wrong_word_ends_the_process_with_status_2_and_one_line(tmp_path: Path
 
 def test_what_a_panel_needs_imports_the_standard_library_alone(tiny_bundle: Path) -> None:
     code = (
-        "import sys; from SFDALib import __main__, registry;"
+        "import sys; from SFDALib import __main__; from SFDALib.methods import registry;"
         "from SFDALib.jobs import events, inspect, request;"
         "from pathlib import Path; inspect.inspect(Path(sys.argv[1]));"
         "print([m for m in ('torch', 'monai', 'numpy', 'SimpleITK', 'rich') if m in sys.modules])"

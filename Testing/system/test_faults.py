@@ -216,9 +216,9 @@ def test_the_memory_that_is_free_is_within_the_limits_of_the_process(tmp_path: P
     if not Path("/proc/self/status").exists():
         pytest.skip("the system does not say what the process has taken")
     script = (
-        "import resource; from SFDALib import ram\n"
+        "import resource; from SFDALib.machine import main_memory\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, resource.RLIM_INFINITY))\n"
-        "print(ram.available())"
+        "print(main_memory.available())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, encoding="utf-8", check=True

@@ -13,7 +13,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib.bundle.files import WEIGHTS_SUFFIXES
+from SFDALib.bundle.bundle_files import WEIGHTS_SUFFIXES
 from SFDASegmenterLib.dependencies import DependencyError
 from SFDASegmenterLib.panel.services import Process, Services
 from SFDASegmenterLib.parameters import Parameters

@@ -30,6 +30,7 @@ from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.methods import registry
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
 NEW = [name for name in TRAINED if name not in ("adami", "adaent", "early-features")]
@@ -328,7 +329,7 @@ def test_erasing_takes_a_rectangle_of_the_published_size(dims: int) -> None:
         assert changed[0].sum() == rows * columns, "a rectangle"
         assert 0.015 <= rows * columns / 10_000 <= 0.06
         assert 0.25 <= rows / columns <= 0.65
-        value = image.reshape(-1, 100, 100)[:, changed[0]]
+        value = one.reshape(-1, 100, 100)[:, changed[0]]
         assert value.min() == value.max() and was.min() <= value.min() <= was.max()
     assert torch.equal(random_erasing(images, 0.0), images)
 
@@ -476,12 +477,12 @@ def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
 ) -> None:
     definition = {**DYNUNET, **({} if norm is None else {"norm_name": norm})}
     assert catalogue.has_batch_norm(definition) is has
-    built = catalogue.build(definition)
+    built = build_network(definition)
     assert any(isinstance(m, nn.BatchNorm2d) for m in built.modules()) is has
 
 
 def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
-    description = describe().with_changes(network=DYNUNET)
+    description = replace(describe(), network=DYNUNET)
     reasons = registry.lacking(description.holds)
     assert {n for n, why in reasons.items() if why and "batch normalisation" in why} == {
         "tent",
@@ -494,9 +495,9 @@ def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
 @pytest.mark.parametrize("method", [m for m in NEW if m != "tent"])
 def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> None:
     source = model()
-    description = source.description.with_changes(network=DYNUNET)
+    description = replace(source.description, network=DYNUNET)
     torch.manual_seed(0)
-    network = catalogue.build(DYNUNET).eval().requires_grad_(False)
+    network = build_network(DYNUNET).eval().requires_grad_(False)
     other = replace(source, description=description, network=network)
     assert len(TargetPatches(other, [image().array])) == 8
     outcome = adapt(method, other, settle_bn=True)
@@ -504,5 +505,5 @@ def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> N
 
 
 def test_the_registry_needs_the_standard_library_alone() -> None:
-    code = "import sys; from SFDALib import registry; sys.exit('torch' in sys.modules)"
+    code = "import sys; from SFDALib.methods import registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -175,7 +175,7 @@ def test_plausible_volumes_include_those_of_the_labels() -> None:
     assert label.size_ml == pytest.approx((6.912, 200.0), rel=1e-3)
     assert label.mean_ml == pytest.approx(9.216)
     unknown = replace(model().description.labels[0], size_ml=None, mean_ml=None)
-    without = model().description.with_changes(labels=(unknown,))
+    without = replace(model().description, labels=(unknown,))
     (label,) = labelled_patches.sizes(without, [case()]).labels
     assert label.size_ml == pytest.approx((6.912, 11.52), rel=1e-3)
 

@@ -22,14 +22,14 @@ from rich.console import Console
 
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adaent, adami
-from SFDALib.bundle import source
+from SFDALib.bundle import loading, source
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
 from SFDALib.jobs import engine
 from SFDALib.jobs.request import Comparison, read_comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 Phantoms = Callable[..., Phantom]
 METHODS = ("heal", "adami", "early-features")
@@ -190,10 +190,10 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((source, "load"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
         counted(module, name)
     assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
-    once = ["load", "read_volume", "source model"]
+    once = ["load_bundle", "read_volume", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
 
@@ -346,7 +346,7 @@ def plain_bundle(tmp_path: Path) -> Path:
     """A bundle without early head and diffusion model."""
     description = replace(describe(), early_head=None, diffusion=None)
     torch.manual_seed(0)
-    weights = catalogue.build(description.network).state_dict()
+    weights = build_network(description.network).state_dict()
     source.write(tmp_path / "plain", description, weights)
     return tmp_path / "plain"
 

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from SFDALib import __version__
 from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
+from SFDALib.hashing import sha256
 from SFDALib.results import images as images_module
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import write_map, write_segmentation
-from SFDALib.results.report import sha256
 from SFDALib.volume.geometry import Geometry
 
 TERMINOLOGY = (
