@@ -23,7 +23,8 @@ from SFDALib.bundle.description import Label
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.jobs import judgement
 from SFDALib.jobs.request import Job, read_job
-from SFDALib.trust.judge import FEATURES, Coefficients, Verdict, features, judge, shipped
+from SFDALib.trust.features import FEATURES, features
+from SFDALib.trust.judge import Coefficients, Verdict, judge, shipped
 from SFDALib.trust.signals import Evidence, Signals, measure, weight_distance
 
 LABEL = Label(1, "Brain", (1, 2, 3), size_ml=(4.0, 16.0), mean_ml=8.0, slice_area_mm2=8.0)
