@@ -53,7 +53,6 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: the request is unusable, or no method beside the reference worked.
     """
-    request = request.checked()
     with ResultFolder(request.output) as folder:
         reporter.event("started", comparison=request.to_dict())
         device = devices.resolve(request.device)

@@ -26,7 +26,6 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: anything about the request that cannot be done; nothing is written then.
     """
-    job = job.checked()
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)

@@ -44,7 +44,7 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_bundle
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import Job
 from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import read_manifest
 from SFDALib.volume.files import read_labels, read_volume
@@ -668,7 +668,9 @@ def readers(place: Path) -> dict[str, Reader]:
         Reader("bundle weights", loads, _load),
         Reader("bundle zip", one_file("x.zip", packed), at("x.zip", _load)),
         Reader(
-            "job", one_file("x.json", edited(job)), at("x.json", lambda p: read_job(p).checked())
+            "job",
+            one_file("x.json", edited(job)),
+            at("x.json", lambda p: Job.from_file(p).checked()),
         ),
         Reader(
             "training configuration",

@@ -28,7 +28,7 @@ from SFDALib import json_file
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import inspect
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import Job
 from SFDALib.results.report import write_report
 from SFDALib.volume.files import read_volume
 
@@ -253,7 +253,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.nrrd")
     assert "no such file" in refusal(lambda: read_volume(tmp_path / "x.nrrd"))
     assert "pipe" in refusal(lambda: read_volume(tmp_path))
-    assert "no such file" in refusal(lambda: read_job(tmp_path / "x.nrrd"))
+    assert "no such file" in refusal(lambda: Job.from_file(tmp_path / "x.nrrd"))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Target
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import Job
 from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
 from SFDALib.volume.geometry import Geometry, Volume
@@ -62,10 +62,10 @@ def test_probabilities_are_written_where_they_are_asked_for_alone(
     assert not (tmp_path / "out/probabilities.nrrd").exists()
     job = {"bundle": "b", "input": "i", "method": "none", "output": "o"}
     (tmp_path / "job.json").write_text(json.dumps({**job, "probabilities": True}))
-    assert read_job(tmp_path / "job.json").probabilities is True
+    assert Job.from_file(tmp_path / "job.json").probabilities is True
     (tmp_path / "job.json").write_text(json.dumps({**job, "probabilities": 1}))
     with pytest.raises(RequestError, match="expected true or false"):
-        read_job(tmp_path / "job.json")
+        Job.from_file(tmp_path / "job.json")
 
 
 def test_uncertainty_is_the_mean_entropy_inside_a_structure_and_on_each_of_its_slices() -> None:

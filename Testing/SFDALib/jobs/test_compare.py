@@ -26,7 +26,7 @@ from SFDALib.bundle import loading, source
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
 from SFDALib.jobs import engine
-from SFDALib.jobs.request import Comparison, read_comparison
+from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.networks.build import build_network
@@ -379,7 +379,7 @@ def test_without_words_on_methods_all_run_that_the_bundle_can_serve(
 
 def test_the_options_of_inference_are_those_of_the_reference_for_all() -> None:
     given = {"adami": {"epochs": "3"}, "none": {"overlap": "0.25"}}
-    checked = Comparison("b", ("i",), given, "o").checked()
+    checked = Comparison(bundle="b", input=("i",), methods=given, output="o").checked()
     assert list(checked.methods) == ["none", "adami"]
     assert checked.methods["adami"]["overlap"] == 0.25
     assert checked.methods["adami"]["epochs"] == 3
@@ -387,12 +387,14 @@ def test_the_options_of_inference_are_those_of_the_reference_for_all() -> None:
 
 
 def test_a_comparison_survives_the_way_through_its_file(tmp_path: Path) -> None:
-    request = Comparison("b", ("i", "j"), {"heal": {"samples": 2}, "adami": {}}, "o", "cpu", 7)
+    methods = {"heal": {"samples": 2}, "adami": {}}
+    files = {"bundle": "b", "input": ("i", "j"), "output": "o"}
+    request = Comparison(**files, methods=methods, device="cpu", seed=7)
     path = tmp_path / "job.json"
     path.write_text(json.dumps(request.to_dict()))
-    assert read_comparison(path) == request
+    assert Comparison.from_file(path) == request
     path.write_text(json.dumps(request.checked().to_dict()))
-    assert read_comparison(path).checked() == request.checked()
+    assert Comparison.from_file(path).checked() == request.checked()
 
 
 @pytest.mark.parametrize(
@@ -408,10 +410,11 @@ def test_a_comparison_survives_the_way_through_its_file(tmp_path: Path) -> None:
 def test_a_wrong_field_of_a_comparison_file_is_refused(
     tmp_path: Path, change: dict[str, Any], expected: str
 ) -> None:
-    values = Comparison("b", ("i",), {"heal": {}}, "o").to_dict() | change
+    values = Comparison(bundle="b", input=("i",), methods={"heal": {}}, output="o").to_dict()
+    values |= change
     (tmp_path / "job.json").write_text(json.dumps(values))
     with pytest.raises(RequestError, match=expected):
-        read_comparison(tmp_path / "job.json")
+        Comparison.from_file(tmp_path / "job.json")
 
 
 # --- What people see ---------------------------------------------------------------------------

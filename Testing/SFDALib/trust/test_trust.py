@@ -22,7 +22,7 @@ from SFDALib.__main__ import main
 from SFDALib.bundle.description import Label
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.jobs import judgement
-from SFDALib.jobs.request import Job, read_job
+from SFDALib.jobs.request import Job
 from SFDALib.trust.features import FEATURES, features
 from SFDALib.trust.judge import Coefficients, Verdict, judge, shipped
 from SFDALib.trust.signals import Evidence, Signals, measure, weight_distance
@@ -401,7 +401,7 @@ def test_the_gate_is_a_field_of_the_job(tmp_path: Path) -> None:
     fields = {"bundle": "b", "input": "i.nrrd", "method": "none", "output": "o"}
     assert Job(**fields).gate == "on"
     (tmp_path / "job.json").write_text(json.dumps({**fields, "gate": "off"}))
-    assert read_job(tmp_path / "job.json").checked().gate == "off"
+    assert Job.from_file(tmp_path / "job.json").checked().gate == "off"
 
 
 def test_a_gate_that_is_neither_on_nor_off_is_refused(
