@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.errors import SFDAError
+from SFDALib.evaluation.agreement import label_dice
 from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs import judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
@@ -47,7 +48,6 @@ from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
-from SFDALib.trust.signals import agreement
 from SFDALib.volume.image_file import read_labels
 
 log = logging.getLogger("measure")
@@ -245,7 +245,7 @@ def _compare(name: str, path: Path, maps: Path) -> None:
     for row in own:
         labels = np.load(_map(maps, row))["labels"]
         others = [
-            agreement(labels, other)
+            label_dice(labels, other)
             for method, other in delivered[row["case"]].items()
             if method != row["method"]
         ]

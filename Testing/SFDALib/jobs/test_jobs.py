@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from quick_jobs import QUICK, files_in, labels_of, report_of, run, words
 import SFDALib
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
-from SFDALib.evaluation import metrics
 from SFDALib.jobs import image_run
 from SFDALib.jobs.cohort_images import names_of
 from SFDALib.jobs.engine import open_engine
@@ -481,41 +479,6 @@ def test_a_cohort_can_be_described_by_a_job_file(
     assert main(["cohort", "--job", str(tmp_path / "job.json")]) == 2  # one of three is no image
     summary = json.loads((tmp_path / "out/cohort.json").read_text())
     assert (summary["done"], summary["failed"], summary["adapted"]) == (2, 1, "each")
-
-
-# --- Evaluation --------------------------------------------------------------------------------
-
-
-def test_evaluate_measures_files_and_folders_alike(
-    results: dict[str, Path], phantom: Phantoms, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    given = [results["none"], results["heal"] / "segmentation.seg.nrrd"]
-    request = [word for path in given for word in ("--result", str(path))]
-    request += ["--reference", str(phantom().labels), "--json", str(tmp_path / "table.json")]
-    assert main(["evaluate", *request, "--tolerance-mm", "1.5"]) == 0
-    reference = sitk.GetArrayFromImage(sitk.ReadImage(str(phantom().labels)))
-    written = json.loads((tmp_path / "table.json").read_text())
-    shown = capsys.readouterr().out
-    assert [row["result"] for row in written["results"]] == [str(path) for path in given]
-    for row, method in zip(written["results"], ("none", "heal"), strict=True):
-        measured = metrics.evaluate_labels(
-            labels_of(results[method]), reference, (6.0, 2.2, 2.5), [1], 1.5
-        )
-        assert row["classes"] == {"1": {"name": "Brain", **asdict(measured[1])}}
-        for number in (measured[1].dice, measured[1].hd95_mm, measured[1].surface_dice):
-            assert f"{number:.4g}" in shown
-
-
-def test_evaluate_refuses_a_reference_on_another_grid(
-    results: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    labels = sitk.ReadImage(str(results["none"] / "segmentation.seg.nrrd"))
-    labels.SetOrigin([mm + 1 for mm in labels.GetOrigin()])
-    sitk.WriteImage(labels, str(tmp_path / "moved.nrrd"))
-    request = ["--result", str(results["none"]), "--reference", str(tmp_path / "moved.nrrd")]
-    assert main(["evaluate", *request, "--json", str(tmp_path / "table.json")]) == 2
-    assert "another grid" in caplog.messages[-1]
-    assert not (tmp_path / "table.json").exists()
 
 
 # --- The walls ---------------------------------------------------------------------------------

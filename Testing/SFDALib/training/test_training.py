@@ -504,7 +504,7 @@ def test_batches_come_in_the_order_of_their_steps_also_when_threads_draw_them(de
         drawn.append(step)
         return (torch.tensor(step),)
 
-    batches = loop._drawn(draw, range(3, 40), torch.device(device))
+    batches = loop.draw_ahead(draw, range(3, 40), torch.device(device))
     assert next(batches)[0] == 3 and len(drawn) <= 1 + loop.AHEAD
     assert [int(batch[0]) for batch in batches] == list(range(4, 40))
 
@@ -514,7 +514,7 @@ def test_what_fails_in_a_drawing_thread_reaches_the_training() -> None:
         raise ValueError(f"step {step}")
 
     with pytest.raises(ValueError, match="step 0"):
-        next(loop._drawn(draw, range(40), torch.device("cuda")))
+        next(loop.draw_ahead(draw, range(40), torch.device("cuda")))
 
 
 def test_patches_without_augmentation_keep_labels_on_their_voxels() -> None:
