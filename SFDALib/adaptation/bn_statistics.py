@@ -40,4 +40,5 @@ def adapt(
         selection.curves,
         selection.best_epoch,
         selection.stopped or "all statistics taken",
+        collapsed=selection.collapsed,
     )

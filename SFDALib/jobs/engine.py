@@ -18,7 +18,7 @@ from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import RequestError
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.labelled import NEED, Labelled
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import InferenceOptions
@@ -103,7 +103,7 @@ def open_engines(
 
     Args:
         bundle: the source model.
-        methods: for each method every option's value, checked.
+        methods: for each method the options that are not as usual, or all.
         device: where the networks are loaded.
         seed: of all random numbers.
         probabilities: whether the class probabilities are written, too.
@@ -122,12 +122,18 @@ def open_engines(
                 f" {', '.join(usable)}"
             )
     torch.manual_seed(seed)
-    wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
+    wanted = any(method.adapts or needs.DIFFUSION in method.needs for method in chosen.values())
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
     return {
         name: Engine(
-            opened, before, model, method, methods[name], seed, probabilities=probabilities
+            opened,
+            before,
+            model,
+            method,
+            method.values(methods[name]),
+            seed,
+            probabilities=probabilities,
         )
         for name, method in chosen.items()
     }

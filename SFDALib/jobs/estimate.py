@@ -190,8 +190,9 @@ class _Draw:
 
 
 def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
-    network, description = model.diffusion, model.description
-    spacing = description.diffusion.spacing[::-1]
+    network, description = model.require_diffusion(), model.description
+    diffusion = description.require_diffusion()
+    spacing = diffusion.spacing[::-1]
     own = description.input_spec.spacing[::-1]
     drawn = [
         n if new is None or mm is None else max(1, round(n * mm / new))
@@ -200,7 +201,7 @@ def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
     slices = description.input_spec.is_2d
     sides = [round_up(n, network.divisor) for n in (drawn[1:] if slices else drawn)]
     patch = (network.image_channels, *sides)
-    conditions = description.diffusion.network["condition_channels"]
+    conditions = diffusion.network["condition_channels"]
 
     def more(channels_first: tuple[int, ...], place: torch.device) -> tuple[Tensor, Tensor]:
         return (

@@ -21,7 +21,6 @@ from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_di
 from SFDALib.volume.intensity import normalise_unit
 
 LOOKS = 2  # of each network at the changed image, see ``trust.signals.stability``
-COLLAPSE = "collapse"  # how ``Adapted.stopped`` begins where the watch stopped it for that
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
             source_again=source_again,
             result_again=again,
             weight_distance=distance,
-            collapsed=adapted is not None and adapted.stopped.startswith(COLLAPSE),
+            collapsed=adapted is not None and adapted.collapsed,
             draws=[
                 source_again(
                     normalise_unit(sample.numpy(), model.description.input_spec.normalisation)

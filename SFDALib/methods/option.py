@@ -16,12 +16,12 @@ into a list of ``Option``, which the command line, the panel and ``methods --jso
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from inspect import get_annotations
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from SFDALib.errors import RequestError
 
@@ -140,12 +140,16 @@ class Option:
         return int(number) if self.kind == "int" else number
 
 
-@cache
-def described(options: Any) -> tuple[Option, ...]:
+def described(options: type[Any]) -> tuple[Option, ...]:
     """The options of a dataclass: those that a method declares first, then those of its bases.
 
     A field that a subclass declares again, such as one with another default, keeps its place.
     """
+    return _described_once(cast(Hashable, options))
+
+
+@cache
+def _described_once(options: Any) -> tuple[Option, ...]:
     declared: dict[str, type] = {}
     for kind in reversed(options.__mro__):
         for one in getattr(kind, "__dataclass_fields__", {}).values():
@@ -161,7 +165,8 @@ def described(options: Any) -> tuple[Option, ...]:
 
 
 def _described(name: str, hint: Any, declared: Field[Any]) -> Option:
-    about, default = declared.metadata, declared.default
+    about = declared.metadata
+    default: Any = declared.default
     inner = [part for part in get_args(hint) if part is not NoneType]
     optional = NoneType in get_args(hint)
     kind = inner[0] if optional else hint

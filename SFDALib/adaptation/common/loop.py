@@ -196,6 +196,7 @@ class Training:
             selection.best_epoch,
             stopped,
             tuple(dict.fromkeys(notes)),
+            collapsed=selection.collapsed,
         )
 
     def _evaluate(self, delivered: nn.Module, training_loss: float) -> bool:

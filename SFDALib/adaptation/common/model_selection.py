@@ -98,6 +98,7 @@ class ModelSelection:
     curves: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int = 0
     stopped: str | None = None
+    collapsed: bool = False
     _source: State | None = None  # the first state
     _weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -123,6 +124,7 @@ class ModelSelection:
         epoch = len(self.curves["criterion"]) - 1
         collapse = self.collapse(state)
         if collapse and (selection_loss is None or not math.isfinite(state.entropy)):
+            self.collapsed = True
             self.stopped = f"collapse after epoch {epoch}: {collapse}"
             return False
         better = criterion < self.curves["criterion"][self.best_epoch]

@@ -18,7 +18,6 @@ from SFDALib.jobs.engine import open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.image_run import ImageRun
 from SFDALib.jobs.write_result import Outcome, write_result
-from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
 from SFDALib.results import layout
 from SFDALib.volume.reading import Reading
@@ -30,8 +29,7 @@ TOY = layout.MapFile(
 
 @pytest.fixture(scope="module")
 def image(phantom: Callable[..., Phantom]) -> ImageRun:
-    options = registry.find("none").values({})
-    engine = open_engine(phantom().bundle, "none", options, torch.device("cpu"), 0)
+    engine = open_engine(phantom().bundle, "none", {}, torch.device("cpu"), 0)
     return ImageRun.read(engine, [phantom().image], Reading(), Reporter())
 
 
