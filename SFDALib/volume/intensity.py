@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from SFDALib.volume.normalisation import Normalisation, Normalisations, steps, unit
 
@@ -39,8 +40,6 @@ def normalise_unit(array: np.ndarray, normalisation: Normalisations) -> np.ndarr
 
 def body(array: np.ndarray) -> np.ndarray:
     """Where any channel of ``(C, k, j, i)`` is not 0, with holes filled; (k, j, i) bool."""
-    from scipy.ndimage import binary_fill_holes
-
     return binary_fill_holes((array != 0).any(axis=0))
 
 
