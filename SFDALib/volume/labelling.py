@@ -1,8 +1,7 @@
 """From probabilities on a model's grid to labels on the input's grid.
 
-What decides a voxel's label is said by the model's ``InputSpec``: the largest probability, or a
-region painted over earlier ones, a threshold of the model's own, and transforms that clean the
-labels.
+``InputSpec`` says how a voxel's label is decided: by the largest probability, by regions
+painted one over another, or by a threshold; and which transforms clean the labels.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.input_spec import InputSpec, Region
 
-EVEN = 0.5  # a region's threshold where the model says none; it has to be more
-CERTAIN = 85.0  # a logit: float32 knows no probability nearer to 1 that is not 1
+EVEN = 0.5  # a region's probability must be larger, unless the model has its own threshold
+CERTAIN = 85.0  # logit of a voxel that cleaning changed: its probability is 1 in float32
 Spacing = tuple[float, ...]
 Resampled = Callable[..., Tensor]  # of maps and the value outside, as ``Conformed.resampled``
 
@@ -86,7 +85,7 @@ def _rule(conformed: Grids, probabilities: Tensor) -> _Rule:
 
 
 class _Rule:
-    """How labels come about on one image.
+    """How labels are decided on one image.
 
     The labels are first decided and cleaned on the model's grid, where the model cleans them there;
     what that changes is certain from then on.

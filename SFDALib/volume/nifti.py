@@ -1,8 +1,8 @@
-"""NIfTI-1 files: the header and the voxels, read here.
+"""NIfTI-1 files, read without ITK.
 
-ITK's reader mends too much without a word (measured with SimpleITK 2.5): a truncated file is filled
+ITK's reader repairs damage silently (measured with SimpleITK 2.5): a truncated file is filled
 up with 0, a NaN becomes 0, a spacing of 0 becomes 1 mm, and it refuses axes a tenth of a degree off
-a right angle. What it reads otherwise, this reads alike: the sform where its code is 1 (scanner),
+a right angle. Otherwise both read alike: the sform where its code is 1 (scanner),
 else the qform, else the sform, and the voxel size of ``pixdim``.
 """
 
@@ -31,7 +31,7 @@ LPS = np.array([[-1.0], [-1.0], [1.0]])  # signs of its rows: NIfTI's coordinate
 
 
 def open_nifti(path: Path, reading: Reading) -> OpenedFile:
-    """Read the header, and say how the voxels are read.
+    """Read the header of a NIfTI-1 file, compressed or not.
 
     Raises:
         RequestError: damaged, truncated, or without usable spacing.
@@ -51,7 +51,7 @@ def open_nifti(path: Path, reading: Reading) -> OpenedFile:
 
 
 def _stream(path: Path) -> tuple[Stream, list[str]]:
-    """The file, inflated where it is deflated, whatever its name says of it."""
+    """The file, decompressed if its content is gzip, whatever its name; and notes."""
     with open(path, "rb") as stream:
         deflated = stream.read(2) == GZIP
     notes = []
@@ -62,7 +62,7 @@ def _stream(path: Path) -> tuple[Stream, list[str]]:
 
 @contextmanager
 def _damaged_as_refusal(path: Path) -> Iterator[None]:
-    """What a damaged gzip stream raises becomes a refusal."""
+    """Turn errors of a damaged gzip stream into a ``RequestError``."""
     try:
         yield
     except PermissionError:
@@ -75,7 +75,7 @@ def _damaged_as_refusal(path: Path) -> Iterator[None]:
 
 
 def _geometry(path: Path, header: NiftiHeader, reading: Reading) -> tuple[Geometry, list[str]]:
-    """The grid by ``pixdim`` and the transform that counts, with notes."""
+    """The grid by ``pixdim`` and the transform that applies, with notes."""
     notes: list[str] = []
     size = int_triple((*header.size, 1, 1)[:3])
     spacing = np.array(header.spacing) * header.unit

@@ -31,7 +31,7 @@ UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}  # mm of metres, mm, micrometres; 0 says n
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What the header of a NIfTI says.
+    """The fields of a NIfTI-1 header that are used.
 
     Args:
         order: of bytes, "<" or ">".

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files: ITK reads them, after their text headers were read strictly.
+"""NRRD and MetaImage files, read by ITK after their text headers were checked (``text_header``).
 
 Measured with SimpleITK 2.5: ITK takes an unknown spacing for 1 mm, lets a negative one flip the
 axis, and every unit for mm.
@@ -42,7 +42,7 @@ PATIENT_SPACES = ("left", "right", "lps", "ras", "las")  # how the names of thos
 
 
 def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
-    """Read the header, and say how the voxels are read.
+    """Read the header of a NRRD or a MetaImage.
 
     Raises:
         RequestError: damaged, truncated, or without usable spacing.
@@ -96,7 +96,7 @@ def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
 def _placed(
     path: Path, size: IntTriple, columns: np.ndarray, origin: np.ndarray, notes: list[str]
 ) -> Geometry:
-    """The grid of these steps, if it is one; a note on what was mended."""
+    """The grid of these steps from voxel to voxel; adds a note if axes were corrected."""
     check_spacing(path, np.linalg.norm(columns, axis=0))
     if not (np.abs(origin) <= LARGEST_MM).all():
         raise RequestError(

@@ -1,4 +1,4 @@
-"""What DICOM files say of their images, one by one: where each lies, and to what it belongs.
+"""Read the headers of DICOM files: position, series and size of each image.
 
 An enhanced file holds many images (frames), each with functional groups of its own or shared by
 all (DICOM PS3.3, C.7.6.16).
