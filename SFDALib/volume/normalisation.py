@@ -95,13 +95,13 @@ class Normalisation:
         return normalisation
 
     def unit(self) -> Normalisation:
-        """The normalisation to 0..1 of images for a diffusion model beside this one."""
+        """The [0, 1] normalisation for a diffusion model that is used with this one."""
         if self.kind == "fixed":
             return replace(self, mean=self.lower, std=self.upper - self.lower)
         return Normalisation(channels=self.channels) if self.kind == "zscore" else self
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; what is not said means all voxels and all channels."""
+        """Plain data, without fields that have their default: all voxels, all channels."""
         values = asdict(self)
         if self.within == "image":
             del values["within"]
@@ -121,8 +121,9 @@ def steps(normalisation: Normalisations) -> tuple[Normalisation, ...]:
 
 
 def unit(normalisation: Normalisations) -> Normalisations:
-    """The normalisation to 0..1 beside this one: each channel's own where that is one step, else
-    by percentiles.
+    """The [0, 1] normalisation for the diffusion model: per channel if each has exactly one step,
+    else by percentiles.
+
     """
     every = steps(normalisation)
     if isinstance(normalisation, Normalisation):

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files: ITK reads them, after their text headers were read strictly.
+"""NRRD and MetaImage files, read by ITK after their text headers were checked (``text_header``).
 
 Measured with SimpleITK 2.5: ITK takes an unknown spacing for 1 mm, lets a negative one flip the
 axis, and every unit for mm.
@@ -17,7 +17,7 @@ import numpy as np
 from SFDALib.errors import RequestError
 from SFDALib.volume import itk, text_header
 from SFDALib.volume.formats import METAIMAGE, NRRD
-from SFDALib.volume.geometry import Geometry, right_angled
+from SFDALib.volume.geometry import Geometry, IntTriple, int_triple, right_angled
 from SFDALib.volume.opened_file import OpenedFile, Voxels
 from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import (
@@ -42,7 +42,7 @@ PATIENT_SPACES = ("left", "right", "lps", "ras", "las")  # how the names of thos
 
 
 def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
-    """Read the header, and say how the voxels are read.
+    """Read the header of a NRRD or a MetaImage.
 
     Raises:
         RequestError: damaged, truncated, or without usable spacing.
@@ -57,7 +57,7 @@ def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
         reader = itk.opened(path, READERS[path.suffix.lower()])
         promised = itk.voxel_bytes(reader)
         dimension = min(reader.GetDimension(), 3)
-        size = (*reader.GetSize(), 1, 1)[:3]
+        size = int_triple((*reader.GetSize(), 1, 1)[:3])
         steps = np.array((*reader.GetSpacing(), 1.0)[:3])
         origin = np.array((*reader.GetOrigin(), 0.0)[:3])
         directions = np.eye(3)
@@ -73,9 +73,9 @@ def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
         steps = np.array(stated)
         notes.append(note)
     else:
-        axes, world = _nrrd_units(fields, path) if nrrd else _meta_units(fields, path)
+        units = _nrrd_units(fields, path) if nrrd else _meta_units(fields, path)
         # a 2D image's third axis has no unit
-        axes, world = (np.append(unit[:dimension], [1.0] * 3)[:3] for unit in (axes, world))
+        axes, world = (np.append(unit[:dimension], [1.0] * 3)[:3] for unit in units)
         directions = world[:, None] * directions
         steps, origin = steps * axes, origin * world
     if nrrd and dimension == 3 and not _lies_in_patient(fields):
@@ -94,9 +94,9 @@ def open_nrrd_or_metaimage(path: Path, reading: Reading) -> OpenedFile:
 
 
 def _placed(
-    path: Path, size: tuple[int, ...], columns: np.ndarray, origin: np.ndarray, notes: list[str]
+    path: Path, size: IntTriple, columns: np.ndarray, origin: np.ndarray, notes: list[str]
 ) -> Geometry:
-    """The grid of these steps, if it is one; a note on what was mended."""
+    """The grid of these steps from voxel to voxel; adds a note if axes were corrected."""
     check_spacing(path, np.linalg.norm(columns, axis=0))
     if not (np.abs(origin) <= LARGEST_MM).all():
         raise RequestError(

@@ -33,6 +33,7 @@ class AxisMap:
         flips: whether each axis of the result is reversed.
         box: the part of the permuted and reversed array; None for all of it.
 
+    >>> import torch
     >>> axes = AxisMap((2, 3, 4), (2, 0, 1), (True, False, False))
     >>> axes.apply(np.zeros((2, 3, 4))).shape
     (4, 2, 3)

@@ -1,5 +1,5 @@
-"""PNG and JPEG: ITK reads them. Their pixels have no size: a resolution that they state, in dots
-per inch, is that of a print.
+"""PNG and JPEG, read by ITK. Pixels have no size in mm: a resolution in dots per inch is that of
+a print.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TYPE_AT, DEPTH_AT = 25, 24  # bytes of a PNG where they stand
 
 
 def open_picture(path: Path, reading: Reading, labels: bool = False) -> OpenedFile:
-    """Read the header, and say how the pixels are read.
+    """Read the header of a picture.
 
     Args:
-        labels: whether a palette's numbers are meant, not its colours.
+        labels: whether it is a label map: a palette's indices are read, not its colours.
 
     Raises:
         RequestError: damaged or truncated.
@@ -92,7 +92,7 @@ def _png(path: Path) -> tuple[int | None, int | None]:
 
 @contextmanager
 def _pillow(path: Path) -> Iterator[Image.Image]:
-    """A PNG opened by Pillow, whose errors become ITK's."""
+    """A PNG opened by Pillow; its errors are raised as RuntimeError, as ITK's are."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             yield image
@@ -101,7 +101,7 @@ def _pillow(path: Path) -> Iterator[Image.Image]:
 
 
 def _metadata(path: Path) -> tuple[int | None, str | None]:
-    """The EXIF orientation, and Pillow's word for the colours."""
+    """The EXIF orientation, and Pillow's colour mode."""
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             return image.getexif().get(EXIF_ORIENTATION), image.mode
@@ -110,7 +110,7 @@ def _metadata(path: Path) -> tuple[int | None, str | None]:
 
 
 def _check_end(path: Path) -> None:
-    """Refuse a truncated JPEG, which ITK fills up with grey without a word."""
+    """Refuse a truncated JPEG; ITK silently fills it up with grey."""
     if path.suffix.lower() in JPEG:
         data = path.read_bytes()
         if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end after the last scan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class Reading:
                 " 0 along I, J, K), series (texts) and resample_channels (true or false)"
             )
         return cls(
-            None if spacing is None else tuple(float(mm) for mm in spacing),
+            None if spacing is None else _three(spacing),
             tuple(series),
             values.get("resample_channels", False),
         )
@@ -61,3 +61,8 @@ def _is_spacing(values: Any) -> bool:
         and len(values) == 3
         and all(type(mm) in (int, float) and 1e-6 <= mm <= 1e6 for mm in values)
     )
+
+
+def _three(values: Iterable[float]) -> tuple[float, float, float]:
+    i, j, k = (float(value) for value in values)
+    return i, j, k

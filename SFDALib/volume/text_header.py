@@ -1,8 +1,8 @@
 """The text headers of NRRD and MetaImage, read strictly before ITK sees them.
 
 Measured with SimpleITK 2.5: a MetaImage of many dimensions crashes the process, sizes wrap around,
-and voxels are read from whatever file a header names, be it /etc/passwd. So a header may have each
-field once, whole sizes from 1, and the voxels in itself or in one file beside it.
+and voxels are read from whatever file a header names, be it /etc/passwd. Hence a header may have
+each field once, whole sizes from 1, and its voxels in the same file or in one file beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LINE_LIMIT = 2000  # of a MetaImage, which MetaIO reads into buffers of fixed si
 MOST_DIMENSIONS = 8
 SIZE = re.compile(r"[1-9][0-9]{0,9}")
 META_FIELD = re.compile(r"\s*([^\s=][^=]*?)\s*=\s*(.*?)\s*")
-LOCAL = "LOCAL"  # a MetaImage's word for: here
+LOCAL = "LOCAL"  # in a MetaImage: the voxels follow the header
 
 
 def read_fields(path: Path) -> dict[str, str]:
@@ -51,6 +51,7 @@ def read_fields(path: Path) -> dict[str, str]:
 
 
 def is_nrrd(path: Path) -> bool:
+    """Whether the name is that of a NRRD; else it is a MetaImage."""
     return path.name.lower().endswith((".nrrd", ".nhdr"))
 
 
@@ -93,7 +94,7 @@ def _nrrd_fields(lines: list[str], path: Path) -> dict[str, str]:
         if line.startswith("#") or value.startswith("="):  # a comment, or somebody's own key
             continue
         name = name.replace(" ", "").lower()
-        _note(fields, name if colon else "", value.strip(), line, path)
+        _add_field(fields, name if colon else "", value.strip(), line, path)
     else:
         if len("\n".join(lines)) >= LIMIT:
             _refuse(path, f"a header of more than {LIMIT} bytes", "a shorter one")
@@ -107,7 +108,7 @@ def _meta_fields(lines: list[str], path: Path) -> dict[str, str]:
             continue
         parts = META_FIELD.fullmatch(line)
         name = parts[1] if parts and len(line) <= LINE_LIMIT else ""
-        _note(fields, name.lower(), parts[2] if parts else "", line, path)
+        _add_field(fields, name.lower(), parts[2] if parts else "", line, path)
         if name.lower() == "elementdatafile":  # the header ends here
             if name != "ElementDataFile":
                 break
@@ -115,7 +116,7 @@ def _meta_fields(lines: list[str], path: Path) -> dict[str, str]:
     _refuse(path, "no field ElementDataFile at the end of the header", "one")
 
 
-def _note(fields: dict[str, str], name: str, value: str, line: str, path: Path) -> None:
+def _add_field(fields: dict[str, str], name: str, value: str, line: str, path: Path) -> None:
     if not name or name in fields or any(ord(letter) < 32 and letter != "\t" for letter in line):
         _refuse(path, f"the line {line[:60]!r} in the header", "each field once, as name and value")
     fields[name] = value

@@ -1,6 +1,6 @@
 """DICOM: from the files of a folder to one stack of slices, in order, on one upright grid.
 
-``check`` holds a file against its size, ``frames`` reads what files say of their images (pydicom),
-``stacks`` groups them and lets one be chosen, ``layout`` puts its slices in order and finds their
-grid, ``pixels`` reads the voxels (GDCM, by SimpleITK).
+``check`` compares stated sizes with the file's size, ``frames`` reads the headers (pydicom),
+``stacks`` groups images and chooses a stack, ``layout`` orders its slices and finds their grid,
+``pixels`` reads the voxels (GDCM, by SimpleITK).
 """

@@ -1,8 +1,7 @@
-"""Inference: windows, slices, mirroring and memory, with networks whose answer is known."""
+"""Prediction: windows, slices and mirroring, with networks whose answer is known."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,18 +12,9 @@ from torch import Tensor, nn
 
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import predict
-from SFDALib.inference.sliding_window import window_size
-from SFDALib.machine.batch_size import (
-    CPU_BATCH,
-    GPU_BATCH,
-    SHARE,
-    activation_bytes,
-    batch_that_fits,
-)
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
-from SFDALib.networks.residual_unet import ResidualUNet
 
 PLAIN = InferenceOptions()
 CPU = torch.device("cpu")
@@ -56,21 +46,6 @@ def model(spatial_dims: int, network: nn.Module, classes: int = 2, **changes: ob
 
 def image(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((5, 100, 100), (32, 32)),  # larger: the patch
-        ((5, 100, 20), (32, 24)),  # smaller along one axis: the next multiple of the divisor
-        ((5, 8, 1), (8, 8)),
-        ((5, 32, 33), (32, 32)),
-    ],
-)
-def test_a_window_is_the_patch_or_what_covers_a_smaller_image(
-    size: tuple[int, ...], expected: tuple[int, ...]
-) -> None:
-    assert window_size(size, (32, 32), (8, 8)) == expected
 
 
 SHAPES = [(3, 70, 45), (2, 5, 9), (11, 33, 20), (1, 1, 1)]
@@ -206,44 +181,3 @@ def test_progress_counts_the_slices() -> None:
     )
     assert told[-1] == ("looking", 20, 20)
     assert [step for _, step, _ in told] == sorted({step for _, step, _ in told})
-
-
-# --- Memory ------------------------------------------------------------------------------------
-
-
-def test_activations_are_counted_layer_by_layer() -> None:
-    """conv 1 -> 4 and ReLU on 8 x 8 floats: 2 x 4 x 64 x 4 bytes."""
-    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
-    assert activation_bytes(network, (1, 8, 8)) == 2 * 4 * 64 * 4
-    assert next(network.parameters()).device.type == "cpu", "the network itself stays"
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_the_estimate_grows_with_the_patch(dims: int) -> None:
-    network = ResidualUNet(dims, 1, 1, features=4)
-    small, large = (activation_bytes(network, (1, *(side,) * dims)) for side in (16, 32))
-    assert large == small * 2**dims
-
-
-def test_on_a_gpu_as_many_patches_go_through_at_once_as_fit_into_the_free_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network = ResidualUNet(2, 1, 1, features=4)
-    need = activation_bytes(network, (1, 32, 32))
-    for free, expected in ((0, 1), (3.5, 3), (5.0, 5), (1e6, GPU_BATCH)):
-        free_bytes = math.ceil(free * need / SHARE)
-        monkeypatch.setattr("SFDALib.machine.batch_size.free_bytes", lambda device, n=free_bytes: n)
-        assert batch_that_fits(network, (1, 32, 32), torch.device("cuda")) == expected
-
-
-def test_on_a_cpu_the_batch_does_not_follow_the_free_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """So that the same run gives the same result bit for bit."""
-    network = ResidualUNet(2, 1, 1, features=4)
-    for free in (0, 10**6, 10**12):
-        monkeypatch.setattr("SFDALib.machine.batch_size.free_bytes", lambda device, n=free: n)
-        assert batch_that_fits(network, (1, 32, 32), CPU) == CPU_BATCH
-    room = 3 * activation_bytes(network, (1, 32, 32))
-    monkeypatch.setattr("SFDALib.machine.batch_size.CPU_ROOM", room)
-    assert batch_that_fits(network, (1, 32, 32), CPU) == 3

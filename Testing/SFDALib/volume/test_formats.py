@@ -1,75 +1,23 @@
-"""Images keep their place from the file to a model's grid and back, and bad files are refused."""
+"""Images of every format keep their voxels and their place, and bad files are refused."""
 
 from __future__ import annotations
 
 import gzip
-import itertools
 import os
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
-from heads import LEFT_HANDED, OBLIQUE, geometry_around_head, head
+from grids import AS_IS, DIRECTIONS, image, matrix, noise, oracle, refusal, tilted
+from heads import OBLIQUE, geometry_around_head, head
 from PIL import Image
 
-from SFDALib.errors import RequestError
-from SFDALib.volume.conform import Conformed, conform, conform_labels
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.image_file import read_labels, read_volume
 from SFDALib.volume.input_spec import InputSpec
-from SFDALib.volume.intensity import normalise, normalise_unit
-from SFDALib.volume.normalisation import Normalisation
-from SFDALib.volume.orientation import oriented
-
-LETTERS = {
-    "L": (1, 0, 0),
-    "R": (-1, 0, 0),
-    "P": (0, 1, 0),
-    "A": (0, -1, 0),
-    "S": (0, 0, 1),
-    "I": (0, 0, -1),
-}
-ALL_CODES = [
-    "".join(letters)
-    for pairs in itertools.permutations(("LR", "PA", "SI"))
-    for letters in itertools.product(*pairs)
-]
-AS_IS = Normalisation("none")
-
-
-def along(code: str) -> tuple[float, ...]:
-    """The direction matrix whose axes I, J, K increase towards the letters."""
-    return tuple(np.array([LETTERS[letter] for letter in code], float).T.ravel())
-
-
-def tilted(code: str) -> tuple[float, ...]:
-    """The same, tilted by 7 to 20 degrees about all axes."""
-    turn = sitk.Euler3DTransform()
-    turn.SetRotation(*np.deg2rad((12, -7, 20)))
-    matrix = np.array(turn.GetMatrix()).reshape(3, 3) @ np.array(along(code)).reshape(3, 3)
-    return tuple(matrix.ravel())
-
-
-DIRECTIONS = {
-    "axial": along("LPS"),
-    "oblique": OBLIQUE,
-    "left-handed": LEFT_HANDED,
-    "RAS": along("RAS"),
-    "sagittal, a cycle of the axes": along("ASL"),
-    "sagittal, tilted": tilted("PIL"),
-    "the other cycle, tilted": tilted("SRA"),
-    "coronal, left-handed and tilted": tilted("RIA"),
-}
-
-
-def matrix(geometry: Geometry) -> np.ndarray:
-    """The 3x4 matrix from voxels to LPS mm."""
-    columns = np.array(geometry.direction).reshape(3, 3) * geometry.spacing
-    return np.column_stack([columns, geometry.origin])
 
 
 def matrix_of_file(path: Path) -> np.ndarray:
@@ -78,30 +26,9 @@ def matrix_of_file(path: Path) -> np.ndarray:
     return np.column_stack([columns, image.GetOrigin()])
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
-def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(1, 1000, shape).astype(np.int16)
-
-
 def write(path: Path, image: sitk.Image, compress: bool = False) -> Path:
     sitk.WriteImage(image, str(path), compress)
     return path
-
-
-def refusal(action: Callable[[], object]) -> str:
-    """The one line with which an unusable input is refused."""
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert caught.value.exit_status == 2
-    assert len(line.splitlines()) == 1
-    return line
-
-
-# Reading
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd"])
@@ -257,126 +184,6 @@ def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
     assert "no DICOM series" in refusal(lambda: read_volume(tmp_path))
 
 
-# A model's grid and back
-
-
-@pytest.mark.parametrize("code", ALL_CODES)
-def test_conforming_agrees_with_simpleitk_for_all_48_orders_of_the_axes(code: str) -> None:
-    volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), tilted(code)))
-    assert_conforms_as_simpleitk(volume, "LPS")
-
-
-@pytest.mark.parametrize("wanted", ["LPS", "RAS", "ASL", "SRA", "IPR"])
-@pytest.mark.parametrize("name", DIRECTIONS)
-def test_conforming_agrees_with_simpleitk_for_any_wanted_orientation(
-    name: str, wanted: str
-) -> None:
-    volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), DIRECTIONS[name]))
-    assert_conforms_as_simpleitk(volume, wanted)
-
-
-def assert_conforms_as_simpleitk(volume: Volume, wanted: str) -> None:
-    """Up-sampled to about 3 mm: the same as interpolating at each new voxel's place."""
-    conformed = conform(volume, InputSpec(1, wanted, (3.0, 2.7, 3.3), AS_IS, is_2d=False))
-    columns = np.array(conformed.geometry.direction).reshape(3, 3)
-    wanted_columns = np.array(along(wanted)).reshape(3, 3)
-    assert (np.diag(columns.T @ wanted_columns) > 0.7).all()  # the axes go where they should
-    like = Volume(conformed.array, conformed.geometry).to_sitk()
-    image = sitk.Cast(volume.to_sitk(), sitk.sitkFloat64)
-    expected = sitk.GetArrayFromImage(sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear))
-    ones = sitk.Cast(image * 0 + 1, sitk.sitkFloat64)
-    inner = sitk.GetArrayFromImage(sitk.Resample(ones, like, sitk.Transform(), sitk.sitkLinear))
-    inner = inner > 0.999
-    assert inner.mean() > 0.7
-    difference = np.abs(conformed.array[0] - expected)[inner].max()
-    assert difference < 1e-4 * (volume.array.max() - volume.array.min())
-
-
-@pytest.mark.parametrize("name", DIRECTIONS)
-def test_the_conformed_box_is_the_input_box(name: str) -> None:
-    volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), DIRECTIONS[name]))
-    geometry = conform(volume, InputSpec(1, "LPS", (3.1, 2.3, 7.0), AS_IS, is_2d=False)).geometry
-
-    def corners(of: Geometry) -> np.ndarray:
-        ends = itertools.product(*[(-0.5, n - 0.5) for n in of.size])
-        return np.array(sorted(np.round(of.to_lps(np.array(end)), 6).tolist() for end in ends))
-
-    np.testing.assert_allclose(corners(geometry), corners(volume.geometry), atol=1e-5)
-
-
-@pytest.mark.parametrize("code", ALL_CODES)
-def test_an_image_that_is_only_turned_comes_back_bit_for_bit(code: str) -> None:
-    array = noise((1, 5, 6, 7)).astype(np.float32)
-    volume = Volume(array, Geometry((7, 6, 5), (1.0, 2.0, 3.0), direction=tilted(code)))
-    conformed = conform(volume, InputSpec(1, "LPS", (None, None, None), AS_IS, is_2d=False))
-    assert np.array_equal(conformed.restore(torch.from_numpy(conformed.array)).numpy(), array)
-    turned, spacing = oriented(array, volume.geometry, "LPS")
-    assert np.array_equal(turned, conformed.array)
-    assert spacing == conformed.geometry.spacing_kji
-
-
-def test_without_a_wanted_orientation_the_axes_stay(tmp_path: Path) -> None:
-    volume = head(geometry_around_head((20, 22, 18), (4.0, 4.5, 5.0), along("ASL")))
-    conformed = conform(volume, InputSpec(1, None, (None, None, None), AS_IS, is_2d=False))
-    assert conformed.geometry == volume.geometry
-    np.testing.assert_allclose(conformed.array, volume.array, rtol=1e-6)
-
-
-def oracle(conformed: Conformed) -> torch.Tensor:
-    """Probabilities (2, k, j, i): the brain is where the image is brighter than 200."""
-    brain = torch.from_numpy(conformed.array[0] - 100) / 200
-    brain = brain.clamp(0, 1)
-    return torch.stack([1 - brain, brain])
-
-
-def segment(volume: Volume) -> np.ndarray:
-    conformed = conform(volume, InputSpec(1, "LPS", (1.5, 1.5, 1.5), AS_IS, is_2d=False))
-    return conformed.restore_labels(oracle(conformed))
-
-
-@pytest.mark.parametrize("name", DIRECTIONS)
-@pytest.mark.parametrize("spacing", [(1.6, 1.6, 1.6), (1.2, 1.3, 3.0), (2.2, 1.4, 1.1)], ids=str)
-def test_the_segmentation_of_a_turned_or_resampled_copy_is_the_turned_or_resampled_segmentation(
-    name: str, spacing: tuple[float, float, float]
-) -> None:
-    size = tuple(int(110 / mm) for mm in spacing)
-    volume = head(geometry_around_head(size, spacing, DIRECTIONS[name]))
-    labels = segment(volume)
-    assert labels.dtype == np.uint8
-    assert labels.shape == volume.array.shape[1:]
-    assert dice(labels == 1, volume.array[0] > 200) > 0.99
-
-    first = head(geometry_around_head((70, 70, 70), (1.6, 1.6, 1.6)))
-    moved = sitk.Resample(
-        Volume(segment(first)[None], first.geometry).to_sitk(),
-        volume.to_sitk(),
-        sitk.Transform(),
-        sitk.sitkLabelGaussian,
-    )
-    assert dice(labels == 1, sitk.GetArrayFromImage(moved) == 1) > 0.98  # both are sampled twice
-
-
-@pytest.mark.parametrize("flips", list(itertools.product((1, -1), repeat=3)), ids=str)
-def test_the_segmentation_of_a_flipped_copy_is_the_flipped_segmentation_exactly(
-    flips: tuple[int, int, int],
-) -> None:
-    """A copy with the same voxels at the same places, stored in another order."""
-    volume = head(geometry_around_head((40, 44, 24), (2.5, 2.5, 4.5), OBLIQUE))
-    stored = tuple(slice(None, None, step) for step in flips)
-    size, spacing = np.array(volume.geometry.size), np.array(volume.geometry.spacing)
-    steps = np.array(flips[::-1])
-    start = np.where(steps < 0, size - 1, 0)
-    columns = np.array(OBLIQUE).reshape(3, 3) * steps
-    geometry = Geometry(
-        volume.geometry.size,
-        tuple(spacing),
-        tuple(volume.geometry.to_lps(start)),
-        tuple(columns.ravel()),
-    )
-    copy = Volume(volume.array[(slice(None), *stored)], geometry)
-    assert np.array_equal(segment(copy), segment(volume)[stored])
-
-
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_a_label_map_lies_on_the_grid_of_the_input_file(tmp_path: Path, name: str) -> None:
     geometry = geometry_around_head((36, 40, 14), (2.5, 2.2, 6.0), DIRECTIONS[name])
@@ -387,145 +194,6 @@ def test_a_label_map_lies_on_the_grid_of_the_input_file(tmp_path: Path, name: st
     back = write(tmp_path / "labels.nrrd", labels.to_sitk())
     np.testing.assert_allclose(matrix_of_file(back), matrix_of_file(path), rtol=0, atol=1e-6)
     assert read_labels(back).array.shape == volume.array.shape
-
-
-def test_the_label_of_the_largest_restored_probability_wins() -> None:
-    volume = head(geometry_around_head((20, 22, 12), (4.0, 4.5, 7.0), tilted("PIL")))
-    conformed = conform(volume, InputSpec(1, "LPS", (3.0, 3.0, 3.0), AS_IS, is_2d=False))
-    generator = torch.Generator().manual_seed(0)
-    logits = 4 * torch.randn((9, *conformed.array.shape[1:]), generator=generator)
-    probabilities = torch.softmax(logits, dim=0)
-    labels = conformed.restore_labels(probabilities)
-    assert np.array_equal(labels, conformed.restore(probabilities).argmax(0).numpy())
-    assert len(np.unique(labels)) == 9
-
-
-def test_labels_are_enlarged_by_repeating_them() -> None:
-    labels = noise((3, 4, 5)).astype(np.uint8) % 4
-    volume = Volume(noise((1, 3, 4, 5)), Geometry((5, 4, 3), (2.0, 4.0, 6.0)))
-    conformed = conform(volume, InputSpec(1, "LPS", (1.0, 2.0, 3.0), AS_IS, is_2d=False))
-    expected = labels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
-    assert np.array_equal(conform_labels(labels, conformed), expected)
-
-
-def test_labels_are_turned_with_their_image() -> None:
-    geometry = Geometry((5, 4, 3), (2.0, 4.0, 6.0), direction=along("ASL"))
-    image = noise((1, 3, 4, 5)).astype(np.uint8)
-    conformed = conform(
-        Volume(image, geometry), InputSpec(1, "LPS", (None,) * 3, AS_IS, is_2d=False)
-    )
-    assert np.array_equal(conform_labels(image[0], conformed), conformed.array[0])
-
-
-def test_voxels_that_grow_are_averaged() -> None:
-    """A checkerboard, which plain interpolation at every 4th voxel would turn into one colour."""
-    board = (np.indices((24, 24, 24)).sum(0) % 2).astype(np.float32)[None]
-    volume = Volume(board, Geometry((24, 24, 24), (1.0, 1.0, 1.0)))
-    array = conform(volume, InputSpec(1, "LPS", (4.0, 4.0, 4.0), AS_IS, is_2d=False)).array
-    np.testing.assert_allclose(array, 0.5, atol=0.02)
-
-
-CHANNEL = np.array([0, 1, 2, 3, 4], np.float32).reshape(1, 1, 1, 5)
-
-
-@pytest.mark.parametrize(
-    ("normalisation", "expected"),
-    [
-        (Normalisation("none"), [0, 1, 2, 3, 4]),
-        (Normalisation("minmax"), [0, 0.25, 0.5, 0.75, 1]),
-        # The 25th and 75th percentile are 1 and 3.
-        (Normalisation("percentile", 25, 75), [0, 0, 0.5, 1, 1]),
-        # Mean 2, variance (4 + 1 + 0 + 1 + 4) / 5 = 2.
-        (Normalisation("zscore"), [-(2**0.5), -(0.5**0.5), 0, 0.5**0.5, 2**0.5]),
-        # Clipped to 1..3, minus 2, divided by 4.
-        (Normalisation("fixed", 1, 3, mean=2, std=4), [-0.25, -0.25, 0, 0.25, 0.25]),
-    ],
-    ids=lambda value: value.kind if isinstance(value, Normalisation) else "",
-)
-def test_intensities_are_normalised_as_by_hand(
-    normalisation: Normalisation, expected: list[float]
-) -> None:
-    result = normalise(CHANNEL, normalisation)
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result.ravel(), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("normalisation", "unit", "sample", "expected"),
-    [
-        # In 0..1 as the model wants it; what a sample holds is scaled again: 25 % is 0.1, 75 % 0.9.
-        (
-            Normalisation("percentile", 25, 75),
-            [0, 0, 0.5, 1, 1],
-            [0, 0.1, 0.5, 0.9, 1],
-            [0, 0, 0.5, 1, 1],
-        ),
-        (Normalisation("minmax"), [0, 0.25, 0.5, 0.75, 1], [0.2, 0.3, 0.4, 0.5, 0.6], None),
-        # The window 1..3 becomes 0..1; 0.25 of it is 1.5, (1.5 - 2) / 4 = -0.125; below 0 is air.
-        (
-            Normalisation("fixed", 1, 3, mean=2, std=4),
-            [0, 0, 0.5, 1, 1],
-            [-0.5, 0, 0.25, 1, 1.5],
-            [-0.25, -0.25, -0.125, 0.25, 0.25],
-        ),
-        # CT: -100..300 HU; 0.25 is 0 HU, (0 - 50) / 200.
-        (
-            Normalisation("fixed", -100, 300, mean=50, std=200),
-            [0.25, 0.2525, 0.255, 0.2575, 0.26],
-            [0, 0.25, 0.5, 0.75, 1],
-            [-0.75, -0.25, 0.25, 0.75, 1.25],
-        ),
-        # 0.5 and 99.5 % of 0..4 lie at 0.02 and 3.98; of the sample, mean 0.5, std 0.25 sqrt 2.
-        (
-            Normalisation("zscore"),
-            [0, 0.98 / 3.96, 0.5, 2.98 / 3.96, 1],
-            [0, 0.25, 0.5, 0.75, 1],
-            [-(2**0.5), -(0.5**0.5), 0, 0.5**0.5, 2**0.5],
-        ),
-    ],
-    ids=["percentile", "minmax", "fixed", "CT", "zscore"],
-)
-def test_intensities_go_to_0_to_1_for_the_diffusion_model_and_back_as_by_hand(
-    normalisation: Normalisation,
-    unit: list[float],
-    sample: list[float],
-    expected: list[float] | None,
-) -> None:
-    expected = expected or unit
-    to_unit = normalise(CHANNEL, normalisation.unit())
-    np.testing.assert_allclose(to_unit.ravel(), unit, atol=1e-6)
-    drawn = np.array(sample, np.float32).reshape(CHANNEL.shape)
-    back = normalise_unit(drawn, normalisation)
-    assert back.dtype == np.float32
-    np.testing.assert_allclose(back.ravel(), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["percentile", "minmax", "zscore", "fixed"])
-def test_an_image_that_went_to_0_to_1_is_to_the_model_as_before(kind: str) -> None:
-    """Exactly where the window tells all; up to what the percentiles clip otherwise."""
-    constants = {"lower": 100, "upper": 200, "mean": 130, "std": 40} if kind == "fixed" else {}
-    normalisation = Normalisation(kind, **constants)
-    image = noise((2, 8, 9, 10)).astype(np.float32)
-    direct = normalise(image, normalisation)
-    unit = normalise(image, normalisation.unit())
-    assert unit.min() >= 0 and unit.max() <= 1
-    np.testing.assert_allclose(
-        normalise_unit(unit, normalisation), direct, atol=0.05 if kind != "fixed" else 1e-5
-    )
-
-
-def test_each_channel_is_normalised_by_itself() -> None:
-    result = normalise(np.concatenate([CHANNEL, 100 - 7 * CHANNEL]), Normalisation("minmax"))
-    np.testing.assert_allclose(result[1], 1 - result[0], atol=1e-6)
-
-
-# Input that cannot be used
-
-
-def image(array: np.ndarray | None = None) -> sitk.Image:
-    result = sitk.GetImageFromArray(noise((8, 9, 10)) if array is None else array)
-    result.SetSpacing((1.0, 2.0, 3.0))
-    return result
 
 
 def edited(path: Path, old: bytes, new: bytes) -> Path:
@@ -640,30 +308,6 @@ def test_a_constant_channel_is_refused_and_named(tmp_path: Path) -> None:
     assert "channel 2" in refusal(lambda: read_volume(path))
 
 
-@pytest.mark.parametrize("spacing", [None, 0.5], ids=["as is", "up-sampled"])
-def test_one_slice_is_refused_for_a_3d_model(spacing: float | None) -> None:
-    """Up-sampling turns a slice of 3 mm into six, which does not make it a volume."""
-    volume = Volume(noise((1, 1, 9, 10)), Geometry((10, 9, 1), (1.0, 2.0, 3.0)))
-    grid = InputSpec(1, "LPS", (spacing,) * 3, AS_IS, is_2d=False)
-    assert "one voxel thick" in refusal(lambda: conform(volume, grid))
-
-
-def test_one_slice_is_welcome_for_a_2d_model() -> None:
-    volume = Volume(noise((1, 1, 9, 10)), Geometry((10, 9, 1), (1.0, 2.0, 3.0)))
-    assert conform(volume, InputSpec(1, "LPS", (1, 1, None), AS_IS, True)).array.shape == (
-        1,
-        1,
-        18,
-        10,
-    )
-
-
-def test_a_wrong_number_of_channels_is_refused() -> None:
-    volume = Volume(noise((2, 8, 9, 10)), Geometry((10, 9, 8), (1.0, 2.0, 3.0)))
-    line = refusal(lambda: conform(volume, InputSpec(1, "LPS", (None,) * 3, AS_IS, is_2d=False)))
-    assert "found 2 channel(s), expected 1" in line
-
-
 @pytest.mark.parametrize("suffix", [".nrrd", ".nii.gz", ".mha"])
 def test_a_4d_image_is_refused_by_a_model_of_one_channel(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"four{suffix}", sitk.JoinSeries([image()] * 5))
@@ -740,12 +384,6 @@ def test_a_nifti_with_skew_axes_is_refused(tmp_path: Path) -> None:
 def test_a_nifti_of_no_size_is_refused(tmp_path: Path, size: tuple[int, ...]) -> None:
     path = nifti_with(tmp_path / "a.nii", 40, struct.pack("<4h", *size))
     assert str(path) in refusal(lambda: read_volume(path))
-
-
-def test_a_spacing_in_the_wrong_unit_is_refused_before_it_fills_the_memory() -> None:
-    volume = Volume(noise((1, 8, 9, 10)), Geometry((10, 9, 8), (1e3, 2e3, 3e3)))  # µm
-    grid = InputSpec(1, "LPS", (1.0, 1.0, 1.0), AS_IS, is_2d=False)
-    assert "10x9x8 voxels that grows to 10000x18000x24000" in refusal(lambda: conform(volume, grid))
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["the file", "its folder"])

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scene
+import SimpleITK as sitk
 from PIL import Image
 from scene import GRID, around, image_on, labels_on, meta, meta_place, nifti, nrrd, nrrd_place, ras
 
 from SFDALib.errors import RequestError
-from SFDALib.volume.geometry import Geometry
+from SFDALib.volume import itk, text_header
+from SFDALib.volume import nifti as nifti_reader
+from SFDALib.volume.dicom import stacks
+from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.image_file import ImageFile, read_labels, read_volume
 from SFDALib.volume.reading import Reading
 
@@ -486,3 +492,58 @@ def test_the_label_that_is_wrong_is_named(value: int, tmp_path: Path) -> None:
 def test_a_header_with_voxels_in_this_folder_consists_of_both(tmp_path: Path) -> None:
     path = RIGHT["NRRD, voxels in ./x"].write(tmp_path)
     assert ImageFile(path).files == (path, tmp_path / "a.raw")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, *functions: tuple[Any, str]) -> Counter[str]:
+    """Counts the calls of functions, each given as its module and name."""
+    calls: Counter[str] = Counter()
+
+    def watched(real: Callable, name: str) -> Callable:
+        def call(*asked: Any) -> Any:
+            calls[name] += 1
+            return real(*asked)
+
+        return call
+
+    for module, name in functions:
+        monkeypatch.setattr(module, name, watched(getattr(module, name), name))
+    return calls
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "nhdr", "mha", "mhd", "nii.gz", "dicom"])
+def test_guard_checksums_and_voxels_share_one_parsed_header(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"image.{kind}"
+    if kind == "dicom":
+        scene.write_series(path, scene.Slices(count=5))
+    else:
+        sitk.WriteImage(Volume(image_on(GRID)[None], GRID).to_sitk(), str(path))
+    calls = counted(
+        monkeypatch,
+        (text_header, "read_fields"),
+        (itk, "opened"),
+        (nifti_reader, "read_header"),
+        (stacks, "read_frames"),
+    )
+    image = ImageFile(path)
+    before = image.checksums()
+    assert image.header.stored_bytes and image.header.geometry.size
+    volume = image.read()
+    assert image.checksums() == before
+    assert volume.geometry == image.header.geometry
+    text = {"read_fields": 1, "opened": 1}
+    # of DICOM each file's header; ITK reads one for the type of voxels, then decodes each file
+    expected = {"nii.gz": {"read_header": 1}, "dicom": {"read_frames": 5, "opened": 1 + 5}}
+    assert calls == expected.get(kind, text)
+
+
+def test_a_header_that_changes_after_the_checksums_shows_in_the_next_ones(tmp_path: Path) -> None:
+    path = tmp_path / "image.mhd"
+    sitk.WriteImage(Volume(image_on(GRID)[None], GRID).to_sitk(), str(path))
+    image = ImageFile(path)
+    before = image.checksums()
+    assert list(before) == [path, tmp_path / "image.raw"] == list(image.files)
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = ", b"ElementSpacing = 1"))
+    after = image.checksums()
+    assert [before[file] == after[file] for file in before] == [False, True]
