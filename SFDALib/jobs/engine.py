@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import ForeignModel
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
+from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import OutOfMemoryError, RequestError
+from SFDALib.hashing import sha256
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.events import Reporter
@@ -33,7 +33,6 @@ from SFDALib.methods import registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
-from SFDALib.results.report import sha256
 from SFDALib.training.manifest import Case
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.uncertainty import entropy
@@ -118,7 +117,7 @@ class Engine:
         probabilities: whether those of the classes are delivered, too.
     """
 
-    bundle: BundleFiles | ForeignModel
+    bundle: SourceModel
     bundle_sha256: str
     model: Source
     method: Method
@@ -356,7 +355,7 @@ def open_engines(
     torch.manual_seed(seed)
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
     before = opened.sha256()
-    model = source.load(bundle, device, diffusion=wanted)
+    model = opened.load(device, diffusion=wanted)
     return {
         name: Engine(opened, before, model, method, methods[name], seed)
         for name, method in chosen.items()

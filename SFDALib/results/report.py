@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from typing import Any
 
 from SFDALib import NOTICE, __version__
 from SFDALib.errors import shown
+from SFDALib.json_file import plain
 
 REVIEW = (
     f"{NOTICE} Results must be reviewed by a qualified person and must not be the sole basis of a"
@@ -29,7 +28,7 @@ def write_report(path: str | os.PathLike[str], report: Mapping[str, Any]) -> Non
     NumPy scalars and arrays become numbers and lists, paths become text, bytes of file names that
     are no text become escapes, and floats that JSON has no word for (NaN, infinities) null.
     """
-    content = _jsonable({**report, "notice": REVIEW})
+    content = plain({**report, "notice": REVIEW}, shown)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -43,34 +42,3 @@ def software_versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 in hex of a file's content, or of a folder.
-
-    A folder's is that of the lines ``<sha256 of the file>  <name relative to the folder>``, sorted
-    by name, as ``sha256sum`` prints them: it tells a renamed, a changed and a missing file.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    names = sorted(
-        entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file()
-    )
-    lines = "".join(f"{sha256(path / name)}  {name}\n" for name in names)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy
-        return _jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    return shown(value) if isinstance(value, str) else value

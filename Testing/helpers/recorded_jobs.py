@@ -43,12 +43,12 @@ def head_bundle(tmp_path_factory: pytest.TempPathFactory, head_file: Path) -> Pa
     import torch
     from bundles import describe, write_bundle
 
-    from SFDALib.networks import catalogue
+    from SFDALib.networks.build import build_network
 
     bundle = write_bundle(tmp_path_factory.mktemp("bundles") / "head", describe())
     path = bundle / "models" / "model.pt"
     weights = torch.load(path, weights_only=True)
-    network = catalogue.build(describe().network)
+    network = build_network(describe().network)
     network.load_state_dict(weights)
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(head_file)))[7, :32, :32]
     image = torch.from_numpy(voxels / voxels.max()).float()[None, None]

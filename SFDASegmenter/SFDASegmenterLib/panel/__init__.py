@@ -9,6 +9,8 @@ weights   weights without a description
 run       what stays in sight: button, progress, message, verdict
 results   the run that is shown: views, table, plots, report
 maps      its maps over the image, and its samples
+section   what all sections have in common
+volumes   the table of the shown run: structures before and after
 forms     rows of widgets made from data
 more      a line that unfolds
 

@@ -26,12 +26,13 @@ import SFDALib
 from SFDALib import __version__
 from SFDALib.bundle.description import Label
 from SFDALib.errors import Cancelled, RequestError
+from SFDALib.hashing import sha256
 from SFDALib.results import folder as folder_module
 from SFDALib.results import images as images_module
 from SFDALib.results.folder import ResultFolder, write_atomically
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview, slices_that_say_most
-from SFDALib.results.report import sha256, software_versions, write_report
+from SFDALib.results.report import software_versions, write_report
 from SFDALib.volume.geometry import Geometry
 
 TERMINOLOGY = (
