@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +19,6 @@ ROOMS = sorted(
     for top in (LIBRARY, ROOT / "SFDASegmenter" / "SFDASegmenterLib")
     for path in top.rglob("__init__.py")
 )
-ALONE = ("methods", "errors", "progress", "json_file")  # rooms that need the standard library alone
-ALONE_TOO = ("jobs.request", "jobs.events", "jobs.inspect", "networks.catalogue", "results.layout")
 NOT_OF_SLICER = {"slicer", "qt", "ctk", "vtk", "SFDASegmenterLib"}
 
 
@@ -81,19 +77,3 @@ def test_the_library_knows_nothing_of_slicer_and_the_panel_nothing_of_torch() ->
     ]
 
     assert found == []
-
-
-def test_rooms_of_the_standard_library_alone_import_nothing_else() -> None:
-    modules = [f"SFDALib.{name}" for name in (*ALONE, *ALONE_TOO)]
-    modules += [f"SFDALib.methods.{path.stem}" for path in (LIBRARY / "methods").glob("*.py")]
-    code = (
-        "import importlib, sys; before = set(sys.modules);"
-        f"[importlib.import_module(name) for name in {modules}];"
-        "print({name.split('.')[0] for name in set(sys.modules) - before}"
-        " - set(sys.stdlib_module_names))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-    )
-
-    assert done.stdout.strip() == "{'SFDALib'}", done.stderr
