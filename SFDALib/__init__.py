@@ -1,17 +1,42 @@
 """Source-free domain adaptation of segmentation models: everything that computes.
 
-Rooms, and who may know whom (arrows run one way, to the right):
+The rooms, in floors: a room imports from the floors below its own alone.
 
-    __main__ -> commands -> jobs -> (heal | adaptation -> training)
-             -> (inference, uncertainty, diffusion) -> (networks, bundle, volume) -> errors
+    __main__     the entry point: signals, exit status
 
-Adaptation takes of training what learning from labels is: cases, patches and the loss. ``gin``
-changes contrasts for both.
-``results`` writes files and computes nothing; ``metrics`` measures, ``agreement`` compares
-segmentations with one another, ``trust`` judges a result without labels, and none knows a method.
-Nothing here imports slicer, qt, ctk or vtk. Importing this package, the method registry, a job's
-description or a bundle's metadata needs the standard library alone: torch is imported where
-something is computed.
+    commands     the command line: a file for each command or two, and the arguments they share
+
+    jobs         what is asked for, its progress events, and carrying it out
+
+    adaptation   methods that update weights: a file each
+    heal         HEAL: denoising, edge-guided selection, size-aware fusion, the pipeline
+
+    training     segmentation network, early head, diffusion network
+
+    trust        signals of a result without labels, and the verdict on it
+    results      the result folder, whole or absent
+    inference    from an image to class probabilities: sliding window, mirroring
+
+    bundle       a source model on disk, read safely; importers for nnU-Net and MONAI
+
+    volume       an image with its geometry; to a model's grid and back
+    yaml_file    YAML as plain data, bounded
+
+    networks     the networks that a bundle may name
+    diffusion    noise schedule, samplers, conditions, drawing
+    evaluation   Dice, ASD, HD95, surface Dice, ml; agreement between segmentations
+    machine      devices, main memory, batches that fit, out of memory
+    methods      what can be asked for: every method, its options, needs and results
+    json_file    JSON as plain data, bounded
+
+    uncertainty  entropy, regional entropy, NIG variance
+    gin          random contrasts, for training and adaptation
+    progress     how a computation reports its steps
+    errors       refusals, out of memory, cancellation: one line for the user
+
+Nothing here imports slicer, qt, ctk or vtk. Importing this package, ``methods``, a job's
+description or a bundle's metadata needs the standard library alone: the panel of 3D Slicer opens,
+lists methods and judges a bundle's metadata before torch is installed.
 """
 
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import argparse
 import errno
+import io
 import logging
 import os
 import signal
@@ -117,7 +118,13 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-if __name__ == "__main__":
+def run_as_program() -> int:
+    """Entry point of ``sfda`` and ``python -m SFDALib``: signals cancel, and any letter prints."""
     cancel_on_signals()
-    sys.stdout.reconfigure(errors="backslashreplace")  # where the locale lacks a letter
-    sys.exit(main())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the locale lacks a letter
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run_as_program())

@@ -7,6 +7,8 @@ SFDALib (the computation, in a process of its own).
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -24,7 +26,9 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "SFDASeg
 
 from SFDASegmenterLib import sample_data  # noqa: E402
 from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
+from SFDASegmenterLib.panel.services import Services  # noqa: E402
 from SFDASegmenterLib.parameters import Parameters  # noqa: E402
+from SFDASegmenterLib.protocols import Job  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
 from SFDASegmenterLib.scene import views  # noqa: E402
@@ -36,7 +40,7 @@ from SFDASegmenterLib.worker import Worker  # noqa: E402
 class SFDASegmenter(ScriptedLoadableModule):
     """What Slicer knows of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("SFDA Segmenter")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -63,27 +67,31 @@ class SFDASegmenter(ScriptedLoadableModule):
 class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
     """The panel, as Slicer makes and removes it."""
 
-    def __init__(self, parent=None):
-        self.panel = None
+    services = Services()  # a test gives its own
+
+    def __init__(self, parent: Any = None) -> None:
+        self.panel: Panel | None = None
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
-    def setup(self):
+    def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/SFDASegmenter.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
-        self.logic = SFDASegmenterLogic()
-        self.panel = Panel(widget, self.logic)
+        self.logic = SFDASegmenterLogic(self.services.job)
+        self.panel = Panel(widget, self.logic, self.services)
         if getattr(self.parent, "isEntered", False):  # reloaded in sight: nobody enters it again
             self.panel.enter()
 
-    def enter(self):
-        self.panel.enter()
+    def enter(self) -> None:
+        if self.panel is not None:
+            self.panel.enter()
 
-    def exit(self):
-        self.panel.leave()
+    def exit(self) -> None:
+        if self.panel is not None:
+            self.panel.leave()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         if self.panel is not None:
             self.panel.close()
             self.panel = None
@@ -96,7 +104,7 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         start: starts the process of a run, given the words of its command line.
     """
 
-    def __init__(self, start=Worker):
+    def __init__(self, start: Callable[[Sequence[str]], Job] = Worker) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._start = start
         self.run: Run | None = None  # the latest

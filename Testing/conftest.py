@@ -1,4 +1,8 @@
-"""What the tests share: a head with a brain in it, and small bundles with random weights."""
+"""What the tests share: a head with a brain in it, and small bundles with random weights.
+
+Nothing here imports torch before a test asks for a model: many tests need none, and the import
+takes seconds in each process.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundles import describe, write_bundle
-from heads import OBLIQUE, geometry_around_head, head
 
 if TYPE_CHECKING:
     from phantoms import Phantom
@@ -20,6 +22,8 @@ pytest_plugins = ["slicer_standin.fixtures", "recorded_jobs", "panel_bench"]
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 2D binary bundle with early head and diffusion model, random weights. Read only."""
+    from bundles import describe, write_bundle
+
     return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny", describe())
 
 
@@ -27,6 +31,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An oblique, anisotropic head, 36x40x14 voxels of 2.5x2.2x6 mm, as NRRD. Read only."""
     import SimpleITK as sitk
+    from heads import OBLIQUE, geometry_around_head, head
 
     volume = head(geometry_around_head((36, 40, 14), (2.5, 2.2, 6.0), OBLIQUE))
     path = tmp_path_factory.mktemp("images") / "head.nrrd"

@@ -134,7 +134,7 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation.common.patches import RandomPatches
     from SFDALib.errors import RequestError
     from SFDALib.gin import random_convolutions
-    from SFDALib.networks.catalogue import class_logits
+    from SFDALib.networks.outputs import class_logits
 
     network, options = setting.network, setting.options
     strength, contrast = options["strength"], options["contrast"] == "gin"

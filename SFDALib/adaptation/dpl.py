@@ -203,7 +203,7 @@ def _trusted(setting: Setting, name: str, images: Tensor, rate: float) -> tuple[
     import torch
 
     from SFDALib.adaptation.common import features
-    from SFDALib.networks.catalogue import class_probabilities
+    from SFDALib.networks.outputs import class_probabilities
 
     network, options = setting.network, setting.options
     means, spreads, seen = [], [], []

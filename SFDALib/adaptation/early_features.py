@@ -158,7 +158,7 @@ def set_mode(network: nn.Module, stages: Sequence[nn.Module], bn: str) -> None:
 
 def early_logits(stages: Sequence[nn.Module], head: nn.Module, images: Tensor) -> Tensor:
     """The head's logits at the images' resolution."""
-    from SFDALib.networks.residual_unet import at_resolution
+    from SFDALib.networks.outputs import at_resolution
 
     features = reduce(lambda x, stage: stage(x), stages, images)
     return at_resolution(head(features), images.shape[2:])
@@ -197,7 +197,7 @@ def _agreement(setting: Setting, network: nn.Module, stages: Sequence[nn.Module]
     """
     import torch
 
-    from SFDALib.networks.catalogue import class_probabilities
+    from SFDALib.networks.outputs import class_probabilities
 
     model, patches, batch = setting.model, setting.patches, setting.options["batch"]
     by_batch = setting.options["stop_images"] == "batches"

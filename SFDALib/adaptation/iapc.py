@@ -93,7 +93,7 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation.common import features
     from SFDALib.adaptation.common.loop import Recipe
     from SFDALib.adaptation.common.losses import masked_cross_entropy, mean_entropy
-    from SFDALib.networks.catalogue import class_logits
+    from SFDALib.networks.outputs import class_logits
 
     network, patches, options = setting.network, setting.patches, setting.options
     name = features.classifier(network, patches.batch([0]))

@@ -126,7 +126,7 @@ def recipe(setting: Setting) -> Recipe:
     from SFDALib.adaptation.common import views
     from SFDALib.adaptation.common.loop import Recipe
     from SFDALib.adaptation.common.patches import TargetPatches
-    from SFDALib.networks.catalogue import class_logits
+    from SFDALib.networks.outputs import class_logits
 
     network, options, model = setting.network, setting.options, setting.model
     features, consistency = options["feature_weight"], options["consistency_weight"]
@@ -216,7 +216,7 @@ def _pseudo_labels(setting: Setting) -> list[np.ndarray]:
 
     options = setting.options
     thresholds = (options["threshold"], *[options["threshold_other"]] * 2)
-    description = setting.model.description.with_changes(temperature=setting.temperature)
+    description = replace(setting.model.description, temperature=setting.temperature)
     model = replace(setting.model, description=description)
     found = []
     for image in setting.images:

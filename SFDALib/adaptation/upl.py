@@ -144,7 +144,7 @@ def turned(setting: Setting, network: nn.Module, images: Tensor, turns: int) -> 
     import torch
     import torch.nn.functional as F
 
-    from SFDALib.networks.catalogue import class_probabilities
+    from SFDALib.networks.outputs import class_probabilities
 
     seen = torch.rot90(images, turns, (-2, -1))
     size = seen.shape[2:]

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SFDALib import json_file
 from SFDALib.bundle.description import Description, from_json
 from SFDALib.errors import RequestError
 
@@ -19,18 +18,6 @@ CONFIGURATION = {
     *("orientation", "spacing", "normalisation", "patch_size", "axes", "crop", "resampling"),
     *("regions", "windows", "sliding", "mirror_axes", "size", "threshold", "cleaning"),
 }
-
-
-def read_config(path: Path) -> Mapping[str, Any]:
-    """Read a configuration's JSON file.
-
-    Raises:
-        RequestError: there is none.
-    """
-    values = json_file.read(path)
-    if not isinstance(values, dict):
-        raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
-    return values
 
 
 def describe(config: Mapping[str, Any]) -> Description:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from SFDALib.bundle.fields import Fields
 from SFDALib.bundle.parts import (
     INFERENCE,
     DiffusionDescription,
@@ -23,6 +22,8 @@ from SFDALib.bundle.parts import (
 )
 from SFDALib.bundle.spec_fields import spec_from_json, spec_to_json
 from SFDALib.errors import RequestError
+from SFDALib.json_fields import Fields
+from SFDALib.methods import needs
 from SFDALib.networks import catalogue
 from SFDALib.volume.input_spec import InputSpec
 
@@ -92,17 +93,14 @@ class Description:
 
     @property
     def holds(self) -> frozenset[str]:
-        """What methods may need and this bundle has: names among ``method.REMEDIES``."""
+        """What methods may need and this model has: names of ``methods.needs``."""
         has = {
-            "early-head": self.early_head is not None,
-            "diffusion": self.diffusion is not None,
-            "batch-norm": catalogue.has_batch_norm(self.network),
-            "3d": self.spatial_dims == 3,
+            needs.EARLY_HEAD: self.early_head is not None,
+            needs.DIFFUSION: self.diffusion is not None,
+            needs.BATCH_NORM: catalogue.has_batch_norm(self.network),
+            needs.THREE_D: self.spatial_dims == 3,
         }
         return frozenset(name for name, held in has.items() if held)
-
-    def with_changes(self, **changes: Any) -> Description:
-        return replace(self, **changes)
 
 
 def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:

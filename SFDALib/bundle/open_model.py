@@ -1,25 +1,41 @@
-"""The door through which every source model comes: a bundle of ours, or a model from elsewhere that
-says all of itself. Standard library alone.
+"""Open a source model: an SFDA bundle, or a model of any kind that an importer recognises.
+
+An importer is a function that gets a ``Candidate`` and returns the ``SourceModel``, or None if the
+path is of another kind. To add one: a file in ``importers`` and a line in ``IMPORTERS``. Standard
+library alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import ForeignModel
-from SFDALib.bundle.importers.monai_bundle import MonaiModel
-from SFDALib.bundle.importers.nnunet import NnUNetModel
+from SFDALib.bundle.importers import monai_bundle, nnunet, plain_weights
+from SFDALib.bundle.sfda_bundle import SfdaBundle
+from SFDALib.bundle.source_model import Candidate, ImportOptions, SourceModel
+
+IMPORTERS: list[Callable[[Candidate], SourceModel | None]] = [
+    plain_weights.recognise,
+    nnunet.recognise,
+    monai_bundle.recognise,
+]
 
 
-def open_model(path: Path) -> BundleFiles | ForeignModel:
-    """What is at this path: a bundle, or a model that is read as ``import-model`` reads it.
+def open_model(path: Path, options: ImportOptions | None = None) -> SourceModel:
+    """The source model at this path; its weights are not read.
+
+    Raises:
+        RequestError: there is none.
+    """
+    candidate = Candidate(Path(path), options or ImportOptions())
+    return recognised(candidate) or SfdaBundle(candidate.files)
+
+
+def recognised(candidate: Candidate) -> SourceModel | None:
+    """The model that the first fitting importer reads; None for an SFDA bundle.
 
     Raises:
         RequestError: there is neither.
     """
-    path = Path(path)
-    if NnUNetModel.is_at(path):
-        return NnUNetModel(path)
-    files = BundleFiles(path)
-    return MonaiModel(files) if MonaiModel.is_in(files) else files
+    found = (importer(candidate) for importer in IMPORTERS)
+    return next((model for model in found if model is not None), None)

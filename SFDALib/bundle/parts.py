@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from SFDALib.bundle import terminology
-from SFDALib.bundle.fields import Fields
 from SFDALib.errors import RequestError
+from SFDALib.json_fields import Fields
 from SFDALib.networks import catalogue
 
 INFERENCE = "configs/inference.json"
@@ -108,9 +108,9 @@ class DiffusionDescription:
 def read_sliding(sfda: Fields) -> Sliding:
     values = Fields(sfda.get("sliding", dict, {}), f"{sfda.where}, sliding")
     return Sliding(
-        values.choice("mode", dict.fromkeys(BLENDS), "constant"),
+        values.choice("mode", BLENDS, "constant"),
         values.number("sigma", 0.125),
-        values.choice("padding", dict.fromkeys(PADDINGS), "constant"),
+        values.choice("padding", PADDINGS, "constant"),
         values.real("value", 0.0),
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from SFDALib.bundle.fields import Fields
 from SFDALib.errors import RequestError
+from SFDALib.json_fields import Fields
 from SFDALib.volume.cleaning import Cleaning, check_cleaning
 from SFDALib.volume.input_spec import CROPS, InputSpec, Region, Resampling
 from SFDALib.volume.normalisation import Normalisation, steps
@@ -17,7 +17,7 @@ SIZE_LIMIT = 1 << 16  # voxels along an axis
 
 def spec_to_json(spec: InputSpec) -> dict[str, Any]:
     """The fields of a grid; what is as usual is left out, but for those that every bundle has."""
-    values = {
+    values: dict[str, Any] = {
         "orientation": spec.orientation,
         "spacing": list(spec.spacing),
         "normalisation": normalisation_to_json(spec),

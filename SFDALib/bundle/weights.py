@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,24 @@ from SFDALib.bundle.description import INFERENCE
 from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]
+# Keys under which trainings keep a network's weights
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "network", "net", "network_weights"),
+    *("network_state_dict", "weights"),
+)
+_SCALAR = np.float64(0).__reduce__()[0]  # the functions with which NumPy unpickles
+_ARRAY = np.zeros(0).__reduce__()[0]
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # of them in NumPy 1 and 2
+# NumPy's numbers and arrays that ``unpickle`` may let pass
+NUMPY_SCALARS = (
+    *((_SCALAR, f"{module}.scalar") for module in _MODULES),
+    *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
+)
+NUMPY_ARRAYS = (
+    *((_ARRAY, f"{module}._reconstruct") for module in _MODULES),
+    *NUMPY_SCALARS,
+    *(np.ndarray, np.dtypes.Int32DType, np.dtypes.BoolDType, np.dtypes.UInt8DType),
+)
 
 
 def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
@@ -54,6 +73,19 @@ def state_dict(content: object, where: str) -> dict[str, Tensor]:
             " expected a state dict; save network.state_dict() alone"
         )
     return content
+
+
+def network_weights(content: object, where: str) -> dict[str, Tensor]:
+    """The weights in what a training saved: a state dict, perhaps under a key.
+
+    Raises:
+        RequestError: there is none.
+    """
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    return state_dict(content, where)
 
 
 def _check_archive(data: io.BytesIO, where: str) -> None:

@@ -3,103 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.commands.arguments import (
-    add_job,
-    add_process,
-    add_request,
-    given,
-    listed,
-    refuse_beside_job,
-    require,
-)
+from SFDALib.commands.arguments import add_process, add_request, request_of
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
-from SFDALib.jobs.inspect import inspect
-from SFDALib.jobs.request import (
-    COMPARISON_FIELDS,
-    REFERENCE,
-    Comparison,
-    parse_method_options,
-    read_comparison,
-)
-from SFDALib.methods import registry
+from SFDALib.jobs.request import REFERENCE, Comparison
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WORDS = ("bundle", "input", "output")
-
 
 def add(commands: Any) -> None:
+    """Add the command."""
     command = commands.add_parser("compare", help="several methods on one image, side by side")
-    add_comparison_words(command)
+    add_request(command, Comparison)
     add_process(command)
     command.set_defaults(command=_compare)
 
 
-def add_comparison_words(command: argparse.ArgumentParser) -> None:
-    """The words from which ``comparison`` makes one."""
-    add_request(command, "the image; several files are its channels", "METHOD.NAME=VALUE")
-    command.add_argument(
-        "--methods",
-        metavar="METHOD,...",
-        help=f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
-        " all that the bundle can serve)",
-    )
-    add_job(command)
-
-
-def comparison(arguments: argparse.Namespace) -> Comparison:
-    """What the words ask for, checked.
-
-    Raises:
-        RequestError: a word is missing, or its value is none that it can have.
-    """
-    stated = given(arguments, COMPARISON_FIELDS)
-    if arguments.option:
-        stated["options"] = parse_method_options(arguments.option)
-    if arguments.job:
-        refuse_beside_job(stated, arguments.job)
-        return read_comparison(Path(arguments.job)).checked()
-    require(stated, WORDS)
-    options = stated.pop("options", {})
-    if "methods" in stated:
-        names = listed(stated["methods"])
-    else:
-        brought = ("labels",) if stated.get("labels") else ()
-        names = inspect(Path(stated["bundle"]), brought)["methods"]
-    return Comparison(**{**stated, "methods": compared(names, options)}).checked()
-
-
 def _compare(arguments: argparse.Namespace, reporter: events.Reporter) -> int:
-    request = comparison(arguments)  # before torch is imported
-    from SFDALib.jobs.compare import compare
+    comparison = request_of(Comparison, arguments)
+    from SFDALib.jobs.compare import compare  # torch: a wrong request is refused before
 
-    summary = compare(request, reporter)
+    summary = compare(comparison, reporter)
     if arguments.progress != "json":  # whose lines have standard output for themselves
-        from rich.console import Console
+        from rich.console import Console  # 0.1 s, which the other commands need not wait
 
         Console().print(table(summary))
     return RequestError.exit_status if summary["failed"] else 0
-
-
-def compared(names: Sequence[str], options: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """The methods of a comparison with their options, ``REFERENCE`` first.
-
-    Raises:
-        RequestError: options of a method that is not compared.
-    """
-    for name in options:
-        if registry.find(name).name not in (REFERENCE, *names):
-            raise RequestError(
-                f"option: found one of {name}, expected options of {', '.join(names)};"
-                " add it to --methods or leave the option out"
-            )
-    return {name: options.get(name, {}) for name in (REFERENCE, *names)}
 
 
 def table(summary: Mapping[str, Any]) -> Table:

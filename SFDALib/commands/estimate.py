@@ -7,12 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from SFDALib.commands.arguments import listed
-from SFDALib.commands.compare import compared
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.request import Comparison, Job, parse_method_options, parse_options
+from SFDALib.jobs.request import (
+    Comparison,
+    Job,
+    compared,
+    listed,
+    parse_method_options,
+    parse_options,
+)
 from SFDALib.methods import registry
 
 

@@ -59,7 +59,8 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         return
     if not arguments.model or not arguments.output:
         raise RequestError("import-model: expected a model and --output; see import-model --help")
-    from SFDALib.jobs.import_model import Choices, import_diffusion, import_model
+    from SFDALib.bundle.source_model import ImportOptions
+    from SFDALib.jobs.import_model import import_diffusion, import_model
     from SFDALib.jobs.inspect import in_words, inspect
 
     output = Path(arguments.output)
@@ -73,12 +74,12 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         import_diffusion(*files, relabel, output)
         print(in_words(inspect(output)))
         return
-    choices = Choices(
+    options = ImportOptions(
         configuration=arguments.configuration,
         folds=arguments.fold,
         region_order=tuple(filter(None, arguments.region_order.split(","))),
         description=Path(arguments.describe) if arguments.describe else None,
         trust_trainer=arguments.trust_trainer,
     )
-    import_model(Path(arguments.model), output, choices)
+    import_model(Path(arguments.model), output, options)
     print(in_words(inspect(output)))

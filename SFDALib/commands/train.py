@@ -10,6 +10,7 @@ from typing import Any
 from SFDALib.commands.arguments import add_computing, add_process
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
+from SFDALib.json_file import read_object
 from SFDALib.training import AUGMENTATIONS
 
 
@@ -112,10 +113,10 @@ def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 def _train_segmentation(
     arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
 ) -> None:
-    from SFDALib.bundle.configuration import describe, read_config
+    from SFDALib.bundle.configuration import describe
     from SFDALib.training import segmentation
 
-    description = describe(read_config(Path(arguments.config)))
+    description = describe(read_object(Path(arguments.config)))
     segmentation.train(request, description, arguments.loss, device, reporter)
 
 
@@ -130,10 +131,9 @@ def _train_early_head(
 def _train_diffusion(
     arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
 ) -> None:
-    from SFDALib.bundle.configuration import read_config
     from SFDALib.training import diffusion
 
-    described = diffusion.describe(read_config(Path(arguments.config)))
+    described = diffusion.describe(read_object(Path(arguments.config)))
     try:
         patch_size = tuple(int(word) for word in arguments.patch_size.split(","))
     except ValueError as error:

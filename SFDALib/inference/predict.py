@@ -19,7 +19,7 @@ from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
 from SFDALib.inference.sliding_window import sliding_window_mean, whole_image_size, window_size
 from SFDALib.machine.batch_size import batch_that_fits
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress, silent
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from SFDALib.bundle.description import Description, Label
 from SFDALib.jobs.engine import Target
+from SFDALib.results import layout
 from SFDALib.results.images import write_bytes
 from SFDALib.volume.labelling import byte_maps, least_byte
 
-PROBABILITIES = "probabilities.nrrd"
 DOUBT = 0.5  # bits; of two classes the likelier has a probability of less than 0.89
 
 
@@ -83,4 +83,4 @@ def write_probabilities(
         if regions:  # the label is what later regions leave of it
             name = f"region of {name}"
         header |= {f"channel{channel}_name": name, f"channel{channel}_label": str(value)}
-    write_bytes(folder / PROBABILITIES, maps, target.volume.geometry, header)
+    write_bytes(folder / layout.PROBABILITIES.name, maps, target.volume.geometry, header)

@@ -15,44 +15,32 @@ from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Attempts
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
-from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.jobs.request import Cohort
+from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
-from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
+from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
 from SFDALib.volume.image_file import ImageFile
 from SFDALib.volume.reading import Reading
 
 log = logging.getLogger(__name__)
-SUMMARY = "cohort.json"
 
 
-def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
+def run_cohort(job: Cohort, reporter: Reporter) -> dict[str, Any]:
     """Carry the job out on every image of ``job.input``.
 
     An image that cannot be used is reported in cohort.json and does not stop the others; a defect
     of ours does. Where it is cancelled, or the disk is full, the images that are done are kept, and
     cohort.json says so.
 
-    Args:
-        mode: "each" adapts to every image by itself; "once" to all of them together.
-
     Raises:
         RequestError: the request is unusable for every image, or the disk refuses the results.
         Cancelled: by the user or the system.
     """
-    job = job.checked()
-    if mode == "once" and not registry.find(job.method).adapts:
-        raise RequestError(
-            f"cohort: method {job.method} updates no weights, expected one that does for"
-            " --adapt once; use --adapt each"
-        )
-    if len(job.reading.series) > 1:
-        raise RequestError("series: found several, expected one for all images of a cohort")
     with ResultFolder(job.output) as folder:
-        reporter.event("started", job=job.to_dict(), mode=mode)
+        reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
         engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
         found = images_in(job.input, engine.model.description.input_spec.channels)
@@ -66,7 +54,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
         early: Cancelled | DiskError | None = None
         try:
             shared = None
-            if mode == "once":
+            if job.adapt == "once":
                 shared = _adapt_once(engine, images, job.reading, folder, attempt, reporter)
             for index, (name, files) in enumerate(images.items()):
                 reporter("cohort", index, len(images), image=files[0].name)
@@ -78,14 +66,12 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
                     adapted = shared or one.adapt([target.conformed], reporter)
                     segmented = one.segment(target, adapted, reporter)
                     judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)
-                    extra = {"cohort": mode}
+                    outcome = Outcome(segmented, adapted, judgement)
+                    extra = {"cohort": job.adapt}
                     with ResultFolder(folder / name) as inside:
-                        report = write_result(
-                            inside, one, target, segmented, adapted, judgement, extra, reporter
-                        )
                         if adapted and not shared:
-                            one.write_adapted_bundle(inside / ADAPTED_BUNDLE, adapted)
-                        reports[name] = report
+                            one.write_adapted_bundle(inside / layout.ADAPTED_BUNDLE.name, adapted)
+                        reports[name] = write_result(inside, one, target, outcome, extra, reporter)
             reporter("cohort", len(images), len(images))
         except (Cancelled, DiskError) as error:
             early = error
@@ -98,7 +84,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
         summary = {
             "method": job.method,
-            "adapted": mode,
+            "adapted": job.adapt,
             "options": dict(job.options),
             "seed": job.seed,
             "done": len(done),
@@ -116,7 +102,7 @@ def run_cohort(job: Job, mode: str, reporter: Reporter) -> dict[str, Any]:
             ],
             "seconds": dict(engine.stopwatch.seconds),
         }
-        write_report(folder / SUMMARY, summary)
+        write_report(folder / layout.COHORT.name, summary)
     output = str(Path(job.output).resolve())
     if early is not None:
         kind = Cancelled if isinstance(early, Cancelled) else RequestError
@@ -141,7 +127,7 @@ def _adapt_once(
     if not conformed:
         return None
     shared = engine.adapt(conformed, reporter)
-    engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, shared)
+    engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, shared)
     return shared
 
 
@@ -156,4 +142,4 @@ def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _names(images: Sequence[str]) -> list[str]:
     """A folder name for each image, none of those that the cohort itself writes."""
-    return names_of(images, {ADAPTED_BUNDLE, SUMMARY})
+    return names_of(images, {file.name for file in layout.COHORT_FOLDER})

@@ -25,19 +25,20 @@ from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
 from SFDALib.jobs.run import run_on
-from SFDALib.jobs.write_result import DISPLAY, ml
+from SFDALib.jobs.volumes import ml
+from SFDALib.jobs.write_result import DISPLAY
 from SFDALib.machine import devices
 from SFDALib.progress import Progress
+from SFDALib.results import layout
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 from SFDALib.results.folder import ResultFolder
-from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
+from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.report import write_report
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.image_file import read_labels
 from SFDALib.volume.orientation import oriented
 
 log = logging.getLogger(__name__)
-SUMMARY = "comparison.json"
 CONSENSUS = {"staple": agreement.staple, "majority": agreement.majority}
 
 Maps = Mapping[str, np.ndarray]  # by method, (K, J, I)
@@ -52,7 +53,6 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: the request is unusable, or no method beside the reference worked.
     """
-    request = request.checked()
     with ResultFolder(request.output) as folder:
         reporter.event("started", comparison=request.to_dict())
         device = devices.resolve(request.device)
@@ -95,9 +95,10 @@ def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
             "done": len(reports),
             "failed": len(attempt.errors),
             "shared_seconds": shared,
+            "files_written": layout.written(folder, layout.COMPARISON_FOLDER),
             **agreed,
         }
-        write_report(folder / SUMMARY, summary)
+        write_report(folder / layout.COMPARISON.name, summary)
     for name, report in reports.items():
         for note in report["notes"]:
             log.info("%s: %s", name, note)
@@ -168,7 +169,9 @@ def _agreement(
     stage, steps = "comparing the results", 3 + len(CONSENSUS)
     progress(stage, 0, steps)
     labels, geometry = engines[REFERENCE].model.description.labels, target.volume.geometry
-    maps = {name: read_labels(folder / name / SEGMENTATION).array[0] for name in reports}
+    maps = {
+        name: read_labels(folder / name / layout.SEGMENTATION.name).array[0] for name in reports
+    }
     matrices = {
         label.value: agreement.pairwise_dice(list(maps.values()), label.value) for label in labels
     }
@@ -176,9 +179,9 @@ def _agreement(
     progress(stage, 1, steps)
     voters = {name: map_ for name, map_ in maps.items() if name != REFERENCE}
     entropy = agreement.vote_entropy(list(voters.values()))
-    write_map(folder / "vote_entropy.nrrd", entropy, geometry)
+    write_map(folder / layout.VOTE_ENTROPY.name, entropy, geometry)
     progress(stage, 2, steps)
-    _draw(folder / "comparison.png", target, engines, reports, maps, mean)
+    _draw(folder / layout.COMPARISON_PICTURE.name, target, engines, reports, maps, mean)
     progress(stage, 3, steps)
     consensus = {}
     for done, name in enumerate(CONSENSUS, start=4):
@@ -204,7 +207,7 @@ def _consensus(
 ) -> dict[str, Any]:
     """Write a consensus; its volumes in ml, and the voxels that are background for a tie."""
     consensus = CONSENSUS[name](list(voters.values()))
-    path = folder / f"consensus_{name}.seg.nrrd"
+    path = folder / layout.segmentations()[f"consensus_{name}"].name
     method = f"Consensus ({name}) of {len(voters)} methods"
     write_segmentation(path, consensus.labels, geometry, labels, method)
     counts = np.bincount(consensus.labels.ravel(), minlength=256)
@@ -248,7 +251,7 @@ def _draw(
         dice=dice,
         title=f"{len(maps)} methods: {target.name}",
         subtitle=description.name,
-        remarks=[f"Failed, see {SUMMARY}: {', '.join(failed)}"] if failed else [],
+        remarks=[f"Failed, see {layout.COMPARISON.name}: {', '.join(failed)}"] if failed else [],
     )
     draw_comparison(path, picture)
 

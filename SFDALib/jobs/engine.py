@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import ForeignModel
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
+from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import OutOfMemoryError, RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.cases import read_cases
@@ -124,7 +123,7 @@ class Engine:
         probabilities: whether those of the classes are delivered, too.
     """
 
-    bundle: BundleFiles | ForeignModel
+    bundle: SourceModel
     bundle_sha256: str
     model: Source
     method: Method
@@ -355,7 +354,7 @@ def open_engines(
     torch.manual_seed(seed)
     wanted = any(method.adapts or "diffusion" in method.needs for method in chosen.values())
     before = opened.sha256()
-    model = source.load(bundle, device, diffusion=wanted)
+    model = opened.load(device, diffusion=wanted)
     return {
         name: Engine(opened, before, model, method, methods[name], seed)
         for name, method in chosen.items()

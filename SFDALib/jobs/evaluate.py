@@ -11,8 +11,9 @@ import numpy as np
 
 from SFDALib.errors import RequestError
 from SFDALib.evaluation import metrics
+from SFDALib.results import layout
 from SFDALib.results.folder import write_atomically
-from SFDALib.results.images import SEGMENTATION, read_segment_names
+from SFDALib.results.images import read_segment_names
 from SFDALib.results.report import write_report
 from SFDALib.volume.geometry import Volume
 from SFDALib.volume.image_file import read_labels
@@ -35,7 +36,7 @@ def evaluate(
         RequestError: unreadable, or on different grids.
     """
     reference_labels = read_labels(reference)
-    files = [path / SEGMENTATION if path.is_dir() else path for path in results]
+    files = [path / layout.SEGMENTATION.name if path.is_dir() else path for path in results]
     rows = []
     for path, file in zip(results, files, strict=True):
         together = _on_one_grid(read_labels(file), reference_labels)

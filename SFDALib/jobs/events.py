@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -11,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from SFDALib.json_file import plain
 
 MODES = ("auto", "bar", "json", "none")
 MIN_INTERVAL = 0.1  # seconds between two JSON lines of one stage
@@ -52,7 +53,7 @@ class JsonReporter(Reporter):
         self.event("progress", **fields, seconds_left=pace.seconds_left(total, now))
 
     def event(self, name: str, **fields: Any) -> None:
-        line = json.dumps(_plain({"event": name, **fields}), allow_nan=False)
+        line = json.dumps(plain({"event": name, **fields}), allow_nan=False)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -72,15 +73,6 @@ class _Pace:
             return 0.0
         done = self.last_step - self.first_step
         return round((now - self.first_time) / done * (total - self.last_step), 1) if done else None
-
-
-def _plain(value: Any) -> Any:
-    """With null for the numbers that JSON has no word for."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class BarReporter(Reporter):

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from SFDALib.bundle import source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers import med_ddpm, plain
-from SFDALib.bundle.importers.imported import Imported
-from SFDALib.bundle.importers.monai_bundle import MonaiModel
-from SFDALib.bundle.importers.nnunet import NnUNetModel
+from SFDALib.bundle.importers import med_ddpm
+from SFDALib.bundle.open_model import open_model, recognised
+from SFDALib.bundle.source_model import Candidate, ImportOptions
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import ResultFolder
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What a model does not say of itself.
-
-    Args:
-        configuration, folds: which of nnU-Net's.
-        trust_trainer: of nnU-Net: take over a trainer that is not known.
-        region_order: of a MONAI bundle with overlapping regions, as they are painted.
-        description: of a state dict, the JSON file about its model.
-    """
-
-    configuration: str | None = None
-    folds: str = "all"
-    region_order: tuple[str, ...] = ()
-    description: Path | None = None
-    trust_trainer: bool = False
-
-
-def import_model(model: Path, output: Path, choices: Choices | None = None) -> None:
+def import_model(model: Path, output: Path, options: ImportOptions | None = None) -> None:
     """Write the model as a bundle; whole or not at all.
 
     Raises:
@@ -44,7 +24,12 @@ def import_model(model: Path, output: Path, choices: Choices | None = None) -> N
     """
     if output.exists():
         raise RequestError(f"{output}: exists already; choose another name or remove it")
-    imported = _read(model, choices or Choices())
+    if not model.exists():
+        raise RequestError(f"{model}: no such model; check the path")
+    found = recognised(Candidate(model, options or ImportOptions()))
+    if found is None:
+        raise RequestError(f"{model}: found a bundle that needs no import; use it as it is")
+    imported = found.load(torch.device("cpu"))
     with ResultFolder(output) as folder:
         source.write(
             folder,
@@ -71,12 +56,11 @@ def import_diffusion(
         raise RequestError(f"{output}: exists already; choose another name or remove it")
     if not weights.exists():
         raise RequestError(f"{weights}: no such file; check the path")
-    model = source.load(bundle, torch.device("cpu"), diffusion=False)
+    model = open_model(bundle).load(torch.device("cpu"), diffusion=False)
     described, converted = med_ddpm.read(weights, preset, model.description, relabel)
     origin = {"diffusion": {"from": "Med-DDPM", "network": preset, "file": weights.name}}
-    description = model.description.with_changes(
-        diffusion=described, provenance={**model.description.provenance, **origin}
-    )
+    provenance = {**model.description.provenance, **origin}
+    description = replace(model.description, diffusion=described, provenance=provenance)
     with ResultFolder(output) as folder:
         source.write(
             folder,
@@ -86,17 +70,3 @@ def import_diffusion(
             diffusion=converted,
             documents=model.documents,
         )
-
-
-def _read(model: Path, choices: Choices) -> Imported:
-    if not model.exists():
-        raise RequestError(f"{model}: no such model; check the path")
-    if choices.description is not None:
-        return plain.read(model, choices.description)
-    if NnUNetModel.is_at(model):
-        asked = choices.configuration, choices.folds, choices.trust_trainer
-        return NnUNetModel(model, *asked).read()
-    files = BundleFiles(model)
-    if not MonaiModel.is_in(files):
-        raise RequestError(f"{model}: found a bundle that needs no import; use it as it is")
-    return MonaiModel(files, choices.region_order).read()

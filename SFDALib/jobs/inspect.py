@@ -10,21 +10,21 @@ from SFDALib.bundle import terminology
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.spec_fields import normalisation_to_json
 from SFDALib.errors import shown
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 
 
 def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
     """The facts about a source model; its weights are looked for but not loaded.
 
     Args:
-        brought: what a request brings of the keys of ``method.REMEDIES``, such as "labels".
+        brought: what a request brings of the names in ``methods.needs``, such as "labels".
 
     Raises:
         RequestError: it is unusable, and why.
     """
     model = open_model(path)
     about = model.describe()
-    model.require_weights(about)
+    model.require_weights()
     reasons = registry.lacking({*about.holds, *brought})
     return {
         "name": about.name,
@@ -51,9 +51,9 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
         "cleaning": [step.transform for step in about.input_spec.cleaning],
         "cautions": list(about.cautions),
         "temperature": about.temperature,
-        "early_head": about.early_head is not None,
-        "diffusion": about.diffusion is not None,
-        "batch_norm": "batch-norm" in about.holds,
+        "early_head": needs.EARLY_HEAD in about.holds,
+        "diffusion": needs.DIFFUSION in about.holds,
+        "batch_norm": needs.BATCH_NORM in about.holds,
         "methods": [name for name, reason in reasons.items() if reason is None],
         "unavailable": {name: reason for name, reason in reasons.items() if reason},
         "imported_from": _origin(about.provenance.get("import")),

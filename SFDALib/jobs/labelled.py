@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from SFDALib.errors import RequestError, check_name
+from SFDALib.jobs.fields import Keywords, Kind
 from SFDALib.methods import registry
 
 NEED = "labels"  # among ``Method.needs``
@@ -47,6 +48,28 @@ class Labelled:
         return Labelled(os.path.abspath(self.labels), tuple(map(os.path.abspath, self.image)))
 
 
+class LabelledFiles(Kind):
+    """Segmentations to learn from, as a field of a request."""
+
+    expected = "a list"
+
+    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        metavar = "[IMAGE=]LABELS"
+        return {name: {"help": help, "nargs": "+", "action": "extend", "metavar": metavar}}
+
+    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[Labelled, ...]:
+        (words,) = typed.values()
+        return parse(words)
+
+    def read(self, value: object, where: str) -> tuple[Labelled, ...]:
+        if not isinstance(value, list):
+            raise self.refusal(value, where)
+        return from_json(value, where)
+
+    def plain(self, value: tuple[Labelled, ...]) -> list[dict[str, Any]]:
+        return [asdict(one) for one in value]
+
+
 def parse(words: Sequence[str]) -> tuple[Labelled, ...]:
     """``[IMAGE[;IMAGE...]=]LABELS`` words of the command line; a folder stands for the images in
     it.
@@ -69,6 +92,9 @@ def _parse(word: str) -> list[Labelled]:
 def from_json(value: object, where: str) -> tuple[Labelled, ...]:
     """``[{"labels": "mask.nrrd", "image": "volume.nrrd" or [channels]}, ...]`` of a job file.
 
+    Args:
+        where: file and field, for the error.
+
     Raises:
         RequestError: anything else.
     """
@@ -84,8 +110,8 @@ def from_json(value: object, where: str) -> tuple[Labelled, ...]:
             or not all(isinstance(name, str) for name in image)
         ):
             raise RequestError(
-                f'{where}, field "labels": found {item!r:.60}, expected a list of objects with'
-                ' "labels", a file, and "image", one file or a list of its channels\' files'
+                f'{where}: found {item!r:.60}, expected a list of objects with "labels", a file,'
+                ' and "image", one file or a list of its channels\' files'
             )
         found.append(Labelled(fields["labels"], tuple(image)))
     return tuple(found)

@@ -1,93 +1,327 @@
-"""What is to be done, as plain data: the one form that every way of asking is turned into."""
+"""What is to be done, as plain data: the form that every way of asking is turned into.
+
+A ``Job`` is one method on one image, a ``Cohort`` one method on many images, a ``Comparison``
+several methods on one image. Each can be typed on the command line, read from a job file and
+written to one; ``fields`` derives all three from the dataclasses' fields. Standard library alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from SFDALib import json_file
-from SFDALib.adaptation import none
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
-from SFDALib.jobs.labelled import Labelled
+from SFDALib.jobs.fields import (
+    Choice,
+    FileName,
+    FileNames,
+    Flag,
+    Keywords,
+    Kind,
+    Whole,
+    described,
+    described_fields,
+    read_fields,
+)
+from SFDALib.jobs.inspect import inspect
+from SFDALib.jobs.labelled import Labelled, LabelledFiles
 from SFDALib.methods import registry
 from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
-DEVICE = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
-REFERENCE = none.METHOD.name  # what every comparison holds the other methods against
+ADAPT = ("each", "once")
+REFERENCE = "none"  # the method with which every comparison compares the others
 
 
-@dataclass(frozen=True)
-class Job:
+class Device(Kind):
+    """The device that computes."""
+
+    pattern = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
+
+    def check(self, name: str, value: str) -> None:
+        if not self.pattern.fullmatch(value):
+            raise RequestError(
+                f'{name}: found "{value[:40]}", expected auto, cpu, cuda, cuda:1 or mps'
+            )
+
+
+class MethodName(Kind):
+    """A method of the registry."""
+
+    def check(self, name: str, value: str) -> None:
+        registry.find(value)
+
+
+class Statements(Kind):
+    """A ``Reading``: what the user states about the image's files."""
+
+    expected = "an object"
+
+    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        return {
+            "spacing": {
+                "nargs": 3,
+                "type": float,
+                "metavar": ("I", "J", "K"),
+                "help": "voxel size in mm of images whose files state none; others keep their own",
+            },
+            "series": {
+                "nargs": "+",
+                "help": "of a folder with several DICOM series: the number in the list that the"
+                " error shows, the UID or the description; one for all, or one for each of --input",
+            },
+            "resample_channels": {
+                "action": "store_true",
+                "help": "resample further channels to the first one's grid by linear interpolation",
+            },
+        }
+
+    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> Reading:
+        return Reading.from_dict(typed, "--spacing or --series")
+
+    def read(self, value: object, where: str) -> Reading:
+        if not isinstance(value, dict):
+            raise self.refusal(value, where)
+        return Reading.from_dict(value, where)
+
+    def plain(self, value: Reading) -> dict[str, Any]:
+        return {
+            "spacing": value.spacing,
+            "series": value.series,
+            "resample_channels": value.resample_channels,
+        }
+
+
+class Options(Kind):
+    """Options of one method, by name."""
+
+    expected = "an object"
+
+    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        return {"option": {"help": help, "action": "append", "metavar": "NAME=VALUE"}}
+
+    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, str]:
+        return parse_options(typed["option"])
+
+    def read(self, value: object, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.refusal(value, where)
+        return value
+
+    def plain(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value)
+
+
+class Methods(Kind):
+    """Several methods, each with its options."""
+
+    expected = "an object"
+    inferred = True
+
+    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        return {
+            "methods": {"help": help, "metavar": "METHOD,..."},
+            "option": {
+                "help": "an option of one of the methods; SFDALib methods lists them",
+                "action": "append",
+                "metavar": "METHOD.NAME=VALUE",
+            },
+        }
+
+    def parse(
+        self, typed: Mapping[str, Any], stated: Mapping[str, Any]
+    ) -> dict[str, Mapping[str, str]]:
+        options = parse_method_options(typed.get("option", ()))
+        if "methods" in typed:
+            return compared(listed(typed["methods"]), options)
+        brought = (labelled.NEED,) if stated.get("labels") else ()
+        return compared(inspect(Path(stated["bundle"]), brought)["methods"], options)
+
+    def read(self, value: object, where: str) -> dict[str, dict[str, Any]]:
+        if not isinstance(value, dict):
+            raise self.refusal(value, where)
+        for name, options in value.items():
+            if not isinstance(options, dict):
+                raise RequestError(
+                    f"{where}: found {options!r:.60} for {name[:60]}, expected an object with the"
+                    " method's options"
+                )
+        return value
+
+    def plain(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: dict(options) for name, options in value.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the three forms of request have in common.
+
+    Args:
+        bundle: the source model: whatever ``bundle.open_model`` takes.
+        input: the image's files; several are its channels.
+        output: the result folder; must not exist.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        seed: of all random numbers.
+        labels: segmentations that the method learns from, if it learns from labels.
+        reading: what the user states about the image's files.
+        probabilities: whether the class probabilities are written, too.
+    """
+
+    bundle: str = field(
+        metadata=described(
+            FileName(),
+            "source model: a bundle of SFDALib or MONAI (folder or .zip), or a model folder of"
+            " nnU-Net",
+        )
+    )
+    input: tuple[str, ...] = field(
+        metadata=described(FileNames(), "the image; several files are its channels")
+    )
+    output: str = field(metadata=described(FileName(), "result folder; must not exist"))
+    device: str = field(
+        default="auto", metadata=described(Device(), "auto (default), cpu, cuda, cuda:1, mps")
+    )
+    seed: int = field(
+        default=0,
+        metadata=described(Whole(0, 2**31 - 1), "seed of all random numbers (default 0)"),
+    )
+    labels: tuple[Labelled, ...] = field(
+        default=(),
+        metadata=described(
+            LabelledFiles(),
+            "segmentations to learn from, for few-labels: IMAGE=LABELS (IMAGE;IMAGE=LABELS with"
+            " several channels). Without IMAGE: of the only image of --input, or of the one of the"
+            " same name. A folder stands for the files in it",
+        ),
+    )
+    reading: Reading = field(
+        default_factory=Reading,
+        metadata=described(Statements(), "what the image's files do not state"),
+    )
+    probabilities: bool = field(
+        default=False,
+        metadata=described(Flag(), "write the class probabilities, too (probabilities.nrrd)"),
+    )
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a request from a JSON file; relative paths in it are relative to the working folder.
+
+        Raises:
+            RequestError: naming the field, what was found and what was expected.
+        """
+        return cls(**read_fields(cls, path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as ``from_file`` reads it."""
+        return {
+            one.name: kind.plain(getattr(self, one.name))
+            for one, kind, _ in described_fields(type(self))
+        }
+
+    def checked(self) -> Self:
+        """The same with every option's value filled in and checked; what is carried out.
+
+        Raises:
+            RequestError: an unknown method, option or device, or a value out of range.
+        """
+        for one, kind, _ in described_fields(type(self)):
+            kind.check(one.name, getattr(self, one.name))
+        check_name(self.output)
+        if len(self.reading.series) not in (0, 1, len(self.input)):
+            raise RequestError(
+                f"series: found {len(self.reading.series)} for {len(self.input)} file(s) of the"
+                " input, expected one for all or one for each"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Request):
     """One method on one image.
 
     Args:
-        bundle: the source model: whatever ``bundle.opening`` takes.
-        input: the image's files; several are its channels.
         method: a name in the registry.
-        output: the result folder; must not exist.
         options: of the method, by name; what is not given has its default.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        seed: of everything random.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
-        labels: segmentations that the method learns from, if it does.
-        reading: what the user states of the image's files.
-        probabilities: whether those of the classes are written, too.
     """
 
-    bundle: str
-    input: tuple[str, ...]
-    method: str
-    output: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    seed: int = 0
-    gate: str = "on"
-    labels: tuple[Labelled, ...] = ()
-    reading: Reading = field(default_factory=Reading)
-    probabilities: bool = False
+    method: str = field(metadata=described(MethodName(), ", ".join(registry.METHODS)))
+    options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=described(Options(), "an option of the method; SFDALib methods lists them"),
+    )
+    gate: str = field(
+        default="on",
+        metadata=described(
+            Choice(GATES),
+            "on (default): deliver what the judge trusts; off: always the method's result",
+        ),
+    )
 
-    def checked(self) -> Job:
-        """The same with every option's value filled in and checked.
-
-        Raises:
-            RequestError: unknown method, option, device or gate, or a value out of range.
-        """
+    def checked(self) -> Self:
+        super().checked()
         options = registry.find(self.method).values(self.options)
-        _check_common(self)
         labelled.check(self.labels, (self.method,))
-        if self.gate not in GATES:
-            raise RequestError(f'gate: found "{self.gate[:40]}", expected {" or ".join(GATES)}')
         return replace(self, options=options)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "input": list(self.input), "options": dict(self.options)}
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort(Job):
+    """One method on many images.
+
+    Args:
+        input: the images; a folder stands for those in it.
+        adapt: "each" adapts to every image by itself, "once" to all of them together.
+    """
+
+    input: tuple[str, ...] = field(
+        metadata=described(
+            FileNames(),
+            "the images; a folder stands for those in it and in its DICOM folders; for a model with"
+            " several channels, case_0000 and case_0001 are one image",
+        )
+    )
+    adapt: str = field(
+        default="each",
+        metadata=described(
+            Choice(ADAPT), "adapt to every image by itself (default), or once to all of them"
+        ),
+    )
+
+    def checked(self) -> Self:
+        checked = super().checked()
+        if self.adapt == "once" and not registry.find(self.method).adapts:
+            raise RequestError(
+                f"cohort: method {self.method} updates no weights, expected one that does for"
+                " --adapt once; use --adapt each"
+            )
+        if len(self.reading.series) > 1:
+            raise RequestError("series: found several, expected one for all images of a cohort")
+        return checked
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Request):
     """Several methods on one image, beside the source model as it is.
 
     Args:
-        methods: for each method its options, as in a Job.
-        bundle, input, output, device, seed, labels, reading, probabilities: as in a Job.
+        methods: for each method its options, as in a ``Job``.
     """
 
-    bundle: str
-    input: tuple[str, ...]
-    methods: Mapping[str, Mapping[str, Any]]
-    output: str
-    device: str = "auto"
-    seed: int = 0
-    labels: tuple[Labelled, ...] = ()
-    reading: Reading = field(default_factory=Reading)
-    probabilities: bool = False
+    methods: Mapping[str, Mapping[str, Any]] = field(
+        metadata=described(
+            Methods(),
+            f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
+            " all that the bundle can serve)",
+        )
+    )
 
-    def checked(self) -> Comparison:
+    def checked(self) -> Self:
         """The same with ``REFERENCE`` first and every option's value filled in and checked.
 
         The reference's options, which are those of inference, are every method's: all start from
@@ -97,6 +331,7 @@ class Comparison:
             RequestError: an unknown method, option or device, a value out of range, an option of
                 inference that differs from the reference's, or nothing to compare.
         """
+        super().checked()
         source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {}))
         methods = {REFERENCE: source}
         for name, given in self.methods.items():
@@ -119,107 +354,40 @@ class Comparison:
                 f"methods: found no other than {REFERENCE}, expected at least one of"
                 f" {', '.join(name for name in registry.METHODS if name != REFERENCE)}"
             )
-        _check_common(self)
         labelled.check(self.labels, tuple(methods))
         return replace(self, methods=methods)
 
-    def to_dict(self) -> dict[str, Any]:
-        methods = {name: dict(options) for name, options in self.methods.items()}
-        return {**asdict(self), "input": list(self.input), "methods": methods}
+
+def listed(text: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in text.split(",")]
 
 
-def _check_common(request: Job | Comparison) -> None:
-    if not DEVICE.fullmatch(request.device):
-        raise RequestError(
-            f'device: found "{request.device[:40]}", expected auto, cpu, cuda, cuda:1 or mps'
-        )
-    if not 0 <= request.seed < 2**31:
-        raise RequestError(f"seed: found {request.seed}, expected 0 to 2147483647")
-    if not request.input:
-        raise RequestError("input: found no file, expected at least one")
-    if len(request.reading.series) not in (0, 1, len(request.input)):
-        raise RequestError(
-            f"series: found {len(request.reading.series)} for {len(request.input)} file(s) of the"
-            " input, expected one for all or one for each"
-        )
-    for word in (request.bundle, *request.input, request.output):
-        if not word or "\0" in word:
-            raise RequestError(f"found {word!r:.60} for a file, expected a name")
-    check_name(request.output)
-
-
-_COMMON = {
-    **{"bundle": str, "input": (str, list), "output": str, "device": str, "seed": int},
-    "labels": list,
-    "reading": dict,
-    "probabilities": bool,
-}
-FIELDS = {**_COMMON, "method": str, "options": dict, "gate": str}
-REQUIRED = ("bundle", "input", "method", "output")
-COMPARISON_FIELDS = {**_COMMON, "methods": dict}
-COMPARISON_REQUIRED = ("bundle", "input", "methods", "output")
-
-
-def read_job(path: Path) -> Job:
-    """Read a job from a JSON file; relative paths in it are relative to the working folder.
+def compared(
+    names: Sequence[str], options: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """The methods of a comparison with their options, ``REFERENCE`` first.
 
     Raises:
-        RequestError: naming the field, what was found and what was expected.
+        RequestError: options of a method that is not compared.
     """
-    return Job(**_read(path, FIELDS, REQUIRED))
-
-
-def read_comparison(path: Path) -> Comparison:
-    """Read a comparison from a JSON file, as ``read_job`` does."""
-    values = _read(path, COMPARISON_FIELDS, COMPARISON_REQUIRED)
-    for name, options in values["methods"].items():
-        if not isinstance(options, dict):
+    for name in options:
+        if registry.find(name).name not in (REFERENCE, *names):
             raise RequestError(
-                f'{path}, field "methods": found {options!r:.60} for {name[:60]}, expected an'
-                " object with the method's options"
+                f"option: found one of {name}, expected options of {', '.join(names)};"
+                " add it to --methods or leave the option out"
             )
-    return Comparison(**values)
+    return {name: options.get(name, {}) for name in (REFERENCE, *names)}
 
 
-def _read(path: Path, fields: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a JSON file, each of its kind; ``input`` as a tuple."""
-    values = json_file.read(path)
-    if not isinstance(values, dict):
-        raise RequestError(f"{path}: found {type(values).__name__}, expected an object")
-    for name in required:
-        if name not in values:
-            raise RequestError(f'{path}: found no field "{name}", expected {", ".join(required)}')
-    for name, value in values.items():
-        kind = fields.get(name)
-        if kind is None:
-            raise RequestError(
-                f'{path}: found the field "{name[:60]}", expected only {", ".join(fields)}'
-            )
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise RequestError(
-                f'{path}, field "{name}": found {value!r:.60}, expected {_word(kind)}'
-            )
-    files = values["input"]
-    files = [files] if isinstance(files, str) else files
-    if not all(isinstance(file, str) for file in files):
-        raise RequestError(f'{path}, field "input": found {files!r:.60}, expected file names')
-    if "labels" in values:
-        values = {**values, "labels": labelled.from_json(values["labels"], str(path))}
-    reading = Reading.from_dict(values.get("reading", {}), f'{path}, field "reading"')
-    return {**values, "input": tuple(files), "reading": reading}
+def parse_options(typed: Iterable[str]) -> dict[str, str]:
+    """Options from ``NAME=VALUE`` arguments.
 
-
-def _word(kind: type | tuple[type, ...]) -> str:
-    words = {str: "text", int: "a whole number", dict: "an object", list: "a list"}
-    words[bool] = "true or false"
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    return " or ".join(words[one] for one in kinds)
-
-
-def parse_options(words: list[str]) -> dict[str, str]:
-    """``name=value`` words of the command line."""
+    Raises:
+        RequestError: an argument without a name or an equals sign.
+    """
     options = {}
-    for word in words:
+    for word in typed:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise RequestError(f'option: found "{word[:60]}", expected name=value')
@@ -227,10 +395,14 @@ def parse_options(words: list[str]) -> dict[str, str]:
     return options
 
 
-def parse_method_options(words: list[str]) -> dict[str, dict[str, str]]:
-    """``method.name=value`` words of the command line, method by method."""
+def parse_method_options(typed: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Options from ``METHOD.NAME=VALUE`` arguments, by method.
+
+    Raises:
+        RequestError: an argument without a method, a name or an equals sign.
+    """
     methods: dict[str, dict[str, str]] = {}
-    for name, value in parse_options(words).items():
+    for name, value in parse_options(typed).items():
         method, dot, option = name.partition(".")
         if not dot:
             raise RequestError(f'option: found "{name[:60]}", expected method.name=value')

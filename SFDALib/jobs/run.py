@@ -12,8 +12,9 @@ from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
-from SFDALib.jobs.write_result import ADAPTED_BUNDLE, write_result
+from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
+from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     Raises:
         RequestError: anything about the request that cannot be done; nothing is written then.
     """
-    job = job.checked()
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
@@ -52,7 +52,7 @@ def run_on(
     adapted = engine.adapt([target.conformed], reporter)
     segmented = engine.segment(target, adapted, reporter)
     judgement = judge_result(engine, target, segmented, adapted, gate, reporter)
-    report = write_result(folder, engine, target, segmented, adapted, judgement, {}, reporter)
     if adapted is not None:
-        engine.write_adapted_bundle(folder / ADAPTED_BUNDLE, adapted)
-    return report
+        engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, adapted)
+    outcome = Outcome(segmented, adapted, judgement)
+    return write_result(folder, engine, target, outcome, {}, reporter)

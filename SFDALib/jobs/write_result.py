@@ -4,100 +4,279 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from SFDALib.adaptation import none
-from SFDALib.bundle.importers.imported import last_name
+from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine, Target
 from SFDALib.jobs.judgement import Judgement
+from SFDALib.jobs.volumes import change_text, implausible, measure_volumes
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress, silent
-from SFDALib.results.images import SEGMENTATION, write_map, write_segmentation
+from SFDALib.results import layout
+from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.orientation import oriented
 
-ADAPTED_BUNDLE = "adapted_bundle"
 WRITING = "restoring and writing"  # the stage
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
+
+Tick = Callable[[], None]  # reports one more step of the stage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method made of one image.
+
+    Args:
+        segmented: on the model's grid.
+        adapted: the adapted weights; None where the method updates none.
+        judgement: None where the result is the source model's own.
+    """
+
+    segmented: Segmented
+    adapted: Adapted | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def delivers_source(self) -> bool:
+        """Whether the source model's segmentation is delivered in place of the method's."""
+        return self.judgement is not None and self.judgement.delivered == "source"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The same on the input's grid, arrays ``(K, J, I)``.
+
+    Args:
+        source: labels by the source model.
+        own: labels by the method.
+        maps: float32, by their roles in ``results.layout``.
+    """
+
+    source: np.ndarray
+    own: np.ndarray
+    maps: Mapping[str, np.ndarray]
 
 
 def write_result(
     folder: Path,
     engine: Engine,
     target: Target,
-    segmented: Segmented,
-    adapted: Adapted | None,
-    judgement: Judgement | None,
-    extra: dict[str, Any],
+    outcome: Outcome,
+    extra: Mapping[str, Any],
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Write every file of DESIGN's result folder but the adapted bundle; return the report.
+    """Write every file of ``layout.RESULT_FOLDER`` but the adapted bundle.
 
-    What is delivered as segmentation.seg.nrrd follows the judgement; the source's own and the
-    method's stand beside it under names of their own, whatever it says.
+    The delivered segmentation follows the judgement. The source model's and the method's own are
+    written beside it under names of their own, whatever the judgement is.
 
     Args:
+        folder: an empty folder, or one that holds the adapted bundle already.
+        engine: the model, the method and the options of the run.
+        target: the image.
+        outcome: what the method made of it.
         extra: further fields of the report.
+        progress: informed of the steps.
+
+    Returns:
+        The report, as in report.json.
+
+    Raises:
+        RequestError: the image or the bundle was changed on disk during the run.
+        OSError: the disk is full.
     """
     _check_unchanged(engine, target)
-    description = engine.model.description
-    geometry = target.volume.geometry
-    # before and after; the entropy and the other maps, made and written; the overview
-    tick = _ticks(progress, 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1)
     with engine.stage(WRITING):
-        before = target.source_labels
-        tick()
-        after = target.conformed.restore_labels(segmented.probabilities)
-        tick()
-        maps = {"entropy": target.entropy}
-        tick()
-        for name, map_ in segmented.maps.items():
-            maps[name] = target.restored(map_)
-            tick()
-        own, source = (after, engine.method.title), (before, none.METHOD.title)
-        segmentations = {SEGMENTATION: own, "source_segmentation.seg.nrrd": source}
-        if engine.method.judged:
-            segmentations["adapted_segmentation.seg.nrrd"] = own
-        source_alone = judgement is not None and judgement.delivered == "source"
-        if source_alone:
-            segmentations[SEGMENTATION] = source
-        if segmented.denoised is not None:
-            denoised = _restored_denoised(target, segmented.denoised, description.classes)
-            segmentations["denoised.seg.nrrd"] = denoised, f"{engine.method.title}, denoised"
-        delivered = target.source_probabilities if source_alone else segmented.probabilities
-        doubt = (
-            maps["entropy"]
-            if delivered is target.source_probabilities
-            else target.restored(entropy(delivered, "bits"))
-        )
-        unsure = certainty.structures(doubt, segmentations[SEGMENTATION][0], description.labels)
-        if engine.probabilities:
-            certainty.write_probabilities(folder, target, delivered, description)
-        for name, (labels, method) in segmentations.items():
-            write_segmentation(folder / name, labels, geometry, description.labels, method)
-        for name, map_ in maps.items():
-            write_map(folder / f"{name}.nrrd", map_, geometry)
-            tick()
-        chosen = _write_samples(folder / "samples", target, segmented, tick)
-        volumes = _volumes(before, after, engine, target)
-        shown = "nig_uncertainty" if "nig_uncertainty" in maps else "entropy"
-        draw_overview(
-            folder / "overview.png",
-            _overview(
-                engine, target, before, after, maps[shown], shown, chosen, segmented, volumes
-            ),
-        )
-        tick()
+        measured = _write_images(folder, engine, target, outcome, progress)
     report = {
+        **_what_was_run(engine, target),
+        **measured,
+        **_what_the_method_did(engine, target, outcome, measured["volumes"]),
+        "files_written": layout.written(folder),
+        **extra,
+    }
+    write_report(folder / layout.REPORT.name, report)
+    return report
+
+
+def _write_images(
+    folder: Path, engine: Engine, target: Target, outcome: Outcome, progress: Progress
+) -> dict[str, Any]:
+    """Write everything but the report; return its part on what was measured in the images."""
+    description, segmented = engine.model.description, outcome.segmented
+    # both segmentations; the entropy and the other maps, restored and written; the overview
+    steps = 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1
+    tick = _ticks(progress, steps)
+    restored = _restore(target, segmented, tick)
+    delivered = target.source_probabilities if outcome.delivers_source else segmented.probabilities
+    unsure = certainty.structures(
+        _entropy_of(delivered, target, restored),
+        restored.source if outcome.delivers_source else restored.own,
+        description.labels,
+    )
+    if engine.probabilities:
+        certainty.write_probabilities(folder, target, delivered, description)
+    _write_segmentations(folder, engine, target, outcome, restored)
+    for role, map_ in restored.maps.items():
+        write_map(folder / layout.maps()[role].name, map_, target.volume.geometry)
+        tick()
+    chosen = _write_samples(folder, target, segmented, tick)
+    voxel_ml = target.volume.geometry.voxel_ml
+    volumes = measure_volumes(restored.source, restored.own, description.labels, voxel_ml)
+    picture = _overview(engine, target, segmented, restored, volumes, chosen)
+    draw_overview(folder / layout.OVERVIEW.name, picture)
+    tick()
+    return {
+        "volumes": volumes,
+        "mean_entropy_bits": float(restored.maps[layout.ENTROPY.role].mean()),
+        "uncertainty": unsure,
+    }
+
+
+def _ticks(progress: Progress, total: int) -> Tick:
+    """A function that reports one more step of the stage at each call."""
+    steps = itertools.count(1)
+    progress(WRITING, 0, total)
+    return lambda: progress(WRITING, next(steps), total)
+
+
+def _check_unchanged(engine: Engine, target: Target) -> None:
+    """Refuse to write if the image or the bundle changed on disk during the run."""
+    for path, what, changed in (
+        (target.paths[0], "image", lambda: target.image.checksums() != target.checksums),
+        (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
+    ):
+        try:
+            same = not changed()
+        except (OSError, RequestError):  # gone, or no header any more
+            same = False
+        if not same:
+            raise RequestError(
+                f"{path}: found other content than when the run began, expected the same; the"
+                f" {what} was changed meanwhile: wait until it is complete, then run again"
+            )
+
+
+def _restore(target: Target, segmented: Segmented, tick: Tick) -> Restored:
+    """The segmentations and the maps on the input's grid."""
+    source = target.source_labels
+    tick()
+    own = target.conformed.restore_labels(segmented.probabilities)
+    tick()
+    maps = {layout.ENTROPY.role: target.entropy}
+    tick()
+    for role, map_ in segmented.maps.items():
+        maps[role] = target.restored(map_)
+        tick()
+    return Restored(source, own, maps)
+
+
+def _entropy_of(probabilities: Tensor, target: Target, restored: Restored) -> np.ndarray:
+    """Entropy in bits ``(K, J, I)`` of probabilities ``(C, k, j, i)``."""
+    if probabilities is target.source_probabilities:
+        return restored.maps[layout.ENTROPY.role]
+    return target.restored(entropy(probabilities, "bits"))
+
+
+def _write_segmentations(
+    folder: Path, engine: Engine, target: Target, outcome: Outcome, restored: Restored
+) -> None:
+    """The delivered one, the source model's, the method's own and the denoised one."""
+    title = engine.method.title
+    own, source = (restored.own, title), (restored.source, none.METHOD.title)
+    found = {
+        layout.SEGMENTATION: source if outcome.delivers_source else own,
+        layout.SOURCE_SEGMENTATION: source,
+    }
+    if engine.method.judged:
+        found[layout.ADAPTED_SEGMENTATION] = own
+    denoised = outcome.segmented.denoised
+    if denoised is not None:
+        classes = engine.model.description.classes
+        one_hot = torch.nn.functional.one_hot(denoised.long(), classes).movedim(-1, 0).float()
+        labels = target.conformed.restore_labels(one_hot)
+        found[layout.DENOISED] = labels, f"{title}, denoised"
+    for file, (labels, made_by) in found.items():
+        write_segmentation(
+            folder / file.name,
+            labels,
+            target.volume.geometry,
+            engine.model.description.labels,
+            made_by,
+        )
+
+
+def _write_samples(
+    folder: Path, target: Target, segmented: Segmented, tick: Tick
+) -> np.ndarray | None:
+    """Write the samples, one by one as each is as large as the image; return the chosen one."""
+    chosen = None
+    if segmented.samples:
+        (folder / layout.SAMPLES.name).mkdir()
+    for index, sample in enumerate(segmented.samples):
+        map_ = target.restored(sample.mean(dim=0))
+        write_map(folder / layout.sample_name(index), map_, target.volume.geometry)
+        tick()
+        if index == segmented.chosen:
+            chosen = map_
+    return chosen
+
+
+def _overview(
+    engine: Engine,
+    target: Target,
+    segmented: Segmented,
+    restored: Restored,
+    volumes: list[dict[str, Any]],
+    chosen: np.ndarray | None,
+) -> Overview:
+    """The picture, with the method's own map where it makes one and the entropy where not."""
+    geometry, description = target.volume.geometry, engine.model.description
+
+    def shown(array: np.ndarray) -> np.ndarray:
+        return oriented(array, geometry, DISPLAY)[0]
+
+    image, spacing_kji = oriented(target.volume.array, geometry, DISPLAY)
+    map_ = layout.maps()[next(iter(segmented.maps), layout.ENTROPY.role)]
+    caption = ""
+    if chosen is not None:
+        assert segmented.chosen is not None
+        score = segmented.report["samples"][segmented.chosen]["score"]
+        caption = f"Sample {segmented.chosen + 1} of {len(segmented.samples)}, S = {score:.3f}"
+    return Overview(
+        image=image,
+        spacing_kji=spacing_kji,
+        source_labels=shown(restored.source),
+        final_labels=shown(restored.own),
+        labels=description.labels,
+        volumes=[change_text(volume) for volume in volumes],
+        title=f"{engine.method.title}: {target.name}",
+        subtitle=description.name,
+        uncertainty=shown(restored.maps[map_.role]),
+        uncertainty_map=map_,
+        uncertainty_window=map_.window(description.classes),
+        sample=None if chosen is None else shown(chosen),
+        sample_caption=caption,
+    )
+
+
+def _what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
+    """The report's part on the request: method, options, inputs and versions."""
+    description, grid = engine.model.description, target.conformed.geometry
+    return {
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,
@@ -114,22 +293,25 @@ def write_result(
             "sha256": engine.bundle_sha256,
             "modality": description.modality,
         },
-        "model_grid": {
-            "size": list(target.conformed.geometry.size),
-            "spacing_mm": list(target.conformed.geometry.spacing),
-        },
-        "volumes": volumes,
-        "mean_entropy_bits": float(maps["entropy"].mean()),
-        "uncertainty": unsure,
-        "details": dict(segmented.report),
+        "model_grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing)},
+    }
+
+
+def _what_the_method_did(
+    engine: Engine, target: Target, outcome: Outcome, volumes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The report's part on the method: its details, verdict, notes, adaptation and costs."""
+    adapted, judgement = outcome.adapted, outcome.judgement
+    return {
+        "details": dict(outcome.segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
             *target.notes,
-            *description.cautions,
+            *engine.model.description.cautions,
             *engine.stopwatch.notes,
-            *segmented.notes,
+            *outcome.segmented.notes,
             *(adapted.notes if adapted else ()),
-            *_implausible(volumes),
+            *implausible(volumes),
             *((judgement.note(),) if judgement else ()),
         ],
         "adaptation": None
@@ -141,137 +323,8 @@ def write_result(
         },
         "seconds": dict(engine.stopwatch.seconds),
         "peak_memory_mb": devices.peak_memory_mb(engine.model.device),
-        **extra,
     }
-    write_report(folder / "report.json", report)
-    return report
 
 
 def _files(checksums: Mapping[Path, str]) -> list[dict[str, str]]:
     return [{"name": file.name, "sha256": sum_} for file, sum_ in checksums.items()]
-
-
-def _ticks(progress: Progress, total: int) -> Callable[[], None]:
-    """Tells one more step of the writing at each call."""
-    steps = itertools.count(1)
-    progress(WRITING, 0, total)
-    return lambda: progress(WRITING, next(steps), total)
-
-
-def _write_samples(
-    folder: Path, target: Target, segmented: Segmented, tick: Callable[[], None]
-) -> np.ndarray | None:
-    """Write the samples, one by one as each is as large as the image; return the chosen one."""
-    chosen = None
-    if segmented.samples:
-        folder.mkdir()
-    for index, sample in enumerate(segmented.samples):
-        map_ = target.restored(sample.mean(dim=0))
-        write_map(folder / f"sample_{index}.nrrd", map_, target.volume.geometry)
-        tick()
-        if index == segmented.chosen:
-            chosen = map_
-    return chosen
-
-
-def _check_unchanged(engine: Engine, target: Target) -> None:
-    """Refuse a result of which nobody can say what it is a result of."""
-    for path, what, changed in (
-        (target.paths[0], "image", lambda: target.image.checksums() != target.checksums),
-        (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
-    ):
-        try:
-            same = not changed()
-        except (OSError, RequestError):  # gone, or no header any more
-            same = False
-        if not same:
-            raise RequestError(
-                f"{path}: found other content than when the run began, expected the same; the"
-                f" {what} was changed meanwhile: wait until it is complete, then run again"
-            )
-
-
-def _restored_denoised(target: Target, labels: torch.Tensor, classes: int) -> np.ndarray:
-    one_hot = torch.nn.functional.one_hot(labels.long(), classes).movedim(-1, 0).float()
-    return target.conformed.restore_labels(one_hot)
-
-
-def _volumes(
-    before: np.ndarray, after: np.ndarray, engine: Engine, target: Target
-) -> list[dict[str, Any]]:
-    """ml of each class by the source model and in the result, with the bundle's plausible range."""
-    voxel_ml = target.volume.geometry.voxel_ml
-    return [
-        {
-            "label": label.value,
-            "name": label.name,
-            "source_ml": round(float((before == label.value).sum()) * voxel_ml, 4),
-            "result_ml": round(float((after == label.value).sum()) * voxel_ml, 4),
-            "plausible_ml": list(label.size_ml) if label.size_ml else None,
-        }
-        for label in engine.model.description.labels
-    ]
-
-
-def _implausible(volumes: list[dict[str, Any]]) -> list[str]:
-    """A warning for each class whose volume in the result lies outside the bundle's range."""
-    return [
-        f"{volume['name']}: {ml(volume['result_ml'])} ml in the result lies outside the plausible"
-        f" {ml(volume['plausible_ml'][0])} to {ml(volume['plausible_ml'][1])} ml: compare it with"
-        " the image."
-        for volume in volumes
-        if volume["plausible_ml"]
-        and not volume["plausible_ml"][0] <= volume["result_ml"] <= volume["plausible_ml"][1]
-    ]
-
-
-def _overview(
-    engine: Engine,
-    target: Target,
-    before: np.ndarray,
-    after: np.ndarray,
-    uncertainty: np.ndarray,
-    uncertainty_name: str,
-    chosen: np.ndarray | None,
-    segmented: Segmented,
-    volumes: list[dict[str, Any]],
-) -> Overview:
-    geometry = target.volume.geometry
-
-    def shown(array: np.ndarray) -> np.ndarray:
-        return oriented(array, geometry, DISPLAY)[0]
-
-    image, spacing_kji = oriented(target.volume.array, geometry, DISPLAY)
-    nig = uncertainty_name == "nig_uncertainty"
-    classes = engine.model.description.classes
-    caption = ""
-    if chosen is not None:
-        score = segmented.report["samples"][segmented.chosen]["score"]
-        caption = f"Sample {segmented.chosen + 1} of {len(segmented.samples)}, S = {score:.3f}"
-    return Overview(
-        image=image,
-        spacing_kji=spacing_kji,
-        source_labels=shown(before),
-        final_labels=shown(after),
-        labels=engine.model.description.labels,
-        volumes=[_change(volume) for volume in volumes],
-        title=f"{engine.method.title}: {target.name}",
-        subtitle=engine.model.description.name,
-        uncertainty=shown(uncertainty),
-        uncertainty_name="NIG uncertainty" if nig else "Entropy",
-        uncertainty_unit="0 to 1" if nig else "bits",
-        uncertainty_range=(0.0, 1.0 if nig else float(np.log2(classes))),
-        sample=None if chosen is None else shown(chosen),
-        sample_caption=caption,
-    )
-
-
-def _change(volume: dict[str, Any]) -> str:
-    before, after = volume["source_ml"], volume["result_ml"]
-    change = f" ({100 * (after - before) / before:+.0f} %)" if before > 0 else ""
-    return f"{ml(before)} → {ml(after)} ml{change}"
-
-
-def ml(value: float) -> str:
-    """A volume in ml as it is shown."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from SFDALib.errors import RequestError
+from SFDALib.methods.needs import REMEDIES
 
 Value = float | int | bool | str | None
 
@@ -96,16 +97,6 @@ def choice(name: str, choices: tuple[str, ...], help: str) -> Option:
     return Option(name, choices[0], help, choices=choices, kind="text")
 
 
-# What a method may need of a bundle: what it is, and what to do where it is missing.
-REMEDIES = {
-    "early-head": "a head on early features; add one with SFDALib train early-head",
-    "diffusion": "a diffusion model; add one with SFDALib train diffusion",
-    "batch-norm": "batch normalisation, of which this network has none; choose another method",
-    "labels": "segmentations to learn from; give them with --labels",
-    "3d": "a 3D network, and this one segments slice by slice; choose another method",
-}
-
-
 JUDGED = 2  # passes of a network that judging its result takes
 
 
@@ -145,7 +136,7 @@ class Method:
         summary: one sentence for clinicians.
         paper: authors, title, where, year.
         updates: which weights change; "nothing" where none do.
-        needs: what a bundle must hold: among the keys of ``REMEDIES``.
+        needs: what a bundle must hold: names of ``needs``.
         cost: what it takes, in words.
         options: its options.
         entry: "module:function". A method that updates weights offers
@@ -218,7 +209,7 @@ class Method:
         """Why a bundle cannot serve this method; None if it can.
 
         Args:
-            holds: what the bundle has of the keys of ``REMEDIES``.
+            holds: what the bundle has of the names in ``needs``.
         """
         missing = [REMEDIES[need] for need in self.needs if need not in holds]
         return f"needs {' and '.join(missing)}" if missing else None

@@ -1,23 +1,17 @@
-"""The allow-list of networks, and what the rest of the house needs to know of each.
+"""The allow-list of networks, with the facts about each that its arguments alone decide.
 
-A bundle names a network by a string and gives plain arguments: data, never code. A network is
-added by one entry here.
+A bundle names a network by a string and gives plain arguments: data, never code. To add a network,
+add one entry to ``SEGMENTATION``. Standard library alone; ``build`` builds what is listed here.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from SFDALib.errors import RequestError, cause
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from SFDALib.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -170,10 +164,7 @@ SEGMENTATION: dict[str, Architecture] = {
         encoder=_parts("in_tr", "down_tr32", "down_tr64", "down_tr128", "down_tr256"),
     ),
 }
-WEIGHTS_LIMIT = 1 << 30  # weights of one network: 4 GiB; nnU-Net's large presets have a tenth
-TENSORS_LIMIT = 10_000
 NUMBER_LIMIT = 10**6
-BUILD_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AssertionError, RuntimeError)
 DIFFUSION = ("SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",)
 
 
@@ -227,81 +218,6 @@ def _short(value: object) -> str:
     return str(value).splitlines()[0][:120]
 
 
-def build(definition: Mapping[str, Any], where: str = "network_def") -> nn.Module:
-    """Build the network of a checked definition, with random weights.
-
-    Raises:
-        RequestError: the network refuses the arguments, or they ask for an absurd size.
-    """
-    import torch
-
-    if definition.get("pretrained"):
-        raise RequestError(
-            f"{where}: found pretrained weights asked for, which would be downloaded, expected"
-            ' "pretrained": false, as the bundle has weights of its own; correct it'
-        )
-    module, name = definition["_target_"].rsplit(".", 1)
-    arguments = {key: value for key, value in definition.items() if key != "_target_"}
-    try:
-        network = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise RequestError(
-            f"{where}: {name} needs the Python package {error.name.replace('_', '-')}, found none;"
-            " install it with pip"
-        ) from error
-    try:
-        with torch.device("meta"), _real_numbers(), _bounded(where):  # a rehearsal without memory
-            network(**arguments)
-    except BUILD_ERRORS as error:
-        raise RequestError(
-            f"{where}: {name} cannot be built from its arguments ({cause(error)}); expected the"
-            " arguments that it was trained with; correct them in configs/inference.json"
-        ) from error
-    return network(**arguments)
-
-
-def _real_numbers() -> AbstractContextManager[object]:
-    """Let ``torch.linspace`` have its numbers on the meta device, too: MONAI's transformers take
-    their rates from it.
-    """
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    class OnCpu(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, types: Any, arguments: Any = (), more: Any = None
-        ) -> Any:
-            on = {"device": "cpu"} if function is torch.linspace else {}
-            return function(*arguments, **{**(more or {}), **on})
-
-    return OnCpu()
-
-
-@contextmanager
-def _bounded(where: str) -> Iterator[None]:
-    """Stop the building of a network beyond all measure, while it is being built."""
-    from torch.nn.modules.module import register_module_parameter_registration_hook
-
-    tensors = numbers = 0
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal tensors, numbers
-        tensors += 1
-        numbers += 0 if parameter is None else parameter.numel()
-        if tensors > TENSORS_LIMIT or numbers > WEIGHTS_LIMIT:
-            raise RequestError(
-                f"{where}: found a network of more than {tensors - 1} weight tensors or"
-                f" {WEIGHTS_LIMIT} weights, expected one that fits into memory; correct its"
-                " arguments"
-            )
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def divisor(definition: Mapping[str, Any], where: str = "network_def") -> tuple[int, ...]:
     """For each axis the number that the side of the network's input must be a multiple of.
 
@@ -334,60 +250,6 @@ def with_one_output(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition, **SEGMENTATION[definition["_target_"]].one_output}
 
 
-def without_training_heads(
-    weights: Mapping[str, Tensor], network: nn.Module, definition: Mapping[str, Any]
-) -> dict[str, Tensor]:
-    """The weights but for those of outputs that the network, being ``with_one_output``, has not."""
-    pattern, expected = SEGMENTATION[definition["_target_"]].training_heads, network.state_dict()
-    return {k: v for k, v in weights.items() if k in expected or not re.match(pattern, k)}
-
-
 def has_batch_norm(definition: Mapping[str, Any]) -> bool:
     """Whether the network normalises by batch statistics, told by its arguments alone."""
     return SEGMENTATION[definition["_target_"]].batch_norm(definition)
-
-
-def encoder(network: nn.Module, definition: Mapping[str, Any]) -> tuple[nn.Module, ...]:
-    """The submodules of the contracting path; none where it is not known."""
-    names = SEGMENTATION[definition["_target_"]].encoder(definition)
-    return tuple(network.get_submodule(name) for name in names)
-
-
-def early_stages(
-    network: nn.Module, definition: Mapping[str, Any], level: int
-) -> tuple[nn.Module, ...]:
-    """The submodules up to the early features of ``level`` 0 or 1, in order.
-
-    Raises:
-        RequestError: the network has no such stages.
-    """
-    stages = SEGMENTATION[definition["_target_"]].early_stages
-    if level >= len(stages):
-        raise RequestError(
-            f"early features: found {definition['_target_']}, which does not keep the first layers"
-            " apart from the rest; use a method that needs no early head"
-        )
-    names = (name for stage in stages[: level + 1] for name in stage)
-    return tuple(network.get_submodule(name) for name in names)
-
-
-def class_probabilities(logits: Tensor) -> Tensor:
-    """Logits ``(N, 1 or K, ...)`` to probabilities ``(N, K, ...)``, background first.
-
-    One output channel is a sigmoid and becomes two classes; more are a softmax.
-    """
-    import torch
-
-    if logits.shape[1] == 1:
-        foreground = torch.sigmoid(logits)
-        return torch.cat([1 - foreground, foreground], dim=1)
-    return torch.softmax(logits, dim=1)
-
-
-def class_logits(logits: Tensor) -> Tensor:
-    """Logits ``(N, 1 or K, ...)`` as those of a softmax ``(N, K, ...)``, background first."""
-    import torch
-
-    if logits.shape[1] == 1:
-        return torch.cat([torch.zeros_like(logits), logits], dim=1)
-    return logits

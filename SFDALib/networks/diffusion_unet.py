@@ -7,7 +7,7 @@ Dorjsembe et al., "Conditional Diffusion Models for Semantic 3D Brain MRI Synthe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -81,9 +81,10 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
     @property
     def divisor(self) -> int:
         """Each side of the image must be a multiple of this."""
-        return 2 ** (len(self.down_blocks) - 1)
+        return 2 ** (len(self.block_out_channels) - 1)
 
-    def forward(
+    # MONAI's optional arguments are left out: this network has none of what they are for
+    def forward(  # type: ignore[override]
         self, x: torch.Tensor, timesteps: torch.Tensor, condition: torch.Tensor
     ) -> torch.Tensor:
         """Predict the noise.
@@ -114,7 +115,7 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
             skips.extend(outputs)
         h = self.middle_block(hidden_states=h, temb=embedding)
         for block in self.up_blocks:
-            count = len(block.resnets)
+            count = len(cast(nn.ModuleList, block.resnets))
             h = block(hidden_states=h, res_hidden_states_list=skips[-count:], temb=embedding)
             del skips[-count:]
         return self.out(h)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +39,12 @@ class DiNTS(nets.DiNTS):
     ) -> None:
         if topology is None or cells is None:
             raise ValueError("found no topology and cells, which a search finds")
-        common = {"norm_name": _named(norm_name), "act_name": _named(act_name)}
-        common |= {"spatial_dims": spatial_dims, "use_downsample": use_downsample}
+        common: dict[str, Any] = {
+            "norm_name": _named(norm_name),
+            "act_name": _named(act_name),
+            "spatial_dims": spatial_dims,
+            "use_downsample": use_downsample,
+        }
         with torch.device("cpu"), contextlib.redirect_stdout(io.StringIO()):  # which it writes to
             code = [np.array(topology), np.array(cells)]
             node_a = None if nodes is None else torch.tensor(nodes)

@@ -13,7 +13,7 @@ from dynamic_network_architectures.architectures import unet
 from torch import nn
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
-NORMS = {
+NORMS: Mapping[str, Mapping[int, type[nn.Module]]] = {
     "InstanceNorm": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
     "BatchNorm": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
 }

@@ -7,7 +7,6 @@ rest is deep. UDAS adapts only the former, with the latter as its teacher.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -122,11 +121,3 @@ class EarlyHead(nn.Sequential):
             nn.ReLU(),
             conv(8, out_channels, 3, padding=1),
         )
-
-
-def at_resolution(logits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Early logits at the image's resolution: those of level 1 are enlarged linearly."""
-    if logits.shape[2:] == tuple(size):
-        return logits
-    mode = "bilinear" if len(size) == 2 else "trilinear"
-    return F.interpolate(logits, size=tuple(size), mode=mode, align_corners=False)

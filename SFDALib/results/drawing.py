@@ -1,43 +1,64 @@
-"""What the pictures of results are drawn with: a figure laid out in inches from its top left.
+"""What the pictures of results are drawn with, on matplotlib's constrained layout.
 
-Knows slices, outlines and text; not which picture they are for.
+The panels are laid out first; titles, legend and footer are then added above and below them, and
+the picture is cut to what was drawn. Knows slices, outlines and text; not which picture they are
+for.
 """
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+import textwrap
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from SFDALib import NOTICE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from SFDALib.bundle import Label
+from SFDALib.bundle.description import Label
 
 FOOTER = NOTICE.removesuffix(".")
-BACKGROUND, BRIGHT, MUTED = "#14161a", "#f2f2f2", "#a9b0ba"
+BRIGHT, MUTED = "#f2f2f2", "#a9b0ba"
 DASHED = (0, (2.5, 1.2))
-# Inches.
-MARGIN, GAP, NARROWEST = 0.35, 0.08, 7.0
-PANEL, NARROWEST_COLUMN = 2.9, 1.35
-TITLE_LINE, TEXT_LINE, SMALL_LINE = 0.32, 0.22, 0.17
-# Points.
-TITLE, TEXT, SMALL = 15, 10, 8.5
-_DPI = 120
-_SWATCH = 0.24  # inches
+PANEL = 2.9  # inches of a panel's longer side
+TITLE, TEXT, SMALL = 15.0, 10.0, 8.5  # points
+_BACKGROUND = "#14161a"
+_MARGIN, _GAP = 0.35, 0.1  # inches
+_CHARACTER = 0.62  # mean width of a character in DejaVu Sans, by the size
+_STYLE = {
+    "figure.facecolor": _BACKGROUND,
+    "savefig.facecolor": _BACKGROUND,
+    "figure.dpi": 120,
+    "figure.constrained_layout.w_pad": 0.03,
+    "figure.constrained_layout.wspace": 0.0,
+    "figure.constrained_layout.hspace": 0.0,
+    "text.color": BRIGHT,
+    "font.size": TEXT,
+    "axes.facecolor": _BACKGROUND,
+    "axes.titlesize": TEXT,
+    "axes.titleweight": "bold",
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": SMALL,
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    "xtick.color": MUTED,
+    "xtick.labelsize": SMALL,
+    "xtick.major.size": 2,
+    "image.cmap": "gray",
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+    "legend.handlelength": 1.0,
+    "legend.handleheight": 1.0,
+}
 _SIDES = (0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, "A"), (0.5, 0.02, "P")
-_LEAST_SURROUNDINGS = 40.0  # mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,121 +81,138 @@ class Picture:
     subtitle: str
 
 
-LegendColumns = list[list[tuple["Label | None", str]]]
+def picture_style() -> AbstractContextManager[None]:
+    """The context in which every picture is made, whatever the user's matplotlibrc says."""
+    return matplotlib.style.context(["default", _STYLE])
 
 
-class Canvas:
-    """A dark figure of ``width`` x ``height`` inches.
-
-    It is made under the default style, whatever the user's matplotlibrc says: see ``plain_style``.
-    """
-
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=_DPI)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """As PNG; the same picture gives the same bytes."""
-        metadata = {"Software": None}
-        self.figure.savefig(path, format="png", facecolor=BACKGROUND, metadata=metadata)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        bottom = self.height - top - height
-        return self.figure.add_axes(
-            (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        )
-
-    def panel(
-        self, left: float, top: float, width: float, height: float, patient_axes: bool
-    ) -> Axes:
-        """Axes for an axial slice, with the patient's sides where there is a patient."""
-        axes = self.axes(left, top, width, height)
-        axes.set_axis_off()
-        if patient_axes:
-            for x, y, letter in _SIDES:
-                annotate(axes, x, y, letter)
-        return axes
-
-    def write(self, x: float, top: float, lines: Sequence[str], line: float, **style: Any) -> None:
-        style = {"size": TEXT, "color": BRIGHT} | style
-        for row, text in enumerate(lines):
-            y = 1 - (top + row * line) / self.height
-            self.figure.text(x / self.width, y, text, va="top", parse_math=False, **style)
-
-    def legend(self, columns: LegendColumns, top: float) -> None:
-        """Draw what ``legend_columns`` laid out, over the whole width."""
-        pitch = (self.width - 2 * MARGIN) / max(1, len(columns))
-        for column, lines in enumerate(columns):
-            left = MARGIN + column * pitch
-            for row, (label, text) in enumerate(lines):
-                y = top + row * TEXT_LINE
-                self.write(left + _SWATCH, y, [text], TEXT_LINE)
-                if label is not None:
-                    colour = np.array(label.color) / 255
-                    self.axes(left, y + 0.01, 0.14, 0.14).set(
-                        facecolor=colour, xticks=[], yticks=[]
-                    )
-
-
-def plain_style() -> Any:
-    """The context in which every picture is made."""
-    return matplotlib.style.context("default")
-
-
-def legend_columns(labels: Sequence[Label], texts: Sequence[str], width: float) -> LegendColumns:
-    """Columns of lines that fill ``width`` inches; an entry's first line carries its label."""
-    widest = max((text_width(text, TEXT) for text in texts), default=0.0) + _SWATCH
-    lines: list[tuple[Label | None, str]] = []
-    for label, text in zip(labels, texts, strict=True):
-        first, *more = wrapped(text, width - _SWATCH, TEXT)
-        lines += [(label, first), *((None, line) for line in more)]
-    columns = max(1, min(len(lines), int(width / (widest + 0.3))))
-    length = -(-len(lines) // columns)
-    return [lines[start : start + length] for start in range(0, len(lines), length)]
-
-
-def slices_that_say_most(source: np.ndarray, final: np.ndarray, most: int = 4) -> list[int]:
-    """Up to ``most`` slices k, spread apart, from head to feet.
-
-    Those with the most voxels that differ; where nothing differs, those with the most foreground;
-    where there is none, from the middle outwards.
+def panels(
+    rows: int, columns: int, height: float, width: float, gap: float = 0.03
+) -> tuple[Figure, np.ndarray]:
+    """A figure of equal panels.
 
     Args:
-        source, final: label maps ``(K, J, I)``.
+        rows, columns: their number.
+        height, width: of a panel in inches, about.
+        gap: inches above and below each panel with its texts.
+
+    Returns:
+        The figure and its axes ``(rows, columns)``.
     """
-    count = source.shape[0]
-    from_middle = np.minimum(np.arange(count), np.arange(count)[::-1]) + 1
-    for weight in (source != final, (source > 0) | (final > 0)):
-        votes = np.count_nonzero(weight, axis=(1, 2))
-        if votes.any():
-            break
-    else:
-        votes = from_middle
-    apart = max(2, np.count_nonzero(votes) // (2 * most))
-    votes = votes.copy()
-    chosen: list[int] = []
-    while votes.any() and len(chosen) < most:
-        best = int(np.argmax(votes))
-        chosen.append(best)
-        votes[max(0, best - apart + 1) : best + apart] = 0
-    return sorted(chosen, reverse=True)
+    size = (columns * width, rows * (height + 0.1) + 1.0)
+    figure = Figure(size, layout=ConstrainedLayoutEngine(compress=True, h_pad=gap))
+    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
+    return figure, axes
 
 
-def around(labelled: np.ndarray, spacing_kji: tuple[float, float, float]) -> tuple[slice, slice]:
-    """The part of the plane ``(J, I)`` to show: what is labelled and half as much on either side.
+def finish_panels(figure: Figure) -> None:
+    """Lay the panels out for good; what is added from now on does not move them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def add_titles(figure: Figure, title: str, subtitle: str) -> None:
+    """Title and subtitle above what was drawn so far."""
+    width = figure.get_tightbbox().width
+    _add_above(figure, wrapped(subtitle, width, TEXT), 2 * _GAP, size=TEXT, color=MUTED)
+    _add_above(figure, wrapped(title, width, TITLE), _GAP, size=TITLE, weight="bold")
+
+
+def _add_above(figure: Figure, text: str, gap: float, **style: Any) -> None:
+    box = figure.get_tightbbox()
+    x, y = box.x0 / figure.get_figwidth(), (box.y1 + gap) / figure.get_figheight()
+    figure.text(x, y, text, va="bottom", parse_math=False, **style)
+
+
+def add_below(
+    figure: Figure, text: str, size: float = SMALL, color: str = MUTED, weight: str = "normal"
+) -> None:
+    """A paragraph below what was drawn so far."""
+    x, y, width = below(figure)
+    style: dict[str, Any] = {"size": size, "color": color, "weight": weight}
+    figure.text(x, y, wrapped(text, width, size), va="top", parse_math=False, **style)
+
+
+def add_legend(figure: Figure, labels: Sequence[Label], texts: Sequence[str]) -> None:
+    """A coloured square and a text for each label, in columns below what was drawn so far."""
+    if not labels:
+        return
+    x, y, width = below(figure)
+    entries = [wrapped(text, width - 0.3, TEXT) for text in texts]
+    longest = max(len(line) for entry in entries for line in entry.splitlines())
+    columns = int(width / (longest * TEXT / 72 * _CHARACTER + 0.5))
+    legend = figure.legend(
+        [Patch(color=rgb(label)) for label in labels],
+        entries,
+        loc="upper left",
+        bbox_to_anchor=(x, y),
+        ncols=max(1, min(len(entries), columns)),
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def below(figure: Figure) -> tuple[float, float, float]:
+    """Where the next part begins: x and y as shares of the figure, and the width in inches."""
+    box = figure.get_tightbbox()
+    height = figure.get_figheight()
+    return box.x0 / figure.get_figwidth(), (box.y0 - 2 * _GAP) / height, box.width
+
+
+def axes_below(figure: Figure, width: float, height: float) -> Axes:
+    """Axes of that size in inches below what was drawn so far, with room for labels above them."""
+    x, y, _ = below(figure)
+    share = height / figure.get_figheight()
+    room = _GAP / figure.get_figheight()
+    return figure.add_axes((x, y - room - share, width / figure.get_figwidth(), share))
+
+
+def align_left(figure: Figure, axes: Axes) -> None:
+    """Move axes to the right until the labels on their left begin where the axes did."""
+    box, whole = axes.get_position(), axes.get_tightbbox()
+    assert whole is not None  # as for axes that are invisible
+    labels = whole.x0 / figure.dpi / figure.get_figwidth()
+    axes.set_position((2 * box.x0 - labels, box.y0, box.width, box.height))
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write what was drawn as PNG with a margin; the same picture gives the same bytes."""
+    figure.savefig(
+        path,
+        format="png",
+        bbox_inches="tight",
+        pad_inches=_MARGIN,
+        metadata={"Software": None},  # matplotlib's version would be named there
+    )
+
+
+def rgb(label: Label) -> tuple[float, float, float]:
+    """A label's colour in 0..1."""
+    red, green, blue = label.color
+    return red / 255, green / 255, blue / 255
+
+
+def wrapped(text: str, width: float, size: float) -> str:
+    """Lines of about ``width`` inches; a word that is longer, such as a path, is cut."""
+    return textwrap.fill(text, max(8, int(width / (size / 72 * _CHARACTER))))
+
+
+def show(axes: Axes, picture: np.ndarray, spacing_ji: Sequence[float]) -> None:
+    """A slice in its true proportions.
 
     Args:
-        labelled: ``(K, J, I)``; where nothing is, the whole plane is shown.
+        axes: the panel.
+        picture: values 0..1, grey ``(J, I)``, colour or RGBA ``(J, I, 3 or 4)``.
+        spacing_ji: mm along J and I.
     """
-    plane = labelled.any(axis=0)
-    if not plane.any():
-        return slice(None), slice(None)
-    box = []
-    for across, spacing in zip((1, 0), spacing_kji[1:], strict=True):
-        first, last = np.flatnonzero(plane.any(axis=across))[[0, -1]]
-        margin = max((last - first + 1) // 2, round(_LEAST_SURROUNDINGS / spacing))
-        box.append(slice(max(0, first - margin), last + 1 + margin))
-    return box[0], box[1]
+    aspect = spacing_ji[0] / spacing_ji[1]
+    axes.imshow(picture, vmin=0, vmax=1, aspect=aspect, interpolation="hanning")
+
+
+def show_sides(axes: Axes) -> None:
+    """The letters of the patient's sides at the borders of an axial slice."""
+    for x, y, letter in _SIDES:
+        annotate(axes, x, y, letter)
 
 
 def outline(axes: Axes, values: np.ndarray, labels: Sequence[Label], **style: Any) -> None:
@@ -184,15 +222,10 @@ def outline(axes: Axes, values: np.ndarray, labels: Sequence[Label], **style: An
     for label in labels:
         mask = np.pad(values == label.value, 1).astype(float)
         if mask.any():
-            colour = [np.array(label.color) / 255]
-            contour = axes.contour(x, y, mask, [0.5], colors=colour, **{"linewidths": 1.3} | style)
+            colours = [rgb(label)]
+            contour = axes.contour(x, y, mask, [0.5], colors=colours, **{"linewidths": 1.3} | style)
             contour.set_path_effects([withStroke(linewidth=2.4, foreground="black", alpha=0.5)])
     axes.axis(limits)
-
-
-def show(axes: Axes, picture: np.ndarray) -> None:
-    """A slice in 0..1, grey ``(J, I)``, colour or RGBA ``(J, I, 3 or 4)``, filling its panel."""
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="hanning")
 
 
 def annotate(axes: Axes, x: float, y: float, text: str) -> None:
@@ -203,46 +236,7 @@ def annotate(axes: Axes, x: float, y: float, text: str) -> None:
         text,
         transform=axes.transAxes,
         size=SMALL,
-        color=BRIGHT,
         ha="left" if x < 0.5 else "right" if x > 0.5 else "center",
         va="bottom" if y < 0.5 else "top" if y > 0.5 else "center",
         path_effects=[withStroke(linewidth=2, foreground="black")],
     )
-
-
-def grey_or_colour(image: np.ndarray) -> np.ndarray:
-    """Of an image ``(K, J, I)`` or ``(C, K, J, I)`` what is shown: three channels as colours
-    ``(K, J, I, 3)``, of any other number the first.
-    """
-    if image.ndim == 4:
-        return np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
-    return image
-
-
-def windowed(image: np.ndarray, slices: Sequence[int]) -> np.ndarray:
-    """Some slices, scaled so that the whole image's 1st and 99th percentile become 0 and 1."""
-    low, high = np.percentile(image, (1, 99))
-    return np.clip((image[slices] - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1)
-
-
-def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Inches, as drawn at the picture's resolution (hinting makes that matter)."""
-    font = FontProperties(size=size, weight=weight)
-    pixels, _, _ = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font, ismath=False)
-    return pixels / _DPI
-
-
-def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
-    """Lines no wider than ``width`` inches; a word that is longer, such as a path, is cut."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and text_width(f"{lines[-1]} {word}", size, weight) <= width:
-            lines[-1] += f" {word}"
-            continue
-        while text_width(word, size, weight) > width:
-            beginnings = [word[:n] for n in range(1, len(word))]
-            fits = bisect_right(beginnings, width, key=lambda text: text_width(text, size, weight))
-            lines.append(word[:fits])
-            word = word[fits:]
-        lines.append(word)
-    return lines

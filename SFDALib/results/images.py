@@ -1,8 +1,8 @@
 """Segmentations and maps as NRRD, in the input's geometry, as 3D Slicer reads them.
 
-Segment metadata follow vtkMRMLSegmentationStorageNode of Slicer 5: names, colours, terminology and
-what made a segment travel in the header of a ``.seg.nrrd``. They hold all that Slicer's export to
-DICOM SEG demands of a segment.
+The header of a ``.seg.nrrd`` holds names, colours, terminology and algorithm of every segment, with
+the keys of vtkMRMLSegmentationStorageNode of Slicer 5; they suffice for Slicer's export to DICOM
+SEG.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ import gzip
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from SFDALib import __version__
-
-if TYPE_CHECKING:
-    from SFDALib.bundle import Label
-    from SFDALib.volume.geometry import Geometry
-
-SEGMENTATION = "segmentation.seg.nrrd"  # of every result folder
+from SFDALib.bundle.description import Label
+from SFDALib.volume.geometry import Geometry
 
 
 def write_segmentation(
@@ -35,19 +30,19 @@ def write_segmentation(
 ) -> None:
     """Write a label map as a Slicer segmentation.
 
-    Every label becomes a segment, whether it has voxels or not, so that two results of one bundle
-    always hold the same segments.
+    Every label becomes a segment, also without a voxel, so that two results of one bundle have the
+    same segments.
 
     Args:
         path: ends in ``.seg.nrrd``.
         segmentation: ``(K, J, I)``, integers; 0 is background.
         geometry: where the voxels lie; ``geometry.shape`` is ``(K, J, I)``.
-        labels: what the values mean.
-        method: what made it, at most 40 characters; with the version of this software it is what
-            DICOM calls the algorithm's name.
+        labels: name, colour and terminology of every value.
+        method: what made it, at most 40 characters; with the version of this software it becomes
+            the DICOM attribute Segment Algorithm Name.
 
     Raises:
-        ValueError: shape, type or a value that no label explains: a defect of the caller.
+        ValueError: wrong shape or type, or a value without a label.
         OSError: the disk is full.
     """
     if not np.issubdtype(segmentation.dtype, np.integer):
@@ -63,7 +58,7 @@ def write_segmentation(
 
 
 def read_segment_names(path: str | os.PathLike[str]) -> dict[int, str]:
-    """The names that a ``.seg.nrrd`` gives to its label values; empty for any other image."""
+    """The segments' names by label value, from a ``.seg.nrrd``; empty for any other image."""
     if not os.fspath(path).lower().endswith(".nrrd"):
         return {}
     reader = sitk.ImageFileReader()
@@ -86,7 +81,7 @@ def write_map(path: str | os.PathLike[str], array: np.ndarray, geometry: Geometr
         geometry: where the voxels lie.
 
     Raises:
-        ValueError: a value is NaN or infinite, or the shape is wrong: a defect of the caller.
+        ValueError: a value is NaN or infinite, or the shape is wrong.
         OSError: the disk is full.
     """
     with np.errstate(over="ignore"):  # becomes infinite, and is refused
@@ -112,7 +107,7 @@ def write_bytes(
         header: further fields of the file's header.
 
     Raises:
-        ValueError: the shape is wrong: a defect of the caller.
+        ValueError: the shape is wrong.
         OSError: the disk is full.
     """
     if array.shape[:3] != geometry.shape:
@@ -160,14 +155,13 @@ def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
 
 
 def _write(image: sitk.Image, path: str | os.PathLike[str]) -> None:
-    """Write, and read the compressed data to their end.
+    """Write, then read the compressed data to the end.
 
-    NrrdIO does not see the last flush fail: measured on a full disk, it leaves a file cut short
-    by up to a block and reports success.
+    On a full disk NrrdIO may report success and leave a file that lacks up to a block at its end.
     """
     try:
         sitk.WriteImage(image, os.fspath(path), useCompression=True)
-    except RuntimeError:  # which has no cause: the system tells it to whoever writes more there
+    except RuntimeError:  # names no cause; the system names it when more is written there
         with open(path, "ab") as file:
             file.write(bytes(1 << 20))
         raise

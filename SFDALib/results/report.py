@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from SFDALib import NOTICE, __version__
 from SFDALib.errors import shown
+from SFDALib.json_file import plain
 
 REVIEW = (
     f"{NOTICE} Results must be reviewed by a qualified person and must not be the sole basis of a"
@@ -28,7 +28,7 @@ def write_report(path: str | os.PathLike[str], report: Mapping[str, Any]) -> Non
     NumPy scalars and arrays become numbers and lists, paths become text, bytes of file names that
     are no text become escapes, and floats that JSON has no word for (NaN, infinities) null.
     """
-    content = _jsonable({**report, "notice": REVIEW})
+    content = plain({**report, "notice": REVIEW}, shown)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -42,17 +42,3 @@ def software_versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy
-        return _jsonable(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    return shown(value) if isinstance(value, str) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, diffusion_grid, load_cases
@@ -62,8 +63,9 @@ def train(
     """
     workers = loop.start_workers(device)
     request.prepare(workers)
-    model = source.load(bundle, workers.device, diffusion=False)
-    described = model.description.with_changes(diffusion=diffusion)
+    opened = open_model(bundle)
+    model = opened.load(workers.device, diffusion=False)
+    described = replace(model.description, diffusion=diffusion)
     cases = load_cases(
         request.entries,
         "train",
@@ -76,7 +78,7 @@ def train(
     patches = Patches(cases, patch_size, request.batch, request.augment)
     schedule = cosine_schedule(diffusion.timesteps)
     torch.manual_seed(request.loop.seed)
-    network = catalogue.build(diffusion.network)
+    network = build_network(diffusion.network)
 
     def draw(step: int) -> loop.Batch:
         images, labels = patches.draw(request.loop.seed, step, workers.rank)
@@ -112,7 +114,7 @@ def train(
             diffusion=asdict(diffusion),
             patch_size=patch_size,
             corruption=corruption,
-            bundle=open_model(bundle).sha256(),
+            bundle=opened.sha256(),
         ),
         request.work / "checkpoint.pt",
         workers,
@@ -120,7 +122,7 @@ def train(
     )
     provenance = request.provenance("diffusion", curve)
     provenance["diffusion"]["corruption"] = corruption
-    described = described.with_changes(provenance={**described.provenance, **provenance})
+    described = replace(described, provenance={**described.provenance, **provenance})
     request.finish(
         workers,
         lambda folder: source.write(

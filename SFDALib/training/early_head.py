@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from SFDALib.bundle import source
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.open_model import open_model
-from SFDALib.networks.residual_unet import EarlyHead, at_resolution
+from SFDALib.networks.outputs import at_resolution
+from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import load_cases
@@ -26,7 +28,8 @@ def train(
     """Train the head of ``level`` 0 or 1 on the ``train`` cases; write the bundle with it."""
     workers = loop.start_workers(device)
     request.prepare(workers)
-    model = source.load(bundle, workers.device)
+    opened = open_model(bundle)
+    model = opened.load(workers.device)
     description = model.description
     cases = load_cases(
         request.entries,
@@ -55,12 +58,13 @@ def train(
         lambda step: patches.draw(request.loop.seed, step, workers.rank),
         batch_loss,
         request.loop,
-        request.identity("early-head", level=level, bundle=open_model(bundle).sha256()),
+        request.identity("early-head", level=level, bundle=opened.sha256()),
         request.work / "checkpoint.pt",
         workers,
         progress,
     )
-    described = description.with_changes(
+    described = replace(
+        description,
         early_head=EarlyHeadDescription(level, channels),
         provenance={**description.provenance, **request.provenance("early_head", curve)},
     )

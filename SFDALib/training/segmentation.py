@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
 from SFDALib.bundle.description import Description, Fingerprint, Label
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
 from SFDALib.training import loop
 from SFDALib.training.manifest import Case, load_cases
@@ -45,7 +46,7 @@ def train(
     cases = load_cases(request.entries, "train", description.input_spec, description.classes, cache)
     torch.manual_seed(request.loop.seed)
     regions = description.input_spec.regions
-    network = assembly.assemble(lambda: catalogue.build(description.network), 1, regions)
+    network = assembly.assemble(lambda: build_network(description.network), 1, regions)
     patches = Patches(cases, description.patch_size, request.batch, request.augment)
 
     weights, curve = loop.fit(
@@ -70,7 +71,8 @@ def train(
         request.entries, "val", description.input_spec, description.classes, cache
     )
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
-    described = description.with_changes(
+    described = replace(
+        description,
         labels=tuple(measured(label, cases, description) for label in description.labels),
         fingerprint=_fingerprint(cases, description.input_spec.channels),
         temperature=calibrate(network, calibration, workers.device),
@@ -97,7 +99,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, kind: str = "ce") -> Tenso
         return entropy
     from monai.losses import DiceLoss
 
-    probabilities = catalogue.class_probabilities(logits)
+    probabilities = class_probabilities(logits)
     dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
     return entropy + dice(probabilities, labels[:, None])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
@@ -12,8 +12,27 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 ONE, SEVERAL, SEQUENCE = "one", "several", "sequence"
 
 
+if TYPE_CHECKING:
+
+    class Wrapper:
+        """What the decorator gives a class."""
+
+        parameterNode: Any
+
+        def __init__(self, node: Any) -> None: ...
+
+        def connectParametersToGui(self, widgets: dict[str, Any]) -> str: ...
+
+        def disconnectGui(self, tag: str) -> None: ...
+
+        def Modified(self) -> None: ...
+
+else:
+    Wrapper = object
+
+
 @parameterNodeWrapper
-class Parameters:
+class Parameters(Wrapper):
     """What the widgets hold.
 
     Args:

@@ -138,7 +138,7 @@ class Request:
             folder: for the job's description.
             output: the result folder, which must not exist.
         """
-        common = {
+        common: dict[str, Any] = {
             "bundle": self.bundle,
             "output": str(output),
             "device": self.device,

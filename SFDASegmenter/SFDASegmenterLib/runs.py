@@ -24,17 +24,18 @@ import slicer
 
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.results import layout
+from SFDALib.results.layout import ResultFile
 from SFDASegmenterLib import staging
+from SFDASegmenterLib.protocols import Job
 from SFDASegmenterLib.request import Image, Request
-from SFDASegmenterLib.scene.placement import Origin, Placement, place_agreement
+from SFDASegmenterLib.scene.placement import Origin, Placement
 from SFDASegmenterLib.scene.results import Results
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
 DEFECT = 1
 PARTS = ("cohort", "compare")  # stages that tell which image or method the next stages are of
-COHORT, COMPARISON = "cohort.json", "comparison.json"
-SUMMARIES = ("report.json", COHORT, COMPARISON)  # one of them ends every result folder
 
 
 class State(Enum):
@@ -60,7 +61,7 @@ class Run:
         OSError: the volumes could not be written.
     """
 
-    def __init__(self, request: Request, start: Callable[[Sequence[str]], Worker] = Worker) -> None:
+    def __init__(self, request: Request, start: Callable[[Sequence[str]], Job] = Worker) -> None:
         reason = request.refusal()
         if reason:
             raise RequestError(reason)
@@ -106,7 +107,7 @@ class Run:
         """The results to show first: of a comparison those that the judge chose."""
         if not self.request.compared:
             return self.results[0]
-        chosen = registry.find(self._read(COMPARISON)["chosen"]).title
+        chosen = registry.find(self._read(layout.COMPARISON)["chosen"]).title
         by_method = {one.node.GetAttribute("SFDA.Method"): one for one in self.results}
         return by_method.get(chosen, self.results[0])
 
@@ -160,7 +161,7 @@ class Run:
         if self.state is State.CANCELLING or status == CANCELLED:
             self.state = State.CANCELLED
             self.discard()
-        elif any((self.output / summary).is_file() for summary in SUMMARIES):
+        elif layout.written(self.output, layout.SUMMARIES):
             self.state = State.PLACING
             self.progress = Progress("loading the results")
             self._steps = self._place_all()
@@ -223,19 +224,21 @@ class Run:
             placement = Placement(self.output / row["folder"], origin, self.id, trust)
             self._placements.append(placement)
             yield from placement.steps()
-        if self.request.compared:
-            yield from place_agreement(self.output, self._placements)
+        if self.request.compared and self._placements:
+            written = self._read(layout.COMPARISON)["files_written"]
+            first, *others = self._placements
+            yield from first.place_agreement(self.output, written, others)
 
     def _rows(self) -> list[tuple[Mapping[str, Any], Origin]]:
         """What the summary says of each image or compared method; "folder" is None if it failed."""
         if self.request.compared:
-            return [(row, self._origins[0]) for row in self._read(COMPARISON)["methods"]]
+            return [(row, self._origins[0]) for row in self._read(layout.COMPARISON)["methods"]]
         if self.request.is_cohort:
-            return list(zip(self._read(COHORT)["images"], self._origins, strict=True))
+            return list(zip(self._read(layout.COHORT)["images"], self._origins, strict=True))
         return [({"folder": "."}, self._origins[0])]
 
-    def _read(self, summary: str) -> dict[str, Any]:
-        return json.loads((self.output / summary).read_text(encoding="utf-8"))
+    def _read(self, summary: ResultFile) -> dict[str, Any]:
+        return json.loads((self.output / summary.name).read_text(encoding="utf-8"))
 
     def _take_back(self) -> None:
         self._steps = iter(())

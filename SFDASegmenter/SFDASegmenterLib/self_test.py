@@ -25,7 +25,7 @@ LIMIT = 1200  # seconds that a job may take on a slow machine
 SHORT = {"heal": {"samples": 2, "steps": 5}, "adami": {"epochs": 1}}
 
 
-class SelfTest:
+class SelfTest(unittest.TestCase):
     """The tests, for ``SFDASegmenterTest``."""
 
     def runTest(self) -> None:
@@ -91,7 +91,7 @@ class SelfTest:
         """A ticked map is in the foreground of every view; its threshold hides low values."""
         row = panel.results.maps.rows["entropy"]
         row.box.click()
-        entropy = results.get("entropy")
+        entropy = results.maps["entropy"]
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             self.assertEqual(composite.GetForegroundVolumeID(), entropy.GetID())
         row.opacity.value = 0.25

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ LIMIT = 1200  # seconds that the job may take on a slow machine
 TAGS = ("DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName")
 
 
-class DicomSelfTest:
+class DicomSelfTest(unittest.TestCase):
     """For ``SFDASegmenterTest``."""
 
     def test_a_result_is_exported_to_dicom_seg_and_read_back(self) -> None:

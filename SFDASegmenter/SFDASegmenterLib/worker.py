@@ -29,6 +29,7 @@ from SFDASegmenterLib import library
 GRACE = 1.5  # seconds between the wish to stop and the kill
 CANCELLED = 130
 KEPT_LINES = 2000  # of standard error
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows alone has it
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Worker:
             errors="replace",
             env={**os.environ, "PYTHONIOENCODING": "utf-8"},
             start_new_session=os.name != "nt",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         )
         self._gentle = stops_with_input
         self._kill_at: float | None = None
@@ -115,6 +116,13 @@ class Worker:
                 lines.append(self._said.get_nowait())
             except queue.Empty:
                 return lines
+
+    def close_input(self) -> None:
+        """Close its standard input, as the system does when this application dies: a command that
+        knows ``--stop-with-stdin`` stops.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def events(self) -> list[dict[str, Any]]:
         """The events since the last call; a line that is none goes to the log."""
@@ -145,20 +153,16 @@ class Worker:
     def cancel(self) -> None:
         """Ask it to stop; ``status`` tells when it has."""
         if self._kill_at is None and self._process.poll() is None:
-            self._hang_up()
+            self.close_input()
             self._kill_at = time.monotonic() + (GRACE if self._gentle else 0.0)
 
     def end(self) -> None:
         """Kill it with all that it started, and return when they are gone."""
-        self._hang_up()
+        self.close_input()
         self._kill_tree()
         self._process.wait()
         for reader in self._readers:
             reader.join()
-
-    def _hang_up(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
 
     def _kill_tree(self) -> None:
         if not any(reader.is_alive() for reader in self._readers):
@@ -168,7 +172,7 @@ class Worker:
                 ["taskkill", "/F", "/T", "/PID", str(self._process.pid)],
                 check=False,  # it may end on its own in this moment
                 capture_output=True,
-                creationflags=subprocess.CREATE_NO_WINDOW,
+                creationflags=NO_WINDOW,
             )
             return
         with contextlib.suppress(ProcessLookupError):  # it may end on its own in this moment

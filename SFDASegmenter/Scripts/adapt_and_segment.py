@@ -16,7 +16,6 @@ Exit status: 0 done; 1 a defect; 2 the request or its input is unusable; 3 out o
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import signal
 import sys
@@ -31,54 +30,55 @@ from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
 from SFDASegmenterLib.worker import CANCELLED
 
-from SFDALib.commands import compare, run
-from SFDALib.commands.arguments import Parser
+from SFDALib.commands.arguments import Parser, add_request, request_of
 from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
-from SFDALib.jobs.request import Comparison, Job
+from SFDALib.jobs.request import Cohort, Comparison, Job
 from SFDASegmenter import SFDASegmenterLogic
 
 PAUSE = 0.05  # seconds between two looks at the job
 DONE, DEFECT = 0, 1
-MANY = "cohort"  # the command whose files are images of their own
+MANY = "cohort"  # the command that is meant where none is named
+FORMS: dict[str, type[Job | Comparison]] = {"run": Job, MANY: Cohort, "compare": Comparison}
 HELP = ("-h", "--help")
 
 
 def parser() -> Parser:
-    """The command line's own words, but for those on how its process speaks."""
+    """The arguments of the command line, except those about how its process communicates."""
     made = Parser(prog="adapt_and_segment.py", description=__doc__.split("\n\n", 1)[0])
-    commands = made.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    for name, add_words, request in (
-        ("run", run.add_run_words, run.job),
-        (MANY, run.add_cohort_words, run.job),
-        ("compare", compare.add_comparison_words, compare.comparison),
-    ):
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    for name, form in FORMS.items():
         command = commands.add_parser(name)
-        add_words(command)
-        command.set_defaults(request=request)
+        add_request(command, form)
+        command.set_defaults(form=form)
     return made
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry it out and return the exit status."""
+    """Carry the request out and return the exit status."""
     try:
         if not arguments or (arguments[0].startswith("-") and arguments[0] not in HELP):
             arguments = [MANY, *arguments]
-        given = parser().parse_args(arguments)
-        asked = given.request(given)
+        typed = parser().parse_args(arguments)
+        asked = request_of(typed.form, typed)
         output = Path(asked.output).resolve()
         if output.exists():
             raise RequestError(f"--output: found {output}, expected a name that is free")
         dependencies.ensure()
-        return _carry_out(_request(asked, given), output)
+        return _carry_out(request_in_scene(asked), output)
     except (RequestError, dependencies.DependencyError, OSError) as error:
         print(f"SFDA: {error}", file=sys.stderr)
         return RequestError.exit_status
 
 
-def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
-    """The same of volumes in the scene."""
-    many = given.name == MANY
+def request_in_scene(asked: Job | Comparison) -> Request:
+    """Load the request's images into the scene; the same request of their volumes.
+
+    Raises:
+        RequestError: an image that cannot be loaded, or a statement about files that Slicer reads
+            by itself.
+    """
+    many = isinstance(asked, Cohort)
     if asked.reading.spacing or asked.reading.series:
         raise RequestError(
             "--spacing or --series: found one, expected none here, as Slicer reads the volumes;"
@@ -106,7 +106,7 @@ def _request(asked: Job | Comparison, given: argparse.Namespace) -> Request:
         method=asked.method,
         options=asked.options,
         gate=asked.gate,
-        adapt_once=many and given.adapt == "once",
+        adapt_once=isinstance(asked, Cohort) and asked.adapt == "once",
     )
 
 

@@ -47,7 +47,7 @@ from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 from SFDALib.results.report import software_versions
 from SFDALib.volume.input_spec import InputSpec
@@ -250,7 +250,7 @@ def residual(size: tuple[int, int, int], device: torch.device) -> source.Source:
         patch_size=size,
         labels=tuple(Label(value, str(value), (value, 0, 0)) for value in (1, 2)),
     )
-    network = catalogue.build(RESIDUAL).to(device).eval().requires_grad_(False)
+    network = build_network(RESIDUAL).to(device).eval().requires_grad_(False)
     return source.Source(description, network, None, None, device, {})
 
 

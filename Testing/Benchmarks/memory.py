@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing/helpers")]
 import phantoms  # noqa: E402
 from heads import geometry_around_head, head  # noqa: E402
 
-from SFDALib.bundle.files import BundleFiles  # noqa: E402
+from SFDALib.bundle.open_model import open_model  # noqa: E402
 from SFDALib.jobs.memory_need import memory_need  # noqa: E402
 from SFDALib.methods import registry  # noqa: E402
 from SFDALib.results.report import software_versions  # noqa: E402
@@ -79,7 +79,7 @@ def regrid(bundle: Path, spacing: float | None) -> None:
 
 def measure(phantom: phantoms.Phantom, method: str, folder: Path) -> list[dict[str, object]]:
     """One row for each size."""
-    description = BundleFiles(phantom.bundle).describe()
+    description = open_model(phantom.bundle).describe()
     small = peak_mb(phantom.bundle, method, phantom.image, folder / "out")
     rows = []
     for size in SIZES:

@@ -39,7 +39,7 @@ from nnunet_models import SETTINGS, Setting, image, write_model
 from rich.console import Console
 from rich.table import Table
 
-from SFDALib.bundle import source
+from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
 from SFDALib.machine import devices
@@ -91,7 +91,7 @@ def measure(folder: Path, setting: Setting, steps: int, repeats: int) -> dict[st
     with contextlib.redirect_stdout(io.StringIO()):
         peer = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
         peer.initialize_from_trained_model_folder(str(model_folder), None)
-    model = source.load(folder / "bundle", torch.device("cpu"))
+    model = open_model(folder / "bundle").load(torch.device("cpu"))
 
     def ours() -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
         conformed = conform(volume, model.description.input_spec)

@@ -24,6 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from SFDALib.bundle import source
+from SFDALib.bundle.open_model import open_model
 from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = devices.resolve(arguments.device)
-    model = source.load(arguments.bundle, device)
+    model = open_model(arguments.bundle).load(device)
     rows = []
     for image, reference in arguments.case:
         rows += measure(model, image, reference, arguments.samples, arguments.every)

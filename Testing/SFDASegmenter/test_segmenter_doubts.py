@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
 
     from SFDALib.bundle.description import Fingerprint
 
-    known = describe().with_changes(fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
+    known = replace(describe(), fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
     volumes = [slicer.util.loadVolume(str(head_file)) for _ in range(2)]
     array = slicer.util.arrayFromVolume(volumes[1])
     slicer.util.updateVolumeFromArray(volumes[1], array.max() - array)

@@ -127,7 +127,7 @@ def test_weights_alone_are_described_filled_in_and_made_a_bundle(
     import torch
     from slicer_standin import user
 
-    from SFDALib.networks import catalogue
+    from SFDALib.networks.build import build_network
 
     opened = []
     monkeypatch.setattr(
@@ -137,7 +137,7 @@ def test_weights_alone_are_described_filled_in_and_made_a_bundle(
         **{"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1},
         **{"out_channels": 2, "channels": [4, 8], "strides": [2]},
     }
-    torch.save(catalogue.build(definition).state_dict(), tmp_path / "liver.pt")
+    torch.save(build_network(definition).state_dict(), tmp_path / "liver.pt")
     ui, description = panel.ui, tmp_path / "liver.json"
     assert not ui.weightsButton.visible
     choose_model(panel, tmp_path / "liver.pt")

@@ -13,7 +13,7 @@ from SFDASegmenterLib.worker import Progress
 
 from SFDALib.__main__ import parser as command_line
 from SFDALib.jobs.labelled import Labelled, parse
-from SFDALib.jobs.request import read_comparison, read_job
+from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
 from SFDALib.methods.method import Option
 from SFDALib.volume.reading import Reading
@@ -77,7 +77,7 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     request = replace(request_, options=options, seed=4, device="cpu", gate="off")
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["run", "--job"]
-    job = read_job(Path(words_[2]))
+    job = Job.from_file(Path(words_[2]))
     assert (job.method, job.seed, job.device, job.gate) == ("heal", 4, "cpu", "off")
     assert job.input == (str(tmp_path / "a.nrrd"),)
     assert job.options == {"steps": 7, "canny_sigma": None}
@@ -98,7 +98,7 @@ def test_a_method_that_the_registry_has_can_be_asked_for(
     assert asked.refusal() is None
     assert "from 1 to 3" in replace(asked, options={"turns": 4}).refusal()
     words_ = asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
-    job = read_job(Path(words_[2]))
+    job = Job.from_file(Path(words_[2]))
     assert (job.method, job.options) == ("turned", {"turns": 3})
 
 
@@ -109,7 +109,7 @@ def test_a_comparison_becomes_a_job_file_with_every_method(
     request = replace(request_, compared=compared)
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["compare", "--job"]
-    comparison = read_comparison(Path(words_[2]))
+    comparison = Comparison.from_file(Path(words_[2]))
     assert comparison.methods == compared
     bad = replace(request_, compared={"none": {}, "heal": {"steps": 0}})
     assert "steps" in bad.refusal()
@@ -138,7 +138,7 @@ def test_labels_probabilities_and_resampling_reach_the_command_of_one_image_and_
         reading=Reading(resample_channels=True),
     )
     assert asked.refusal() is None
-    job = read_job(Path(asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")[2]))
+    job = Job.from_file(Path(asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")[2]))
     assert (job.labels, job.probabilities) == (labels, True)
     assert job.reading.resample_channels
     several = replace(asked, images=(HEAD, HEAD))

@@ -221,7 +221,7 @@ def test_maps_are_float_with_a_fixed_window_and_a_color_table_of_their_own(
     segmenter: Any, placed: Callable[[], Any]
 ) -> None:
     results = placed().results
-    for role, name in (("entropy", "SFDA entropy"), ("nig_uncertainty", "SFDA NIG uncertainty")):
+    for role, name in (("entropy", "SFDA inferno"), ("nig_uncertainty", "SFDA viridis")):
         node = results.get(role)
         assert segmenter.slicer.util.arrayFromVolume(node).dtype == np.float32
         display = node.GetDisplayNode()
@@ -235,12 +235,26 @@ def test_maps_are_float_with_a_fixed_window_and_a_color_table_of_their_own(
         assert (np.diff(lightness) > 0).all(), "brighter means more doubtful, throughout"
 
 
-def test_the_window_of_entropy_ends_at_what_the_classes_allow() -> None:
-    from SFDASegmenterLib.scene.results import MAPS
+def test_the_window_of_entropy_ends_at_what_the_classes_allow(
+    segmenter: Any, result_folder: Path, tmp_path: Path
+) -> None:
+    """With four classes at log2 of 4, whatever the volume holds."""
+    from SFDASegmenterLib.scene.placement import Origin, Placement
 
-    assert MAPS["entropy"].maximum(2) == 1.0  # log2 of 2
-    assert MAPS["entropy"].maximum(4) == 2.0
-    assert MAPS["nig_uncertainty"].maximum(4) == 1.0
+    folder = tmp_path / "four classes"
+    shutil.copytree(result_folder, folder)
+    report = json.loads((folder / "report.json").read_text())
+    report["volumes"] *= 3
+    (folder / "report.json").write_text(json.dumps(report))
+    placement = Placement(folder, Origin("head", None), "run")
+    for _step in placement.steps():
+        pass
+    maxima = {
+        role: node.GetDisplayNode().GetWindowLevelMax()
+        for role, node in placement.results.maps.items()
+        if role != "sample"
+    }
+    assert maxima == {"entropy": 2.0, "nig_uncertainty": 1.0}
 
 
 def test_samples_are_browsed_and_the_chosen_one_is_shown_first(
@@ -406,7 +420,7 @@ def test_a_saved_scene_brings_the_results_back(
     (found,) = results_in_scene()
     assert found.report == report
     assert np.array_equal(slicer.util.arrayFromVolume(found.get("entropy")), entropy)
-    assert found.get("entropy").GetDisplayNode().GetColorNode().GetName() == "SFDA entropy"
+    assert found.get("entropy").GetDisplayNode().GetColorNode().GetName() == "SFDA inferno"
     assert np.allclose(centre_ras(slicer, found.node), centre, atol=0.01)
     assert found.get("samples").GetNumberOfDataNodes() == 3
     found.select_sample(0)

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from paths import ROOT
 
 from SFDALib.__main__ import parser as command_line
+from SFDALib.commands.arguments import request_of
 from SFDALib.errors import RequestError
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Job
@@ -58,7 +59,7 @@ def asked(script: ModuleType, phantom: Callable[..., Any]) -> Callable[..., Any]
         given = script.parser().parse_args(
             [command, "--bundle", bundle, "--output", "out", *words, *files]
         )
-        return script._request(given.request(given), given)
+        return script.request_in_scene(request_of(given.form, given))
 
     return request
 
@@ -166,10 +167,16 @@ def test_a_job_file_is_taken_instead_of_words(
     script: ModuleType, phantom: Callable[..., Any], tmp_path: Path
 ) -> None:
     made = phantom()
-    job = Job(str(made.bundle), (str(made.image),), "none", str(tmp_path / "out"), gate="off")
+    job = Job(
+        bundle=str(made.bundle),
+        input=(str(made.image),),
+        method="none",
+        output=str(tmp_path / "out"),
+        gate="off",
+    )
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
     given = script.parser().parse_args(["run", "--job", str(tmp_path / "job.json")])
-    request = script._request(given.request(given), given)
+    request = script.request_in_scene(request_of(given.form, given))
     assert (request.method, request.gate) == ("none", "off")
 
 

@@ -131,7 +131,7 @@ def test_a_job_ends_when_its_parent_dies(
     words += ["--option", "epochs=500", "--option", "patience=500"]
     worker = Worker([*words, "--output", str(tmp_path / "out"), "--progress", "json"])
     wait(lambda: any(event["event"] == "progress" for event in worker.events()))
-    worker._process.stdin.close()  # as the system does when a process dies
+    worker.close_input()  # as the system does when a process dies
     wait(lambda: worker.status() is not None)
     assert worker.status() == CANCELLED
 

@@ -14,7 +14,7 @@ from SFDALib.bundle.description import (
     EarlyHeadDescription,
     Label,
 )
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.volume.input_spec import InputSpec
 from SFDALib.volume.normalisation import Normalisation
@@ -69,10 +69,10 @@ def describe(spatial_dims: int = 2, classes: int = 2, channels: int = 1) -> Desc
 def write_bundle(path: Path, description: Description, seed: int = 0) -> Path:
     """A complete bundle with random weights."""
     torch.manual_seed(seed)
-    network = catalogue.build(description.network)
+    network = build_network(description.network)
     outputs = description.out_channels
     head_weights = EarlyHead(description.spatial_dims, 4, outputs).state_dict()
-    diffusion = catalogue.build(description.diffusion.network)
+    diffusion = build_network(description.diffusion.network)
     path.mkdir(parents=True)
     source.write(path, description, network.state_dict(), head_weights, diffusion.state_dict())
     return path

@@ -36,17 +36,16 @@ from bundles import describe, write_bundle
 from hypothesis import strategies as st
 from PIL import Image
 
+from SFDALib import json_file
+from SFDALib.bundle import bundle_files
 from SFDALib.bundle import description as about
-from SFDALib.bundle import files as bundle_files
-from SFDALib.bundle import source
 from SFDALib.bundle.configuration import describe as describe_config
-from SFDALib.bundle.configuration import read_config
-from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_bundle
-from SFDALib.jobs.request import read_job
-from SFDALib.networks import catalogue
+from SFDALib.jobs.request import Job
+from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import read_manifest
 from SFDALib.volume.image_file import read_labels, read_volume
 
@@ -554,14 +553,14 @@ def _folder_files(folder: Path) -> dict[str, bytes]:
 
 def _read_description(folder: Path) -> None:
     in_words(inspect_bundle(folder))
-    description = BundleFiles(folder).describe()
-    catalogue.build(description.network)
+    description = open_model(folder).describe()
+    build_network(description.network)
     if description.diffusion:
-        catalogue.build(description.diffusion.network)
+        build_network(description.diffusion.network)
 
 
 def _load(path: Path) -> None:
-    source.load(path, torch.device("cpu"), diffusion=False)
+    open_model(path).load(torch.device("cpu"), diffusion=False)
 
 
 def _rows(rows: list[list[str]]) -> bytes:
@@ -589,7 +588,7 @@ def readers(place: Path) -> dict[str, Reader]:
         st.just(as_json(metadata)) | edited(metadata),
         st.just(as_json(inference)) | edited(inference) | edited(other),
     )
-    state = source.load(bundle, torch.device("cpu")).network.state_dict()
+    state = open_model(bundle).load(torch.device("cpu")).network.state_dict()
     loads = weights(state).map(lambda content: {**good, bundle_files.MODEL: content})
     names = st.sampled_from(
         ["../evil", "/etc/evil", "a/../../b", "C:evil", "..\\evil", about.METADATA, "a\x00b", "x/"]
@@ -669,12 +668,14 @@ def readers(place: Path) -> dict[str, Reader]:
         Reader("bundle weights", loads, _load),
         Reader("bundle zip", one_file("x.zip", packed), at("x.zip", _load)),
         Reader(
-            "job", one_file("x.json", edited(job)), at("x.json", lambda p: read_job(p).checked())
+            "job",
+            one_file("x.json", edited(job)),
+            at("x.json", lambda p: Job.from_file(p).checked()),
         ),
         Reader(
             "training configuration",
             one_file("x.json", edited(config)),
-            at("x.json", lambda p: describe_config(read_config(p))),
+            at("x.json", lambda p: describe_config(json_file.read_object(p))),
         ),
         Reader("manifest", one_file("x.csv", manifests), at("x.csv", read_manifest)),
         Reader("labels", one_file("x.nrrd", labels), at("x.nrrd", read_labels)),

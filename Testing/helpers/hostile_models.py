@@ -13,11 +13,11 @@ from monai_models import CONFIGURATIONS, metadata, network
 from nnunet_models import SETTINGS, Setting, dataset, plans, write_model
 
 from SFDALib.bundle.configuration import TEMPLATE
-from SFDALib.bundle.importers import plain
+from SFDALib.bundle.importers.plain_weights import PlainWeights
 from SFDALib.bundle.open_model import open_model
 from SFDALib.jobs.inspect import in_words
 from SFDALib.jobs.inspect import inspect as inspect_model
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 MODEL = "nnUNetTrainer__nnUNetPlans__{}"
 CHECKPOINT = "fold_0/checkpoint_final.pth"
@@ -107,12 +107,12 @@ def _inside(folder: Path) -> Path:
 
 def _described(folder: Path) -> None:
     in_words(inspect_model(_inside(folder)))
-    catalogue.build(open_model(_inside(folder)).describe().network)
+    build_network(open_model(_inside(folder)).describe().network)
 
 
 def _read(folder: Path) -> None:
-    open_model(_inside(folder)).read()
+    open_model(_inside(folder)).load(torch.device("cpu"))
 
 
 def _plain(folder: Path) -> None:
-    plain.read(folder / "x.pt", folder / "x.json")
+    PlainWeights(folder / "x.pt", folder / "x.json").load(torch.device("cpu"))

@@ -18,7 +18,7 @@ from heads import OBLIQUE
 
 from SFDALib.bundle import assembly
 from SFDALib.bundle.importers.nnunet_plans import read_plans
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.training.segmentation import segmentation_loss
 from SFDALib.volume.conform import conform, conform_labels
 from SFDALib.volume.geometry import Geometry, Volume
@@ -247,7 +247,7 @@ def write_checkpoint(
 def _weights(described: dict[str, Any], setting: Setting, seed: int, steps: int) -> dict[str, Any]:
     read = read_plans(described, dataset(setting), setting.configuration, "the test's plans")
     torch.manual_seed(seed)
-    network = catalogue.build(read.network)
+    network = build_network(read.network)
     trained = assembly.assemble(lambda: network, 1, read.input_spec.regions)
     if steps:
         volume, labels = image(setting)

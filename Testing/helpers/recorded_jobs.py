@@ -17,14 +17,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-import SimpleITK as sitk
-import torch
-from bundles import describe, write_bundle
 
 from SFDALib.__main__ import main
 from SFDALib.jobs import events
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
 
 METHODS = ("none", "heal", "adami")
 OPTIONS = ("heal.samples=3", "heal.steps=2", "heal.tau1=1", "heal.tau2=1", "adami.epochs=2")
@@ -43,10 +39,16 @@ def _listen(words: Sequence[str]) -> str:
 @pytest.fixture(scope="session")
 def head_bundle(tmp_path_factory: pytest.TempPathFactory, head_file: Path) -> Path:
     """The tiny bundle, but it finds something: the share of the head that is brightest to it."""
+    import SimpleITK as sitk
+    import torch
+    from bundles import describe, write_bundle
+
+    from SFDALib.networks.build import build_network
+
     bundle = write_bundle(tmp_path_factory.mktemp("bundles") / "head", describe())
     path = bundle / "models" / "model.pt"
     weights = torch.load(path, weights_only=True)
-    network = catalogue.build(describe().network)
+    network = build_network(describe().network)
     network.load_state_dict(weights)
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(head_file)))[7, :32, :32]
     image = torch.from_numpy(voxels / voxels.max()).float()[None, None]

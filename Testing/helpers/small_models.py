@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from SFDALib.adaptation.common.model_selection import Watch
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.conform import Conformed, conform
@@ -29,14 +30,14 @@ TRAINED = [  # by any model that has batch normalisation, from images alone
 
 def model(dims: int = 2, classes: int = 2, outputs: int | None = None) -> Source:
     """Random weights, but statistics that fit an image: enough to see what changes."""
-    description = describe(dims, classes).with_changes(diffusion=None)
+    description = replace(describe(dims, classes), diffusion=None)
     if outputs:
         network = {**description.network, "out_channels": outputs}
-        description = description.with_changes(network=network)
+        description = replace(description, network=network)
     patch = (16, 16) if dims == 2 else (8, 16, 16)
-    description = description.with_changes(patch_size=patch)
+    description = replace(description, patch_size=patch)
     torch.manual_seed(0)
-    network = catalogue.build(description.network).eval().requires_grad_(False)
+    network = build_network(description.network).eval().requires_grad_(False)
     head = EarlyHead(dims, 4, description.out_channels).requires_grad_(False)
     return Source(description, network, head, None, torch.device("cpu"), {})
 

@@ -19,7 +19,6 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.networks import nets
 
-from SFDALib.bundle import source
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.volume.conform import conform
@@ -343,7 +342,7 @@ def ours(case: Case) -> np.ndarray:
 
 def segmented(case: Case) -> np.ndarray:
     """The same of an image without a label."""
-    model = source.load(case.bundle, CPU)
+    model = open_model(case.bundle).load(CPU)
     open_model(case.bundle).describe()
     conformed = conform(read_volume(case.files), model.description.input_spec)
     probabilities = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})

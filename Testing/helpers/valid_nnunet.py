@@ -19,7 +19,7 @@ import torch
 from nnunet_models import PLAIN_LABELS, REGIONS, Setting, dataset, plans, write_checkpoint
 from scipy.ndimage import binary_fill_holes, find_objects
 
-from SFDALib.bundle import source
+from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.volume.conform import conform
 from SFDALib.volume.image_file import read_volume
@@ -179,7 +179,7 @@ def _scaled(channel: np.ndarray, scheme: str, body: np.ndarray, setting: Setting
 
 def ours(case: Case) -> np.ndarray:
     """The same by SFDALib."""
-    model = source.load(case.model, CPU)
+    model = open_model(case.model).load(CPU)
     conformed = conform(read_volume([case.file]), model.description.input_spec)
     p: Any = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
     return conformed.restore_labels(p)

@@ -25,7 +25,7 @@ from SFDALib.adaptation import adami, none
 from SFDALib.errors import Cancelled
 from SFDALib.jobs import events, write_result
 from SFDALib.jobs.inspect import inspect
-from SFDALib.jobs.request import Job, read_job
+from SFDALib.jobs.request import Job
 from SFDALib.machine import devices, out_of_memory
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
@@ -270,9 +270,11 @@ def test_words_beside_a_job_file_are_not_overlooked(
 
 
 def test_a_job_survives_the_way_through_its_file(tmp_path: Path) -> None:
-    job = Job("b", ("a.nrrd", "c.nrrd"), "heal", "out", {"samples": 3}, "cuda:1", 7).checked()
+    files = {"bundle": "b", "input": ("a.nrrd", "c.nrrd"), "output": "out"}
+    options = {"samples": 3}
+    job = Job(**files, method="heal", options=options, device="cuda:1", seed=7).checked()
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
-    assert read_job(tmp_path / "job.json").checked() == job
+    assert Job.from_file(tmp_path / "job.json").checked() == job
     assert job.options["samples"] == 3 and job.options["sampler"] == "ddpm"
 
 

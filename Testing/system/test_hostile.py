@@ -28,7 +28,7 @@ from SFDALib import json_file
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import inspect
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import Job
 from SFDALib.results.report import write_report
 from SFDALib.volume.image_file import read_volume
 
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_nnunet_with_other_things_in_it_is_refused(
     model = write_model(tmp_path / "a__b__2d", SETTINGS["2d plain, thick slices"])
     file = model / "fold_0/checkpoint_final.pth"
     torch.save({**torch.load(file, weights_only=False), **change}, file)
-    assert str(file) in refusal(lambda: open_model(model).read())
+    assert str(file) in refusal(lambda: open_model(model).load(torch.device("cpu")))
 
 
 def test_models_without_a_label_are_refused(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.nrrd")
     assert "no such file" in refusal(lambda: read_volume(tmp_path / "x.nrrd"))
     assert "pipe" in refusal(lambda: read_volume(tmp_path))
-    assert "no such file" in refusal(lambda: read_job(tmp_path / "x.nrrd"))
+    assert "no such file" in refusal(lambda: Job.from_file(tmp_path / "x.nrrd"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from scene import GRID, Slices, image_on, labels_on, nrrd, nrrd_place, write_ser
 from SFDALib.__main__ import main
 from SFDALib.errors import RequestError
 from SFDALib.jobs.cohort_images import images_in
-from SFDALib.jobs.request import Job, read_job
+from SFDALib.jobs.request import Job
 from SFDALib.training.manifest import read_manifest
 from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
@@ -87,7 +87,7 @@ def test_a_job_file_with_a_wrong_reading_is_refused(reading: Any, tmp_path: Path
     job = {"bundle": "b", "input": "i", "method": "none", "output": "o", "reading": reading}
     (tmp_path / "job.json").write_text(json.dumps(job))
     with pytest.raises(RequestError, match='field "reading"'):
-        read_job(tmp_path / "job.json")
+        Job.from_file(tmp_path / "job.json")
 
 
 def test_series_are_one_for_all_files_or_one_for_each() -> None:
@@ -96,7 +96,13 @@ def test_series_are_one_for_all_files_or_one_for_each() -> None:
         (("a", "b"), "ij", True),
         (("a", "b"), "i", 0),
     ):
-        job = Job("b", tuple(files), "none", "o", reading=Reading(series=series))
+        job = Job(
+            bundle="b",
+            input=tuple(files),
+            method="none",
+            output="o",
+            reading=Reading(series=series),
+        )
         if good:
             assert job.checked().reading.series == series
             assert job.reading.of_file(len(files) - 1).series == series[-1:]
@@ -106,15 +112,16 @@ def test_series_are_one_for_all_files_or_one_for_each() -> None:
 
 
 def test_a_job_with_what_was_stated_survives_its_file(tmp_path: Path) -> None:
-    job = Job("b", ("i", "j"), "none", "o", reading=Reading((1.0, 2.0, 3.0), ("a", "b"), True))
+    reading = Reading((1.0, 2.0, 3.0), ("a", "b"), True)
+    job = Job(bundle="b", input=("i", "j"), method="none", output="o", reading=reading)
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
-    assert read_job(tmp_path / "job.json") == job
+    assert Job.from_file(tmp_path / "job.json") == job
 
 
 def test_what_windows_editors_put_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
     job = {"bundle": "b", "input": "i", "method": "none", "output": "o"}
     (tmp_path / "job.json").write_bytes(codecs.BOM_UTF8 + json.dumps(job).encode())
-    assert read_job(tmp_path / "job.json").bundle == "b"
+    assert Job.from_file(tmp_path / "job.json").bundle == "b"
     for name in ("i.nrrd", "l.nrrd"):
         (tmp_path / name).touch()
     text = codecs.BOM_UTF8 + b"image,label,split\r\ni.nrrd,l.nrrd,train\r\n"

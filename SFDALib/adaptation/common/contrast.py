@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SFDALib.adaptation.common import features
-from SFDALib.networks.catalogue import class_logits, class_probabilities
+from SFDALib.networks.outputs import class_logits, class_probabilities
 
 # As published.
 SHARE = 20.0  # per cent of a class's pixels at the start: unsure ones; falls to 0

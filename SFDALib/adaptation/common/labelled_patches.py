@@ -74,4 +74,4 @@ def sizes(description: Description, cases: Sequence[Case]) -> Description:
         low, high = zip(label.size_ml, found.size_ml, strict=True)
         return replace(found, size_ml=(min(low), max(high)))
 
-    return description.with_changes(labels=tuple(widened(one) for one in description.labels))
+    return replace(description, labels=tuple(widened(one) for one in description.labels))

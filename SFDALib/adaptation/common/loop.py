@@ -27,7 +27,7 @@ from SFDALib.bundle import assembly
 from SFDALib.bundle.source import Source
 from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
 from SFDALib.volume.conform import Conformed
 

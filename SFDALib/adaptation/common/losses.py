@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from SFDALib.networks.catalogue import class_logits
+from SFDALib.networks.outputs import class_logits
 
 EPSILON = 1e-10  # inside every logarithm, as in the originals
 

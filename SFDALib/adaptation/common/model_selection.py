@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import Description
 from SFDALib.machine.batch_size import batch_that_fits
-from SFDALib.networks.catalogue import class_probabilities
+from SFDALib.networks.outputs import class_probabilities
 from SFDALib.volume.conform import Conformed
 
 # Chosen on the development volumes of the demo's data (patient 12), judged on others: volumes of

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
+from torch import nn
 
 from SFDALib.errors import RequestError
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
@@ -97,7 +99,7 @@ def _module_names(network: ConditionalDiffusionUNet) -> Iterator[tuple[str, str]
 
     block = 1
     for level, down in enumerate(network.down_blocks):
-        for i in range(len(down.resnets)):
+        for i in range(_length(down.resnets)):
             yield from _residual(f"down_blocks.{level}.resnets.{i}", f"input_blocks.{block}.0")
             if hasattr(down, "attentions"):
                 name = f"down_blocks.{level}.attentions.{i}"
@@ -114,7 +116,7 @@ def _module_names(network: ConditionalDiffusionUNet) -> Iterator[tuple[str, str]
     block = 0
     for level, up in enumerate(network.up_blocks):
         attends = hasattr(up, "attentions")
-        for i in range(len(up.resnets)):
+        for i in range(_length(up.resnets)):
             yield from _residual(f"up_blocks.{level}.resnets.{i}", f"output_blocks.{block}.0")
             if attends:
                 name = f"up_blocks.{level}.attentions.{i}"
@@ -123,6 +125,10 @@ def _module_names(network: ConditionalDiffusionUNet) -> Iterator[tuple[str, str]
         if up.upsampler is not None:  # the last part of the level's last block
             name = f"up_blocks.{level}.upsampler.postconv.conv"
             yield name, f"output_blocks.{block - 1}.{2 if attends else 1}.conv"
+
+
+def _length(blocks: object) -> int:
+    return len(cast(nn.ModuleList, blocks))
 
 
 def _residual(name: str, original: str) -> Iterator[tuple[str, str]]:

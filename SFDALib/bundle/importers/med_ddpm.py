@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 
 from SFDALib.bundle.description import Description, DiffusionDescription
+from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
-from SFDALib.bundle.importers.imported import read_bytes
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.errors import RequestError
-from SFDALib.networks import catalogue
-from SFDALib.networks.diffusion_unet import med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 
 TARGET = "SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet"
 TIMESTEPS = 250
@@ -52,7 +51,7 @@ def read(
     if description.spatial_dims != 3:
         raise RequestError(f"{preset}: found a 2D bundle, expected a 3D one")
     definition = {"_target_": TARGET, **arguments}
-    network = catalogue.build(definition)
+    network = ConditionalDiffusionUNet(**arguments)
     content = unpickle(read_bytes(weights), str(weights))
     for key in CHECKPOINT:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -12,19 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SFDALib import yaml_file
+from SFDALib.bundle.bundle_files import MODEL, BundleFiles
 from SFDALib.bundle.description import METADATA, Description
-from SFDALib.bundle.files import MODEL, BundleFiles
-from SFDALib.bundle.importers.imported import Imported, checked, joined, labels, last_name
+from SFDALib.bundle.importers.common import checked, labels, last_name
 from SFDALib.bundle.importers.monai_configuration import Configuration
 from SFDALib.bundle.importers.monai_inferer import read_inferer
 from SFDALib.bundle.importers.monai_network import network
 from SFDALib.bundle.importers.monai_outputs import Structures, structures
 from SFDALib.bundle.importers.monai_postprocessing import outputs
 from SFDALib.bundle.importers.monai_transforms import Preprocessing, image_key
+from SFDALib.bundle.source_model import Candidate
 from SFDALib.errors import RequestError
+from SFDALib.json_file import as_object
+
+if TYPE_CHECKING:
+    import torch
+
+    from SFDALib.bundle.source import Source
 
 CONFIGURATIONS = tuple(
     f"configs/{name}.{ending}"
@@ -48,29 +55,16 @@ class MonaiModel:
     files: BundleFiles
     region_order: Sequence[str] = ()
 
-    @staticmethod
-    def is_in(files: BundleFiles) -> bool:
-        """Whether these are a bundle that says nothing to SFDALib itself."""
-        metadata = files.json(METADATA)
-        return isinstance(metadata, dict) and "sfda" not in metadata
-
     @property
     def path(self) -> Path:
         return self.files.path
 
     def describe(self) -> Description:
-        """What the model is, checked.
+        """See ``SourceModel.describe``; unknown settings that change the result are refused."""
+        return checked(self._described, str(self.path))
 
-        Raises:
-            RequestError: something is missing, or decides the result and is not known.
-        """
-        return checked(self._described(), str(self.path))
-
-    def require_weights(self, about: Description) -> None:
-        """
-        Raises:
-            RequestError: they are not there.
-        """
+    def require_weights(self) -> None:
+        """See ``SourceModel.require_weights``."""
         if not self.files.has(self._weights):
             raise RequestError(
                 f"{self.path}: found no {self._weights}, expected the weights of the model (models"
@@ -78,21 +72,20 @@ class MonaiModel:
             )
 
     def sha256(self) -> str:
-        """One digest over everything that decides the results."""
+        """See ``SourceModel.sha256``."""
         return self.files.sha256((METADATA, self._file, self._weights, *self._architecture))
 
-    def read(self) -> Imported:
-        """Read the model with its weights.
-
-        Raises:
-            RequestError: something is missing or damaged, or decides the result and is not known.
-        """
+    def load(self, device: torch.device, diffusion: bool = True) -> Source:
+        """See ``SourceModel.load``."""
+        # these need torch, which describing does not
         from SFDALib.bundle.importers.monai_weights import read_weights
+        from SFDALib.bundle.loading import load_imported
 
-        described = self._described()
-        described, weights = read_weights(self.files, described, self._weights, self._architecture)
-        where = f"{self.path}: {self._weights}"
-        return joined(described, [weights], [where], str(self.path), self.files.documents())
+        described, weights = read_weights(
+            self.files, self._described, self._weights, self._architecture
+        )
+        sets = [(f"{self.path}: {self._weights}", weights)]
+        return load_imported(described, sets, str(self.path), device, self.files.documents())
 
     @cached_property
     def _file(self) -> str:
@@ -108,10 +101,10 @@ class MonaiModel:
     def _config(self) -> Configuration:
         where = f"{self.path}: {self._file}"
         if self._file.endswith(".json"):
-            return Configuration(_object(self.files.json(self._file), where), where)
+            return Configuration(as_object(self.files.json(self._file), where), where)
         with self.files.open(self._file, yaml_file.LIMIT) as stream:
             content = yaml_file.parse(stream.read(yaml_file.LIMIT + 1), where)
-        return Configuration(_object(content, where), where)
+        return Configuration(as_object(content, where), where)
 
     @cached_property
     def _weights(self) -> str:
@@ -135,6 +128,7 @@ class MonaiModel:
         match = LOADED.match(value) if isinstance(value, str) else None
         return [match[1]] if match and self.files.has(match[1]) else []
 
+    @cached_property
     def _described(self) -> Description:
         try:
             return self._read_description()
@@ -145,7 +139,7 @@ class MonaiModel:
             ) from error
 
     def _read_description(self) -> Description:
-        metadata = _object(self.files.json(METADATA), f"{self.path}: {METADATA}")
+        metadata = as_object(self.files.json(METADATA), f"{self.path}: {METADATA}")
         config, where = self._config, f"{self.path}: {METADATA}"
         definition = network(config).definition
         found = outputs(config, definition["out_channels"])
@@ -172,12 +166,16 @@ class MonaiModel:
         )
 
 
-def _object(values: Any, where: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise RequestError(
-            f"{where}: found {type(values).__name__}, expected an object; correct it"
-        )
-    return values
+def recognise(candidate: Candidate) -> MonaiModel | None:
+    """The model, if it is a bundle whose metadata have no description for SFDALib.
+
+    Raises:
+        RequestError: it is no bundle.
+    """
+    metadata = candidate.files.json(METADATA)
+    if isinstance(metadata, dict) and "sfda" not in metadata:
+        return MonaiModel(candidate.files, candidate.options.region_order)
+    return None
 
 
 def _first_line(text: str, otherwise: str) -> str:

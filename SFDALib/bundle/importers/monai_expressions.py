@@ -96,12 +96,12 @@ def _value(node: ast.expr, named: Callable[[str], Any]) -> Any:
 
 
 def _sum(left: Any, right: Any) -> Any:
-    for kind in (list, str):
-        if isinstance(left, kind) and isinstance(right, kind):
-            if len(left) + len(right) > MOST:
-                raise Unreadable("too long")
-            return left + right
-    return _number(left) + _number(right)
+    lists = isinstance(left, list) and isinstance(right, list)
+    if not lists and not (isinstance(left, str) and isinstance(right, str)):
+        return _number(left) + _number(right)
+    if len(left) + len(right) > MOST:
+        raise Unreadable("too long")
+    return left + right
 
 
 def _number(value: Any) -> Any:

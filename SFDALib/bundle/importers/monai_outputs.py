@@ -12,6 +12,7 @@ from SFDALib.errors import RequestError
 from SFDALib.volume.input_spec import Region
 
 NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
+ABSENT = -1  # for a name that no channel has
 BACKGROUND = re.compile(
     r"back ?ground|bg|others?|none|nothing|rest|unlabell?ed|void|clear|outside|exterior|air|"
     r"(?:class|label|channel|category|output)?[ _]?0|",
@@ -100,16 +101,14 @@ def _regions(
         )
     shown = {channel: names[channel].strip() for channel in channels.values()}
     if order:
-        wanted = [channels.get(name.strip().lower()) for name in order]
+        wanted = [channels.get(name.strip().lower(), ABSENT) for name in order]
     elif found.order is not None:
         wanted = list(found.order)
     elif len(channels) == 1:
         wanted = list(channels.values())
     else:
-        wanted = [channels.get(name) for name in NESTED]
-    if sorted(channels.values()) != sorted(
-        -1 if channel is None else channel for channel in wanted
-    ):
+        wanted = [channels.get(name, ABSENT) for name in NESTED]
+    if sorted(channels.values()) != sorted(wanted):
         raise RequestError(
             f"{where}: found overlapping regions {', '.join(shown.values())[:200]}, expected to"
             " know the order in which they are painted; give import-model --region-order with"

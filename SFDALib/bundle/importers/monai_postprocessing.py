@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from SFDALib.bundle.importers.monai_configuration import (
     INSTRUCTIONS,
@@ -146,7 +146,7 @@ class _Postprocessing:
         else:
             self._refuse(name, "no such transform is known")
 
-    def _refuse(self, name: str, why: str) -> None:
+    def _refuse(self, name: str, why: str) -> NoReturn:
         raise RequestError(
             f"{self._config.where}: found the transform {name} in the postprocessing, but {why};"
             f" expected activation, argmax or threshold, inversion, {', '.join(CLEANINGS)} and"
@@ -251,7 +251,8 @@ def painting_order(text: str) -> tuple[int, ...] | None:
         return None
     if not isinstance(tree, ast.Lambda) or len(tree.args.args) != 1:
         return None
-    name, node, order = tree.args.args[0].arg, tree.body, []
+    name, node = tree.args.args[0].arg, tree.body
+    order: list[int] = []
     while isinstance(node, ast.Call) and len(node.args) == 3 and not node.keywords:
         test, label, otherwise = node.args
         match = re.fullmatch(rf"{name}\[\[?(\d+)\]?\] > 0", ast.unparse(test))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from SFDALib.bundle.importers.monai_configuration import (
     INSTRUCTIONS,
@@ -12,6 +12,7 @@ from SFDALib.bundle.importers.monai_configuration import (
     transform_name,
 )
 from SFDALib.bundle.importers.monai_expressions import FLOAT
+from SFDALib.bundle.importers.monai_intensity import INTENSITY, NoCounterpart, take_without_effect
 from SFDALib.errors import RequestError
 from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.input_spec import InputSpec, Region, Resampling
@@ -24,7 +25,6 @@ NO_EFFECT = (  # on what the network sees, however they are set
     *("AddChanneld", "AsChannelFirstd", "EnsureChannelFirstd", "ToTensord", "ToDeviced"),
     *("ToNumpyd", "Identityd", "DataStatsd", "SelectItemsd", "FromMetaTensord", "ToMetaTensord"),
 )
-UNBOUNDED = 1e8  # a limit that no intensity reaches
 LINEAR = ("bilinear", "trilinear", "linear")
 AXES = [["L", "R"], ["P", "A"], ["I", "S"]]  # the labels of MONAI's axes, unless others are given
 
@@ -82,12 +82,15 @@ class Preprocessing:
         for key in INSTRUCTIONS:
             given.pop(key, None)
         given = {k: config.plain(v, f"preprocessing {name}, {k}") for k, v in given.items()}
-        if read is None:
+        if read is None and name not in INTENSITY:
             self._refuse(name, "no such transform is known")
         if not FLOAT.fullmatch(str(given.pop("dtype", None) or "float32")):
             self._refuse(name, "its dtype rounds or wraps the intensities")
         self._keys, self._key = keys, image
-        read(name, given)
+        if read is None:
+            self._read_intensity(name, given)
+        else:
+            read(name, given)
         if given:
             self._refuse(name, f"its {', '.join(given)} has no counterpart")
 
@@ -102,23 +105,23 @@ class Preprocessing:
 
         A 2D network has its slices' axis first.
         """
-        order = sorted(range(3), key=lambda axis: axis != self._slices)
+        first, second, third = sorted(range(3), key=lambda axis: axis != self._slices)
         axes = (0, 1, 2) if self._orientation else (2, 1, 0)
         steps = self._steps or [Normalisation("none")]
-        size = self._size and tuple(self._size[axis] for axis in reversed(order))
+        mm, size = self._spacing, self._size
         return InputSpec(
             channels=self._channels,
             orientation=self._orientation and self._orientation[::-1],
-            spacing=tuple(self._spacing[axis] for axis in reversed(order)),
+            spacing=(mm[third], mm[second], mm[first]),
             normalisation=tuple(steps) if len(steps) > 1 else steps[0],
             is_2d=self._slices is not None,
-            axes=tuple(axes[axis] for axis in order),
+            axes=(axes[first], axes[second], axes[third]),
             crop=self._crop,
             resampling=Resampling(
                 smooth=False, normalised=bool(self._before_resampling), maps=maps
             ),
             regions=regions,
-            size=size,
+            size=None if size is None else (size[third], size[second], size[first]),
             threshold=threshold,
             cleaning=cleaning,
         )
@@ -128,7 +131,7 @@ class Preprocessing:
         """Whether every image is brought to one size."""
         return self._size is not None
 
-    def _refuse(self, name: str, why: str) -> None:
+    def _refuse(self, name: str, why: str) -> NoReturn:
         raise RequestError(
             f"{self._where}: found the transform {name} in the preprocessing, but {why}; expected"
             " orientation, spacing, scaling, normalisation and foreground crop; this bundle cannot"
@@ -141,10 +144,10 @@ class Preprocessing:
         Raises:
             RequestError: another value.
         """
-        for argument, values in expected.items():
-            value = given.pop(argument, values[0])
-            if value not in values:
-                self._refuse(name, f"its {argument} has no counterpart when it is {value!r:.40}")
+        try:
+            take_without_effect(given, **expected)
+        except NoCounterpart as error:
+            self._refuse(name, str(error))
 
     def _read_LoadImaged(self, name: str, given: dict[str, Any]) -> None:
         reader = str(given.pop("reader", None) or "").rsplit(".", 1)[-1].lower()
@@ -210,71 +213,13 @@ class Preprocessing:
             self._refuse(name, "the image has been resampled or cropped before")
         self._before_resampling = len(self._steps)
 
-    def _read_ScaleIntensityRanged(self, name: str, given: dict[str, Any]) -> None:
-        low, high = float(given.pop("a_min")), float(given.pop("a_max"))
-        bottom, top = given.pop("b_min", None), given.pop("b_max", None)
-        bottom, top = (0.0, 1.0) if bottom is None or top is None else (float(bottom), float(top))
-        clip = given.pop("clip", False)
-        if not (low < high and bottom < top):
-            self._refuse(name, "its ranges are empty or turned round")
-        std = (high - low) / (top - bottom)
-        limits = (low, high) if clip else (-UNBOUNDED, UNBOUNDED)
-        self._step(name, Normalisation("fixed", *limits, mean=low - bottom * std, std=std))
-
-    def _read_ScaleIntensityRangePercentilesd(self, name: str, given: dict[str, Any]) -> None:
-        lower, upper = float(given.pop("lower")), float(given.pop("upper"))
-        bottom, top = given.pop("b_min", None), given.pop("b_max", None)
-        bottom, top = (0.0, 1.0) if bottom is None or top is None else (float(bottom), float(top))
-        self._plain(given, name, relative=(False,))
-        if not given.pop("clip", False):
-            self._refuse(name, "without clip it has no counterpart")
-        self._step(name, Normalisation("percentile", lower, upper, together=self._together(given)))
-        self._to_range(name, bottom, top)
-
-    def _read_ScaleIntensityd(self, name: str, given: dict[str, Any]) -> None:
-        bottom, top = float(given.pop("minv", 0.0)), float(given.pop("maxv", 1.0))
-        self._plain(given, name, factor=(None,))
-        self._step(name, Normalisation("minmax", together=self._together(given)))
-        self._to_range(name, bottom, top)
-
-    def _read_NormalizeIntensityd(self, name: str, given: dict[str, Any]) -> None:
-        within = "nonzero" if given.pop("nonzero", False) else "image"
-        mean, std = given.pop("subtrahend", None), given.pop("divisor", None)
-        together = self._together(given)
-        if mean is not None and std is not None and within == "image":
-            self._each_fixed(name, mean, std, not together)
-        elif mean is None and std is None:
-            self._step(name, Normalisation("zscore", within=within, together=together))
-        else:
-            self._refuse(name, "a subtrahend or divisor alone has no counterpart")
-
-    def _each_fixed(self, name: str, mean: Any, std: Any, each: bool) -> None:
-        """One mean and deviation for all channels, or lists of one for each."""
-        limits, lists = (-UNBOUNDED, UNBOUNDED), isinstance(mean, list) or isinstance(std, list)
-        means, stds = (
-            value if isinstance(value, list) else [value] * self._channels for value in (mean, std)
-        )
-        if lists and (not each or {len(means), len(stds)} != {self._channels}):
-            self._refuse(name, "its lists have not a number for each channel, channel_wise")
-        for channel, pair in enumerate(zip(means, stds, strict=True)):
-            only = (channel,) if lists and self._channels > 1 else None
-            if only or channel == 0:
-                values = {"mean": float(pair[0]), "std": float(pair[1]), "channels": only}
-                self._step(name, Normalisation("fixed", *limits, **values))
-
-    def _read_ThresholdIntensityd(self, name: str, given: dict[str, Any]) -> None:
-        limit, above = float(given.pop("threshold")), given.pop("above", True)
-        if float(given.pop("cval", 0.0)) != limit:
-            self._refuse(name, "a cval other than the threshold has no counterpart")
-        limits = (limit, UNBOUNDED) if above else (-UNBOUNDED, limit)
-        self._step(name, Normalisation("fixed", *limits))
-
-    def _read_ShiftIntensityd(self, name: str, given: dict[str, Any]) -> None:
-        self._plain(given, name, safe=(False,))
-        given.pop("meta_keys", None), given.pop("meta_key_postfix", None)
-        self._plain(given, name, factor_key=(None,))
-        offset = float(given.pop("offset"))
-        self._step(name, Normalisation("fixed", -UNBOUNDED, UNBOUNDED, mean=-offset))
+    def _read_intensity(self, name: str, given: dict[str, Any]) -> None:
+        try:
+            steps = INTENSITY[name](given, self._channels)
+        except NoCounterpart as error:
+            self._refuse(name, str(error))
+        for step in steps:
+            self._step(name, step)
 
     def _read_CropForegroundd(self, name: str, given: dict[str, Any]) -> None:
         if given.pop("source_key", None) != self._key:
@@ -297,21 +242,12 @@ class Preprocessing:
             if self._before_resampling:
                 self._refuse(name, "it comes after normalisation and resampling")
 
-    def _together(self, given: dict[str, Any]) -> bool:
-        return not given.pop("channel_wise", False) and self._channels > 1
-
     def _step(self, name: str, step: Normalisation) -> None:
         if self._before_resampling:
             self._refuse(name, "there is normalisation both before and after the resampling")
         if self._crop == "positive-normalised":
             self._refuse(name, "it comes after a crop of the normalised image")
         self._steps.append(step)
-
-    def _to_range(self, name: str, bottom: float, top: float) -> None:
-        """From 0..1 to another range."""
-        if (bottom, top) != (0.0, 1.0):
-            std = 1 / (top - bottom)
-            self._step(name, Normalisation("fixed", 0.0, 1.0, mean=-bottom * std, std=std))
 
 
 MAKERS = ("name", "names", "keys_out", "output_key", "image_key", "source_key", "image")

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
+from SFDALib.bundle.bundle_files import WEIGHTS_LIMIT, BundleFiles
 from SFDALib.bundle.description import Description
-from SFDALib.bundle.files import WEIGHTS_LIMIT, BundleFiles
-from SFDALib.bundle.importers.imported import network_weights
-from SFDALib.bundle.weights import Weights, unpickle
+from SFDALib.bundle.weights import NUMPY_ARRAYS, Weights, network_weights, unpickle
 from SFDALib.errors import RequestError
 
 ARCHITECTURE_LIMIT = 1 << 24  # bytes
-# What NumPy's arrays are made of, under the names of NumPy 1 and 2
-ARRAYS = (
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
-    (np._core.multiarray._reconstruct, "numpy._core.multiarray._reconstruct"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    *(np.ndarray, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
-    *(np.dtypes.Int32DType, np.dtypes.BoolDType, np.dtypes.UInt8DType),
-)
 
 
 def read_weights(
@@ -43,7 +33,7 @@ def read_weights(
         weights = network_weights(unpickle(stream.read(), where), where)
     if architecture:
         found = _architecture(files, architecture[0])
-        described = described.with_changes(network={**described.network, **found})
+        described = replace(described, network={**described.network, **found})
     return described, weights
 
 
@@ -51,7 +41,7 @@ def _architecture(files: BundleFiles, name: str) -> dict[str, Any]:
     """The arguments of DiNTS that its search has found, as plain numbers."""
     where = f"{files.path}: {name}"
     with files.open(name, ARCHITECTURE_LIMIT) as stream:
-        content = unpickle(stream.read(), where, ARRAYS)
+        content = unpickle(stream.read(), where, NUMPY_ARRAYS)
     codes = {"topology": "arch_code_a", "cells": "arch_code_c", "nodes": "node_a"}
     if not isinstance(content, dict) or not {"arch_code_a", "arch_code_c"} <= set(content):
         raise RequestError(

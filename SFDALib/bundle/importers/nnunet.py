@@ -8,24 +8,24 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from SFDALib import json_file
 from SFDALib.bundle.description import Description
-from SFDALib.bundle.files import digest
-from SFDALib.bundle.importers.imported import (
-    Imported,
-    checked,
-    joined,
-    labels,
-    last_name,
-    read_json,
-)
+from SFDALib.bundle.importers.common import checked, labels, last_name
 from SFDALib.bundle.importers.nnunet_plans import read_plans
 from SFDALib.bundle.importers.nnunet_trainers import caution, check_trainer, named_trainer
+from SFDALib.bundle.source_model import Candidate
 from SFDALib.errors import RequestError
+from SFDALib.hashing import opener, sha256_of_named
+
+if TYPE_CHECKING:
+    import torch
+
+    from SFDALib.bundle.source import Source
 
 PLANS, DATASET = "plans.json", "dataset.json"
 OLD_PLANS = "plans.pkl"  # of nnU-Net v1
@@ -48,23 +48,13 @@ class NnUNetModel:
     configuration: str | None = None
     folds: str = "all"
     trust_trainer: bool = False
-
-    @staticmethod
-    def is_at(path: Path) -> bool:
-        """Whether it is the folder of a trained model, or of several models of one data set.
-
-        Raises:
-            RequestError: it is something else of nnU-Net's, and what to choose in its place.
-        """
-        _refuse_relatives(path)
-        return os.path.isfile(path / PLANS) or bool(_models(path))
+    _read: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def describe(self) -> Description:
-        """What the model is, checked. Along which axes it may be mirrored its checkpoints alone
-        know.
+        """See ``SourceModel.describe``.
 
-        Raises:
-            RequestError: a file is missing, or the model is one that is not taken over.
+        The axes along which the model may be mirrored are only in its checkpoints: ``load`` adds
+        them.
         """
         configuration = self._expected_configuration
         if configuration is None:
@@ -75,11 +65,8 @@ class NnUNetModel:
             )
         return checked(self._described(configuration, {}), str(self._folder))
 
-    def require_weights(self, about: Description) -> None:
-        """
-        Raises:
-            RequestError: a fold has no checkpoint, or one of a trainer that is not known.
-        """
+    def require_weights(self) -> None:
+        """See ``SourceModel.require_weights``; the trainer of each fold must be known, too."""
         for fold in self._folds:
             file = _checkpoint_file(fold)
             trainer = named_trainer(file)
@@ -87,17 +74,16 @@ class NnUNetModel:
                 check_trainer(trainer, str(file), self.trust_trainer)
 
     def sha256(self) -> str:
-        """One digest over everything that decides the results."""
+        """See ``SourceModel.sha256``."""
         names = [PLANS, DATASET, *self._checkpoints]
-        return digest((name, partial(open, self._folder / name, "rb")) for name in names)
+        named = [(name, opener(self._folder / name)) for name in names]
+        return sha256_of_named(named, str(self._folder), self._read)
 
-    def read(self) -> Imported:
-        """Read the model with its weights.
-
-        Raises:
-            RequestError: a file is missing or damaged, or the model is one that is not taken over.
-        """
+    def load(self, device: torch.device, diffusion: bool = True) -> Source:
+        """See ``SourceModel.load``."""
+        # these need torch, which describing does not
         from SFDALib.bundle.importers.nnunet_checkpoint import read_checkpoint
+        from SFDALib.bundle.loading import load_imported
 
         files = [self._folder / name for name in self._checkpoints]
         checkpoints = [read_checkpoint(file, self.trust_trainer) for file in files]
@@ -110,11 +96,11 @@ class NnUNetModel:
                 " that belongs to it"
             )
         described = self._described(first.configuration, {"trainer": first.trainer})
-        return joined(
-            described.with_changes(mirror_axes=first.mirror_axes, cautions=caution(first.trainer)),
-            [checkpoint.weights for checkpoint in checkpoints],
-            [str(file) for file in files],
+        return load_imported(
+            replace(described, mirror_axes=first.mirror_axes, cautions=caution(first.trainer)),
+            [(str(file), one.weights) for file, one in zip(files, checkpoints, strict=True)],
             str(self._folder),
+            device,
         )
 
     @cached_property
@@ -135,7 +121,16 @@ class NnUNetModel:
 
     @cached_property
     def _plans(self) -> dict[str, Any]:
-        return read_json(self._folder / PLANS)
+        return self._object(PLANS)
+
+    @cached_property
+    def _dataset(self) -> dict[str, Any]:
+        return self._object(DATASET)
+
+    def _object(self, name: str) -> dict[str, Any]:
+        file = self._folder / name
+        self._read[name] = json_file.content(file)
+        return json_file.as_object(json_file.parse(self._read[name], str(file)), str(file))
 
     @property
     def _expected_configuration(self) -> str | None:
@@ -170,7 +165,7 @@ class NnUNetModel:
     def _described(self, configuration: str, more: Mapping[str, Any]) -> Description:
         """The description of a configuration; ``more`` of its provenance."""
         folder, plans = self._folder, self._plans
-        read = read_plans(plans, read_json(folder / DATASET), configuration, str(folder))
+        read = read_plans(plans, self._dataset, configuration, str(folder))
         data_set = plans.get("dataset_name", folder.parent.name)
         return Description(
             name=f"{data_set}, nnU-Net {configuration}",
@@ -193,6 +188,19 @@ class NnUNetModel:
                 }
             },
         )
+
+
+def recognise(candidate: Candidate) -> NnUNetModel | None:
+    """The model, if the path is the folder of one, or of several of one data set.
+
+    Raises:
+        RequestError: it is something else of nnU-Net's, and what to choose in its place.
+    """
+    path, options = candidate.path, candidate.options
+    _refuse_relatives(path)
+    if not (os.path.isfile(path / PLANS) or _models(path)):
+        return None
+    return NnUNetModel(path, options.configuration, options.folds, options.trust_trainer)
 
 
 def _models(folder: Path) -> list[Path]:

@@ -8,27 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
-from SFDALib.bundle.importers.imported import read_bytes
+from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.nnunet_trainers import check_trainer
-from SFDALib.bundle.weights import state_dict, unpickle
+from SFDALib.bundle.weights import NUMPY_SCALARS, state_dict, unpickle
 from SFDALib.errors import RequestError
-
-# The NumPy scalars of a checkpoint's log, under the names of NumPy 1 and 2
-NUMPY_SCALARS = (
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType),
-)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What is needed of one fold's file."""
 
-    file: Path
     weights: Mapping[str, Tensor]
     configuration: str
     trainer: str
@@ -60,4 +51,4 @@ def read_checkpoint(file: Path, trust: bool = False) -> Checkpoint:
     check_trainer(trainer, str(file), trust)
     weights = state_dict(inside.get("network_weights"), str(file))
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    return Checkpoint(file, weights, configuration, str(trainer), tuple(mirrored))
+    return Checkpoint(weights, configuration, str(trainer), tuple(mirrored))

@@ -1,7 +1,4 @@
-"""nnU-Net's plans and dataset description, read as data: what they say of network, grid and labels.
-
-Old plans, whose architecture is a flat list of numbers, are read like new ones.
-"""
+"""nnU-Net's plans.json and dataset.json as a description. Standard library alone."""
 
 from __future__ import annotations
 
@@ -9,30 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from SFDALib.bundle.importers.nnunet_network import expect, network, refuse
 from SFDALib.bundle.parts import Fingerprint
 from SFDALib.errors import RequestError
 from SFDALib.volume.input_spec import InputSpec, Region, Resampling
 from SFDALib.volume.normalisation import Normalisation
 
-NETWORKS = {
-    "dynamic_network_architectures.architectures.unet.PlainConvUNet": "PlainConvUNet",
-    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet": "ResidualEncoderUNet",
-    "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet": (
-        "ResidualEncoderUNet"
-    ),
-}
-OPERATIONS = {
-    **{f"torch.nn.{module}InstanceNorm{d}d": "InstanceNorm" for d in (2, 3)
-       for module in ("", "modules.instancenorm.")},
-    **{f"torch.nn.{module}BatchNorm{d}d": "BatchNorm" for d in (2, 3)
-       for module in ("", "modules.batchnorm.")},
-    **{f"torch.nn.{module}Dropout{d}d": "Dropout" for d in (2, 3)
-       for module in ("", "modules.dropout.")},
-    **{f"torch.nn.{module}{name}": name for name in ("LeakyReLU", "ReLU")
-       for module in ("", "modules.activation.")},
-    **{f"torch.nn.{module}Conv{d}d": f"Conv{d}d" for d in (2, 3)
-       for module in ("", "modules.conv.")},
-}  # fmt: skip
 READERS = {
     "SimpleITKIO": None,
     "SimpleITKIOWithReorient": "RAS",
@@ -77,27 +56,26 @@ def read_plans(
 def _read(plans: Mapping[str, Any], dataset: Mapping[str, Any], name: str, where: str) -> Plans:
     configuration = resolved(plans["configurations"], name, where)
     if configuration.get("previous_stage"):
-        _refuse(where, "configuration", name, "one without a previous stage, such as 3d_fullres")
-    _expect(
-        where, "preprocessor_name", configuration["preprocessor_name"], ("DefaultPreprocessor",)
-    )
+        refuse(where, "configuration", name, "one without a previous stage, such as 3d_fullres")
+    expect(where, "preprocessor_name", configuration["preprocessor_name"], ("DefaultPreprocessor",))
     reader = plans["image_reader_writer"]
-    _expect(where, "image_reader_writer", reader, tuple(READERS))
+    expect(where, "image_reader_writer", reader, tuple(READERS))
     channels = dataset.get("channel_names", dataset.get("modality"))
     names, regions = read_labels(dataset, where)
     outputs = len(regions) or len(names) + 1
     patch_size = tuple(configuration["patch_size"])
-    spacing = tuple(configuration["spacing"][::-1])
+    spacing: tuple[float | None, ...] = tuple(configuration["spacing"][::-1])
     if reader == PICTURES:  # in nnU-Net every picture has pixels of 1, whatever its file says
         if set(spacing) != {1}:
-            _refuse(where, "spacing of pictures", list(spacing), "1 along each axis")
+            refuse(where, "spacing of pictures", list(spacing), "1 along each axis")
         spacing = (None, None)
+    i, j, *k = spacing
     return Plans(
         network=network(configuration, len(channels), outputs, where),
         input_spec=InputSpec(
             channels=len(channels),
             orientation=READERS[reader],
-            spacing=spacing if len(spacing) == 3 else (*spacing, None),
+            spacing=(i, j, k[0] if k else None),
             normalisation=normalisation(plans, configuration, len(channels), where),
             is_2d=len(patch_size) == 2,
             axes=tuple(plans["transpose_forward"]),
@@ -117,95 +95,15 @@ def resolved(
 ) -> dict[str, Any]:
     """A configuration with what it inherits from others."""
     merged: dict[str, Any] = {}
-    seen: list[str] = []
-    while name is not None:
-        if name not in configurations or name in seen:
-            _refuse(where, "configuration", name, " or ".join(configurations)[:300])
-        seen.append(name)
-        merged = {**configurations[name], **merged}
-        name = configurations[name].get("inherits_from")
+    visited: list[str] = []
+    parent: str | None = name
+    while parent is not None:
+        if parent not in configurations or parent in visited:
+            refuse(where, "configuration", parent, " or ".join(configurations)[:300])
+        visited.append(parent)
+        merged = {**configurations[parent], **merged}
+        parent = configurations[parent].get("inherits_from")
     return merged
-
-
-def network(
-    configuration: Mapping[str, Any], channels: int, outputs: int, where: str
-) -> dict[str, Any]:
-    """The ``network_def`` of a bundle.
-
-    Raises:
-        RequestError: another network, operation or argument than those of the lists.
-    """
-    if "architecture" not in configuration:
-        configuration = {"architecture": _old_architecture(configuration)}
-    architecture = configuration["architecture"]
-    _expect(where, "network_class_name", architecture["network_class_name"], tuple(NETWORKS))
-    kind = NETWORKS[architecture["network_class_name"]]
-    given = dict(architecture["arch_kwargs"])
-    stages = given.pop("n_stages")
-
-    def each(key: str, count: int = stages) -> list[Any]:
-        value = given.pop(key)
-        return list(value) if isinstance(value, list | tuple) else [value] * count
-
-    def operation(key: str) -> str | None:
-        value = given.pop(key, None)
-        if value is not None:
-            _expect(where, key, value, tuple(OPERATIONS))
-        return OPERATIONS.get(value)
-
-    convolution = operation("conv_op")
-    definition = {
-        "_target_": f"SFDALib.networks.nnunet.{kind}",
-        "spatial_dims": int(convolution[-2]),
-        "in_channels": channels,
-        "out_channels": outputs,
-        "features": each("features_per_stage"),
-        "kernel_sizes": each("kernel_sizes"),
-        "strides": each("strides"),
-        "decoder_convolutions": each("n_conv_per_stage_decoder", stages - 1),
-        "conv_bias": given.pop("conv_bias", False),
-        "norm": operation("norm_op"),
-        "norm_arguments": given.pop("norm_op_kwargs", None),
-        "dropout": operation("dropout_op"),
-        "dropout_arguments": given.pop("dropout_op_kwargs", None),
-        "nonlinearity": operation("nonlin"),
-        "nonlinearity_arguments": given.pop("nonlin_kwargs", None),
-    }
-    if kind == "PlainConvUNet":
-        definition["convolutions"] = each("n_conv_per_stage")
-    else:
-        definition["blocks"] = each("n_blocks_per_stage")
-        definition["stem_channels"] = given.pop("stem_channels", None)
-    given.pop("deep_supervision", None)  # of the training alone
-    if given:
-        _refuse(where, "arch_kwargs", ", ".join(given), "those of nnU-Net's own planners")
-    return definition
-
-
-def _old_architecture(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The architecture of plans from before nnU-Net 2.4.2, which had fixed operations."""
-    kind = configuration["UNet_class_name"]
-    dims = len(configuration["patch_size"])
-    encoder = configuration["n_conv_per_stage_encoder"]
-    base, most = configuration["UNet_base_num_features"], configuration["unet_max_num_features"]
-    counts = "n_conv_per_stage" if kind == "PlainConvUNet" else "n_blocks_per_stage"
-    return {
-        "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
-        "arch_kwargs": {
-            "n_stages": len(encoder),
-            "features_per_stage": [min(base * 2**i, most) for i in range(len(encoder))],
-            "conv_op": f"torch.nn.Conv{dims}d",
-            "kernel_sizes": configuration["conv_kernel_sizes"],
-            "strides": configuration["pool_op_kernel_sizes"],
-            counts: encoder,
-            "n_conv_per_stage_decoder": configuration["n_conv_per_stage_decoder"],
-            "conv_bias": True,
-            "norm_op": f"torch.nn.InstanceNorm{dims}d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-    }
 
 
 def normalisation(
@@ -228,8 +126,12 @@ def _intensities(plans: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
 
 
 def _fingerprint(plans: Mapping[str, Any], channels: int) -> tuple[Fingerprint, ...]:
-    every = [_intensities(plans).get(str(channel)) for channel in range(channels)]
-    if not all(isinstance(one, dict) and set(MEASURED) <= set(one) for one in every):
+    """The intensities of every channel; empty where one is not measured."""
+    measured = [_intensities(plans).get(str(channel)) for channel in range(channels)]
+    every: list[dict[str, Any]] = [
+        one for one in measured if isinstance(one, dict) and set(MEASURED) <= set(one)
+    ]
+    if len(every) < channels:
         return ()
     return tuple(
         Fingerprint(
@@ -262,24 +164,24 @@ def _channel(
         "RGBTo01Normalization": Normalisation("fixed", lower=0.0, upper=255.0, std=255.0),
         "NoNormalization": Normalisation("none"),
     }
-    _expect(where, "normalization_schemes", scheme, ("CTNormalization", *known))
+    expect(where, "normalization_schemes", scheme, ("CTNormalization", *known))
     return Normalisation(**{**vars(known[scheme]), "channels": only})
 
 
 def resampling(configuration: Mapping[str, Any], where: str) -> Resampling:
     """How an image comes to the plans' spacing, and logits back."""
     for what in ("data", "probabilities"):
-        _expect(
+        expect(
             where, f"resampling_fn_{what}", configuration[f"resampling_fn_{what}"], (RESAMPLING,)
         )
     image = configuration["resampling_fn_data_kwargs"]
     back = configuration["resampling_fn_probabilities_kwargs"]
-    _expect(where, "resampling order of probabilities", back["order"], (1,))
+    expect(where, "resampling order of probabilities", back["order"], (1,))
     for values in (image, back):
-        _expect(where, "resampling order_z", values["order_z"], (0,))
-        _expect(where, "resampling force_separate_z", values["force_separate_z"], (None, False))
+        expect(where, "resampling order_z", values["order_z"], (0,))
+        expect(where, "resampling force_separate_z", values["force_separate_z"], (None, False))
     if image["force_separate_z"] != back["force_separate_z"]:
-        _refuse(where, "force_separate_z", image["force_separate_z"], "one value both ways")
+        refuse(where, "force_separate_z", image["force_separate_z"], "one value both ways")
     return Resampling(
         order=image["order"],
         smooth=False,
@@ -305,7 +207,7 @@ def read_labels(
         names = {(v[0] if isinstance(v, list) else int(v)): n for n, v in named.items()}
         regions = ()
     if sorted(names) != list(range(1, len(names) + 1)):
-        _refuse(where, "labels", sorted(names), "1, 2, 3, ... without gaps")
+        refuse(where, "labels", sorted(names), "1, 2, 3, ... without gaps")
     return tuple(names[value] for value in sorted(names)), regions
 
 
@@ -318,15 +220,3 @@ def _rests(sets: Mapping[str, set[int]]) -> list[str]:
         inner = [one for one in inner if not any(sets[one] < sets[other] for other in inner)]
         rests.append(f"{name} outside {' and '.join(inner)}" if inner else name)
     return rests
-
-
-def _expect(where: str, field: str, found: object, known: tuple[object, ...]) -> None:
-    if found not in known:
-        _refuse(where, field, found, " or ".join(str(one) for one in known))
-
-
-def _refuse(where: str, field: str, found: object, expected: str) -> None:
-    raise RequestError(
-        f'{where}: found {field} "{str(found)[:120]}", expected {expected}; this model cannot be'
-        " imported as it is"
-    )

@@ -20,35 +20,21 @@ from SFDALib.trust.fingerprint import unlike
 from SFDASegmenterLib import staging, words
 from SFDASegmenterLib.dependencies import DependencyError
 from SFDASegmenterLib.panel.forms import put, silenced
-from SFDASegmenterLib.panel.services import Packages, Question, Services
+from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import Parameters
+from SFDASegmenterLib.protocols import Question
 from SFDASegmenterLib.request import Request
 
 SETTLED = 800  # milliseconds without a change before an estimate is asked for
 POLL = 100  # milliseconds
 
 
-class DeviceSection:
-    """The section Device.
+class DeviceSection(Section):
+    """The device, the estimate and the packages."""
 
-    Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-        tell: shows one line about something that went wrong.
-        services: answers the questions, and knows the packages.
-    """
-
-    def __init__(
-        self,
-        ui: Any,
-        parameters: Callable[[], Parameters | None],
-        tell: Callable[[str, str], None],
-        services: Services,
-    ) -> None:
-        self._ui = ui
-        self._parameters = parameters
-        self._tell = tell
-        self._services = services
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        ui = self.ui
         self._devices: Question | None = None
         self._estimate: Question | None = None
         self._asked: tuple[list[str], Request] | None = None  # of the latest estimate, in words
@@ -63,14 +49,14 @@ class DeviceSection:
     def enter(self) -> None:
         """Look again what is installed, and which devices there are."""
         self.show_packages()
-        if not self._known and self._devices is None and not self._packages.missing():
-            self._devices = self._services.ask(["devices"])
+        if not self._known and self._devices is None and not self.services.installer.missing():
+            self._devices = self.services.ask(["devices"])
             self._poll.start()
 
     def show_packages(self) -> None:
         """Say which packages are missing, and offer to install them from a folder."""
-        missing = self._packages.missing()
-        ui = self._ui
+        missing = self.services.installer.missing()
+        ui = self.ui
         ui.packagesWidget.visible = bool(missing)
         if missing:
             ui.packagesLabel.text = html.escape(
@@ -80,24 +66,27 @@ class DeviceSection:
             )
             ui.wheelsButton.toolTip = missing.command()
 
-    def show(self, request: Request | None) -> None:
+    def show(self, parameters: Parameters, request: Request | None) -> None:
         """Bring the widgets in line with the parameters; ask for an estimate of the request.
 
         Args:
+            parameters: the panel's state.
             request: None while it cannot be carried out.
         """
-        combo, device = self._ui.deviceComboBox, self._parameters().device
+        combo, device = self.ui.deviceComboBox, parameters.device
         with silenced(combo):
             if combo.findData(device) < 0:  # of a scene from another computer
                 combo.addItem(device, device)
             put(combo, currentIndex=combo.findData(device))
-        said = _estimate_words(request) if request and not self._packages.missing() else None
-        asked = (said, request) if said else None
+        asked = None
+        if request is not None and not self.services.installer.missing():
+            command = _estimate_command(request)
+            asked = (command, request) if command is not None else None
         if asked == self._asked:
             return
         self._drop_estimate()
         self._asked = asked
-        self._ui.estimateLabel.text = ""
+        self.ui.estimateLabel.text = ""
         if asked is not None:
             self._settle.start()
 
@@ -105,7 +94,7 @@ class DeviceSection:
         """Ask nothing, as a run begins and is to have the device for itself."""
         self._drop_estimate()
         self._asked = None
-        self._ui.estimateLabel.text = ""
+        self.ui.estimateLabel.text = ""
 
     def close(self) -> None:
         """Drop what runs."""
@@ -120,8 +109,8 @@ class DeviceSection:
 
     def _ask(self) -> None:
         if self._asked is not None:
-            self._ui.estimateLabel.text = _("Estimating time and memory...")
-            self._estimate = self._services.ask(self._asked[0])
+            self.ui.estimateLabel.text = _("Estimating time and memory...")
+            self._estimate = self.services.ask(self._asked[0])
             self._poll.start()
 
     def _listen(self) -> None:
@@ -132,13 +121,9 @@ class DeviceSection:
         if self._estimate is not None and self._estimate.ended:
             answer, self._estimate = self._estimate.answer(), None
             doubts = _doubts(self._asked[1]) if answer and self._asked else []
-            self._ui.estimateLabel.text = _in_words(answer, doubts) if answer else ""
+            self.ui.estimateLabel.text = _in_words(answer, doubts) if answer else ""
         if self._devices is None and self._estimate is None:
             self._poll.stop()
-
-    @property
-    def _packages(self) -> Packages:
-        return self._services.packages
 
     def _drop_estimate(self) -> None:
         self._settle.stop()
@@ -147,7 +132,7 @@ class DeviceSection:
             self._estimate = None
 
     def _list(self, devices: list[dict[str, Any]]) -> None:
-        combo = self._ui.deviceComboBox
+        combo = self.ui.deviceComboBox
         for device in devices:
             text = device["title"]
             if device["free_mb"] is not None:
@@ -161,21 +146,20 @@ class DeviceSection:
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose(self, index: int) -> None:
-        if self._parameters() is not None:
-            self._parameters().device = self._ui.deviceComboBox.itemData(index)
+        self.write(device=self.ui.deviceComboBox.itemData(index))
 
     def _install_from_folder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of wheels"))
         if not folder:
             return
         try:
-            self._packages.install_from(Path(folder))
+            self.services.installer.install_from(Path(folder))
         except DependencyError as error:
-            self._tell(str(error), "")
+            self.tell(str(error), "")
         self.enter()
 
 
-def _estimate_words(request: Request) -> list[str] | None:
+def _estimate_command(request: Request) -> list[str] | None:
     """The command that estimates the request; None without a volume to measure."""
     nodes = staging.nodes_of(request.images[0])
     if not nodes or nodes[0].GetImageData() is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SFDALib.bundle.files import WEIGHTS_SUFFIXES
+from SFDALib.bundle.bundle_files import WEIGHTS_SUFFIXES
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
 from SFDASegmenterLib import library, staging, words
 from SFDASegmenterLib.panel.forms import Rows, put, silenced
 from SFDASegmenterLib.panel.more import More
+from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
 from SFDASegmenterLib.scene import views
@@ -25,17 +25,12 @@ from SFDASegmenterLib.scene.results import ROLE
 LAST_BUNDLE = "SFDASegmenter/Bundle"  # of the application's settings
 
 
-class InputSection:
-    """The section Input.
+class InputSection(Section):
+    """Image and source model."""
 
-    Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-    """
-
-    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
-        self._ui = ui
-        self._parameters = parameters
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        ui = self.ui
         self._bundle: str | None = None  # the one whose facts are shown
         self._facts: dict[str, Any] | None = None
         self._rows = Rows(ui.channelsWidget)
@@ -64,9 +59,8 @@ class InputSection:
         """What the bundle says of itself; None if there is none or it is unusable."""
         return self._facts
 
-    def images(self) -> tuple[Image, ...]:
+    def images(self, parameters: Parameters) -> tuple[Image, ...]:
         """What is chosen, empty if nothing is."""
-        parameters = self._parameters()
         if parameters.inputMode == SEVERAL:
             nodes = [node for node in parameters.inputVolumes if node is not None]
             return tuple(staging.image_of([node]) for node in nodes)
@@ -79,11 +73,11 @@ class InputSection:
         further = [node for node in parameters.channels if node is not None]
         return (staging.image_of([first, *further[: len(self._selectors)]]),)
 
-    def show(self) -> None:
+    def show(self, parameters: Parameters) -> None:
         """Bring the widgets in line with the parameters."""
-        parameters, ui = self._parameters(), self._ui
-        mode = ui.inputModeComboBox.findData(parameters.inputMode)
-        put(ui.inputModeComboBox, currentIndex=mode)
+        ui = self.ui
+        index = ui.inputModeComboBox.findData(parameters.inputMode)
+        put(ui.inputModeComboBox, currentIndex=index)
         for mode, field in (
             (ONE, ui.inputVolumeSelector),
             (SEVERAL, ui.inputVolumesSelector),
@@ -97,11 +91,11 @@ class InputSection:
             self._bundle = parameters.bundle
             put(ui.bundlePathEdit, currentPath=parameters.bundle)
             self._inspect()
-        self._show_channels()
+        self._show_channels(parameters)
 
     def preselect(self) -> None:
         """Choose the volume that the user looks at, unless one is chosen."""
-        parameters = self._parameters()
+        parameters = self.parameters
         if parameters is None or parameters.inputVolume is not None:
             return
         volume = views.volume_in_sight()
@@ -114,21 +108,18 @@ class InputSection:
 
     def keep_bundle(self) -> None:
         """Offer the source model again next time, as it was good for a run."""
-        qt.QSettings().setValue(LAST_BUNDLE, self._parameters().bundle)
+        qt.QSettings().setValue(LAST_BUNDLE, self._bundle)
 
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose_mode(self, index: int) -> None:
-        if self._parameters() is not None:
-            self._parameters().inputMode = self._ui.inputModeComboBox.itemData(index)
+        self.write(inputMode=self.ui.inputModeComboBox.itemData(index))
 
     def _choose_volumes(self) -> None:
-        if self._parameters() is not None:
-            self._parameters().inputVolumes = list(self._ui.inputVolumesSelector.checkedNodes())
+        self.write(inputVolumes=list(self.ui.inputVolumesSelector.checkedNodes()))
 
     def _choose_bundle(self, path: str) -> None:
-        if self._parameters() is not None:
-            self._parameters().bundle = path
+        self.write(bundle=path)
 
     def _browse_folder(self) -> None:
         self._take(qt.QFileDialog.getExistingDirectory(None, _("Source model"), self._bundle or ""))
@@ -143,7 +134,7 @@ class InputSection:
 
     def _take(self, path: str) -> None:
         if path:
-            self._parameters().bundle = path
+            self.write(bundle=path)
 
     # --- What is shown ---------------------------------------------------------------------------
 
@@ -159,13 +150,12 @@ class InputSection:
         else:
             self._more.show(words.bundle(self._facts), words.bundle_details(self._facts))
 
-    def _show_channels(self) -> None:
+    def _show_channels(self, parameters: Parameters) -> None:
         """A selector for each channel beyond the first, where the model has several."""
-        parameters = self._parameters()
         first = parameters.inputVolume
         own = staging.channel_count(first) if first is not None else 1
-        several = self._facts is not None and parameters.inputMode == ONE and own == 1
-        wanted = self._facts["channels"] - 1 if several else 0
+        one_by_one = parameters.inputMode == ONE and own == 1
+        wanted = self._facts["channels"] - 1 if self._facts is not None and one_by_one else 0
         if wanted != len(self._selectors):
             self._rows.clear()
             self._selectors = [self._channel_selector(number + 2) for number in range(wanted)]
@@ -173,7 +163,7 @@ class InputSection:
             if node is not None and selector.currentNode() is not node:
                 with silenced(selector):
                     selector.setCurrentNode(node)
-        self._ui.channelsWidget.visible = wanted > 0
+        self.ui.channelsWidget.visible = wanted > 0
 
     def _channel_selector(self, number: int) -> Any:
         selector = slicer.qMRMLNodeComboBox(self._rows.parent)
@@ -187,6 +177,5 @@ class InputSection:
         return selector
 
     def _choose_channels(self, _node: Any) -> None:
-        if self._parameters() is not None:
-            nodes = [selector.currentNode() for selector in self._selectors]
-            self._parameters().channels = [node for node in nodes if node is not None]
+        nodes = [selector.currentNode() for selector in self._selectors]
+        self.write(channels=[node for node in nodes if node is not None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +10,16 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
+from SFDALib.results import layout
 from SFDASegmenterLib.panel.forms import Rows, in_order, put
+from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import (
     MapDisplay,
     Parameters,
     map_display,
     set_map_display,
 )
-from SFDASegmenterLib.scene.results import MAPS, SAMPLE, Results
+from SFDASegmenterLib.scene.results import SAMPLE, Results
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,17 @@ class MapRow:
     threshold: Any | None = None
 
 
-class MapsSection:
-    """The maps of the run that is shown.
+class MapsSection(Section):
+    """The maps of the run that is shown."""
 
-    Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-    """
-
-    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
-        self._ui = ui
-        self._parameters = parameters
-        self._rows = Rows(ui.mapsWidget)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._rows = Rows(self.ui.mapsWidget)
         self._made_for: dict[str, float] | None = None  # largest value of each map that has a row
         self.rows: dict[str, MapRow] = {}
-        ui.sampleSlider.connect("valueChanged(int)", self._choose_sample)
+        self.ui.sampleSlider.connect("valueChanged(int)", self._choose_sample)
 
-    def show(self, results: Results | None) -> None:
+    def show(self, parameters: Parameters, results: Results | None) -> None:
         """Bring the rows in line with the run and the parameters."""
         nodes = results.maps if results is not None else {}
         limits = {role: _largest(role, node) for role, node in nodes.items()}
@@ -61,20 +57,20 @@ class MapsSection:
             self._made_for = limits
             self._make(limits)
         for role, row in self.rows.items():
-            self._show_row(role, row)
-        self._show_sample(results)
+            self._show_row(parameters, role, row)
+        self._show_sample(parameters, results)
 
-    def display(self, role: str) -> MapDisplay:
+    def display(self, parameters: Parameters, role: str) -> MapDisplay:
         """How a map is shown: a sample hides the image that it is compared with."""
         default = MapDisplay(opacity=1.0) if role == SAMPLE else MapDisplay()
-        return map_display(self._parameters(), role, default)
+        return map_display(parameters, role, default)
 
     def _make(self, limits: Mapping[str, float]) -> None:
         self._rows.clear()
         self.rows = {role: self._row(role, largest) for role, largest in limits.items()}
-        self._ui.mapsWidget.visible = bool(limits)
+        self.ui.mapsWidget.visible = bool(limits)
         in_order(
-            self._ui.surfaceCheckBox,
+            self.ui.surfaceCheckBox,
             *(
                 widget
                 for row in self.rows.values()
@@ -85,14 +81,15 @@ class MapsSection:
 
     def _row(self, role: str, largest: float) -> MapRow:
         parent = self._rows.parent
-        box = qt.QCheckBox(_title(role), parent)
+        file = layout.maps().get(role)  # none for the diffusion sample
+        box = qt.QCheckBox(file.title if file is not None else _("Sample"), parent)
         box.objectName = f"map_{role}"
-        box.toolTip = MAPS[role].help if role in MAPS else _("The diffusion sample (HEAL).")
+        box.toolTip = file.help if file is not None else _("The chosen diffusion sample (HEAL).")
         box.connect("toggled(bool)", lambda on: self._choose(role, on))
         opacity = _slider(parent, 1.0, _("Opacity: 0 is invisible, 1 hides the image."))
         opacity.objectName = f"map_{role}_opacity"
         opacity.connect("valueChanged(double)", lambda value: self._set(role, opacity=value))
-        if role not in MAPS:
+        if file is None:
             self._rows.add_row(box, opacity)
             return MapRow(box, opacity)
         button = qt.QToolButton(parent)
@@ -112,21 +109,21 @@ class MapsSection:
         self._rows.add_row(label, threshold)
         return MapRow(box, opacity, button, threshold)
 
-    def _show_row(self, role: str, row: MapRow) -> None:
-        display = self.display(role)
-        put(row.box, checked=self._parameters().overlay == role)
+    def _show_row(self, parameters: Parameters, role: str, row: MapRow) -> None:
+        display = self.display(parameters, role)
+        put(row.box, checked=parameters.overlay == role)
         put(row.opacity, value=display.opacity)
         if row.threshold is not None:
             put(row.threshold, value=display.threshold)
 
-    def _show_sample(self, results: Results | None) -> None:
-        ui = self._ui
+    def _show_sample(self, parameters: Parameters, results: Results | None) -> None:
+        ui = self.ui
         browser = results.get("browser") if results is not None else None
         scores = results.report.get("details", {}).get("samples") if results is not None else None
         ui.samplesWidget.visible = browser is not None and bool(scores)
-        if browser is None or not scores:
+        if results is None or browser is None or not scores:
             return
-        index = min(self._parameters().sample, len(scores) - 1)
+        index = min(parameters.sample, len(scores) - 1)
         put(ui.sampleSlider, maximum=len(scores) - 1, value=index)
         if browser.GetSelectedItemNumber() != index:
             results.select_sample(index)
@@ -145,7 +142,7 @@ class MapsSection:
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose(self, role: str, on: bool) -> None:
-        parameters = self._parameters()
+        parameters = self.parameters
         if parameters is None:
             return
         if on:
@@ -154,18 +151,13 @@ class MapsSection:
             parameters.overlay = ""
 
     def _set(self, role: str, **changed: float) -> None:
-        parameters = self._parameters()
+        parameters = self.parameters
         if parameters is not None:
-            set_map_display(parameters, role, replace(self.display(role), **changed))
+            display = replace(self.display(parameters, role), **changed)
+            set_map_display(parameters, role, display)
 
     def _choose_sample(self, index: int) -> None:
-        if self._parameters() is not None:
-            self._parameters().sample = index
-
-
-def _title(role: str) -> str:
-    short = MAPS[role].short if role in MAPS else _("sample")
-    return short[:1].upper() + short[1:]
+        self.write(sample=index)
 
 
 def _largest(role: str, node: Any) -> float:

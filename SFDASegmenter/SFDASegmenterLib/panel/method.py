@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import qt
@@ -14,6 +14,7 @@ from SFDALib.methods import registry
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More
+from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import Parameters, options_of, set_options
 
 FLAGS = qt.Qt.UserRole - 1  # the role under which a combo box keeps whether an item can be chosen
@@ -24,17 +25,12 @@ FROM_LABELS = _(
 )
 
 
-class MethodSection:
-    """The section Method.
+class MethodSection(Section):
+    """The method and its options."""
 
-    Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-    """
-
-    def __init__(self, ui: Any, parameters: Callable[[], Parameters | None]) -> None:
-        self._ui = ui
-        self._parameters = parameters
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        ui = self.ui
         self._form = OptionsForm(ui.optionsWidget, self._keep_options)
         for method in registry.METHODS.values():
             ui.methodComboBox.addItem(method.title, method.name)
@@ -42,9 +38,9 @@ class MethodSection:
         self._more = More(ui.methodFactsLabel)
         ui.resetOptionsButton.connect("clicked()", self._reset)
 
-    def show(self, facts: dict[str, Any] | None) -> None:
+    def show(self, parameters: Parameters, facts: Mapping[str, Any] | None) -> None:
         """Bring the widgets in line with the parameters and the bundle's facts."""
-        parameters, combo = self._parameters(), self._ui.methodComboBox
+        combo = self.ui.methodComboBox
         unavailable = facts["unavailable"] if facts else {}
         for index, method in enumerate(registry.METHODS.values()):
             reason = unavailable.get(method.name)
@@ -59,7 +55,7 @@ class MethodSection:
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))
         if self._form.show(method.options, options_of(parameters, parameters.method)):
-            in_order(self._ui.probabilitiesCheckBox, *self._form.fields)
+            in_order(self.ui.probabilitiesCheckBox, *self._form.fields)
 
     def field(self, name: str) -> Any:
         """The widget of an option of the method."""
@@ -71,11 +67,10 @@ class MethodSection:
         return self._form.fault()
 
     def _choose(self, index: int) -> None:
-        if self._parameters() is not None:
-            self._parameters().method = self._ui.methodComboBox.itemData(index)
+        self.write(method=self.ui.methodComboBox.itemData(index))
 
     def _keep_options(self) -> None:
-        parameters = self._parameters()
+        parameters = self.parameters
         if parameters is None:
             return
         if self._form.fault() is None:
@@ -83,7 +78,9 @@ class MethodSection:
         parameters.Modified()
 
     def _reset(self) -> None:
-        parameters = self._parameters()
+        parameters = self.parameters
+        if parameters is None:
+            return
         self._form.reset()
         parameters.seed = 0
         set_options(parameters, parameters.method, {})

@@ -21,11 +21,12 @@ from SFDASegmenterLib.panel.input import InputSection
 from SFDASegmenterLib.panel.method import MethodSection
 from SFDASegmenterLib.panel.results import ResultsSection
 from SFDASegmenterLib.panel.run import RunSection
+from SFDASegmenterLib.panel.section import Shared
 from SFDASegmenterLib.panel.services import Logic, Services
 from SFDASegmenterLib.panel.weights import WeightsSection
 from SFDASegmenterLib.parameters import Parameters, options_of
 from SFDASegmenterLib.request import Request
-from SFDASegmenterLib.runs import State
+from SFDASegmenterLib.runs import Run, State
 
 log = logging.getLogger(__name__)
 # What cannot be changed while a run goes on; what is said of model and method can be read.
@@ -53,20 +54,21 @@ class Panel(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         services = services or Services()
         self._widget = widget
-        self._packages = services.packages
+        self._installer = services.installer
         self.logic = logic
         self._entered = False
         self.parameters: Parameters | None = None  # None while the scene closes
         self._gui_tag: Any = None
         self._refreshing = False
         self._asking = False  # a question to the user is open, which lets events through
-        self.ui = ui = slicer.util.childWidgetVariables(widget)
-        self.run = RunSection(ui, self._apply_or_cancel)
-        self.input = InputSection(ui, self._get)
-        self.weights = WeightsSection(ui, self._get, self.run.tell, services)
-        self.method = MethodSection(ui, self._get)
-        self.device = DeviceSection(ui, self._get, self.run.tell, services)
-        self.results = ResultsSection(ui, self._get, self.run.tell, self._run_shown)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self.run = RunSection(self.ui, self._apply_or_cancel)
+        shared = Shared(self.ui, lambda: self.parameters, self.run.tell, services)
+        self.input = InputSection(shared)
+        self.weights = WeightsSection(shared)
+        self.method = MethodSection(shared)
+        self.device = DeviceSection(shared)
+        self.results = ResultsSection(shared, self._run_shown)
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK)
         self._timer.connect("timeout()", self._advance)
@@ -96,9 +98,8 @@ class Panel(VTKObservationMixin):
         """The module goes: nothing may be left running, observed or connected."""
         self._timer.stop()
         self.logic.abandon()
-        self.device.close()
-        self.weights.close()
-        self.results.close()
+        for section in (self.device, self.weights, self.results):
+            section.close()
         slicer.app.disconnect("aboutToQuit()", self.logic.abandon)
         self._drop_parameters()
         self.removeObservers()
@@ -122,9 +123,6 @@ class Panel(VTKObservationMixin):
         self.parameters.disconnectGui(self._gui_tag)
         self.parameters = None
 
-    def _get(self) -> Parameters | None:
-        return self.parameters
-
     def _scene_closes(self, _caller: Any, _event: Any) -> None:
         self._timer.stop()
         self.logic.abandon()
@@ -144,7 +142,7 @@ class Panel(VTKObservationMixin):
             self._take_parameters()
 
     def _scene_opened(self, _caller: Any, _event: Any) -> None:
-        """It brings a state of the panel with it, whose nodes were not there one by one."""
+        """An imported scene carries parameters; bind them once all its nodes are loaded."""
         if self._entered:
             self._drop_parameters()
             self.results.leave_views()
@@ -154,25 +152,33 @@ class Panel(VTKObservationMixin):
 
     def refresh(self) -> None:
         """Bring every section in line with the parameters."""
-        if self.parameters is None or self._refreshing:
+        parameters = self.parameters
+        if parameters is None or self._refreshing:
             return
         self._refreshing = True
         try:
-            self.input.show()
+            self.input.show(parameters)
             self.weights.show()
-            self.method.show(self.input.facts)
-            self.results.show()
-            reason = self._refusal()
+            self.method.show(parameters, self.input.facts)
+            self.results.show(parameters)
+            request = self.request()
+            reason = self.method.fault or request.refusal()
             running = self.logic.running
-            self.device.show(None if reason or running else self.request())
+            self.device.show(parameters, None if reason or running else request)
             self.run.allow(running, reason)
         finally:
             self._refreshing = False
 
     def request(self) -> Request:
-        """What the widgets ask for."""
+        """What the widgets ask for.
+
+        Raises:
+            RuntimeError: the scene closes.
+        """
         parameters = self.parameters
-        images = self.input.images()
+        if parameters is None:
+            raise RuntimeError("the scene closes: there is nothing to ask for")
+        images = self.input.images(parameters)
         return Request(
             images=images,
             bundle=parameters.bundle,
@@ -181,16 +187,16 @@ class Panel(VTKObservationMixin):
             device=parameters.device,
             seed=parameters.seed,
             adapt_once=parameters.adaptOnce and len(images) > 1,
-            compared=self._compared(),
+            compared=self._compared(parameters),
             gate="on" if parameters.gate else "off",
             probabilities=parameters.probabilities,
         )
 
-    def _compared(self) -> dict[str, dict[str, Any]]:
+    def _compared(self, parameters: Parameters) -> dict[str, dict[str, Any]]:
         """Every method that the source model can serve, with its options; none if not asked for."""
-        if not self.parameters.compare or self.input.facts is None:
+        if not parameters.compare or self.input.facts is None:
             return {}
-        return {name: options_of(self.parameters, name) for name in self.input.facts["methods"]}
+        return {name: options_of(parameters, name) for name in self.input.facts["methods"]}
 
     def _run_shown(self, report: Mapping[str, Any]) -> None:
         """Another run is shown, or none: unfold what matters now."""
@@ -204,9 +210,6 @@ class Panel(VTKObservationMixin):
     def _modified(self, _caller: Any, _event: Any) -> None:
         self.refresh()
 
-    def _refusal(self) -> str | None:
-        return self.method.fault or self.request().refusal()
-
     def _show_run(self) -> None:
         running = self.logic.running
         self.run.show(self.logic.run, running)
@@ -218,14 +221,15 @@ class Panel(VTKObservationMixin):
     def _apply_or_cancel(self) -> None:
         if self._asking:
             return
-        if self.logic.running:
-            self.logic.run.cancel()
+        run = self.logic.run
+        if run is not None and self.logic.running:
+            run.cancel()
             self._show_run()
             return
         self.run.tell("", "")
         self._asking = True
         try:
-            self._packages.ensure()
+            self._installer.ensure()
         except DependencyError as error:
             self.run.tell(str(error), "")
             return
@@ -250,6 +254,8 @@ class Panel(VTKObservationMixin):
 
     def _advance(self) -> None:
         run = self.logic.run
+        if run is None:
+            return
         run.advance()
         self._show_run()
         self.run.warn(run.warnings)
@@ -261,11 +267,10 @@ class Panel(VTKObservationMixin):
         elif run.state is State.CANCELLED:
             self.run.tell("", "")
         elif run.state is State.DONE:
-            self._show_results()
+            self._show_results(run)
         self.refresh()
 
-    def _show_results(self) -> None:
-        run = self.logic.run
+    def _show_results(self, run: Run) -> None:
         if run.failures:
             self.run.tell(words.failures(run), run.log)
         elif run.message:  # of a cohort that ended early

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,45 +11,37 @@ import slicer
 from slicer.i18n import tr as _
 
 from SFDASegmenterLib import words
+from SFDASegmenterLib.copies import copy_whole, file_name
 from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.panel.maps import MapsSection
+from SFDASegmenterLib.panel.section import Section, Shared
+from SFDASegmenterLib.panel.volumes import VolumesSection
 from SFDASegmenterLib.parameters import Parameters
 from SFDASegmenterLib.scene import layers, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
-HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"), _("Unsure"))
-UNSURE = 4  # column
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
+BESIDE = ("both", "all")  # of these: views beside each other
 UNKNOWN = "unknown"
-ROWS = 5  # of the table without scrolling
-ROW_HEIGHT = 22  # pixels
 
 
-class ResultsSection:
-    """The section Results.
+class ResultsSection(Section):
+    """The run that is shown.
 
     Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-        tell: shows one line about something that went wrong.
+        shared: what all sections share.
         filled: called with the report of the run that is shown now; an empty one if there is none.
     """
 
-    def __init__(
-        self,
-        ui: Any,
-        parameters: Callable[[], Parameters | None],
-        tell: Callable[[str, str], None],
-        filled: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        self._ui = ui
-        self._parameters = parameters
-        self._tell = tell
-        self._tell_filled = filled
-        self.maps = MapsSection(ui, parameters)
+    def __init__(self, shared: Shared, filled: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__(shared)
+        ui = self.ui
+        self._filled = filled
+        self.volumes = VolumesSection(shared)
+        self.maps = MapsSection(shared)
         self.views = views.Views(self._views_left)
         self.report_window: Any = None
-        self._filled: str | None = UNKNOWN  # ID of the segmentation whose table is filled
+        self._of: str | None = UNKNOWN  # ID of the segmentation whose table and verdict are shown
         self._in_views: tuple[Any, ...] | None = None  # what the views show
         self._overlaid: tuple[Any, ...] | None = None
         ui.resultSelector.addAttribute("vtkMRMLSegmentationNode", ROLE, RESULT)
@@ -63,44 +53,31 @@ class ResultsSection:
         ui.reportButton.connect("clicked()", self._show_report)
         ui.saveBundleButton.connect("clicked()", self._save_bundle)
         ui.saveProbabilitiesButton.connect("clicked()", self._save_probabilities)
-        table = ui.volumesTable
-        table.setColumnCount(len(HEADINGS))
-        table.setHorizontalHeaderLabels(HEADINGS)
-        table.horizontalHeaderItem(UNSURE).setToolTip(
-            _(
-                "The share of the delivered structure's voxels of which the model is unsure: the"
-                " entropy of its probabilities is above 0.5 bits (of two classes, the likelier has"
-                " less than 89 %)."
-            )
-        )
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
-        table.horizontalHeader().setFixedHeight(ROW_HEIGHT)
-        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
 
     @property
     def results(self) -> Results | None:
         """The run that is chosen."""
-        node = self._parameters().result
+        node = self.parameters.result if self.parameters is not None else None
         return Results(node) if node is not None and node.GetScene() is not None else None
 
-    def show(self) -> None:
+    def show(self, parameters: Parameters) -> None:
         """Bring widgets and views in line with the parameters."""
         results = self.results
-        self._ui.resultsSection.visible = results is not None or bool(results_in_scene())
+        self.ui.resultsSection.visible = results is not None or bool(results_in_scene())
         identity = results.node.GetID() if results is not None else None
-        if identity != self._filled:
-            self._filled = identity
+        if identity != self._of:
+            self._of = identity
             self._fill(results)
-        self._show_widgets(results)
-        self.maps.show(results)
-        self._show_views(results)
-        self._show_overlay(results)
+        self._show_widgets(parameters, results)
+        self.maps.show(parameters, results)
+        self._show_views(parameters, results)
+        self._show_overlay(parameters, results)
 
     def choose(self, results: Results) -> None:
         """Show a run that has just ended."""
-        parameters = self._parameters()
+        parameters = self.parameters
+        if parameters is None:
+            return
         with slicer.util.NodeModify(parameters.parameterNode):  # as one change
             parameters.page = 0
             parameters.shown = "all" if len(results.compared) > 1 else "result"
@@ -110,7 +87,7 @@ class ResultsSection:
     def leave_views(self) -> None:
         """Back to the user's layout, as scene or panel go; all is shown anew afterwards."""
         self.views.leave()
-        self._filled, self._in_views, self._overlaid = UNKNOWN, None, None
+        self._of, self._in_views, self._overlaid = UNKNOWN, None, None
         self.close_report()
 
     def close(self) -> None:
@@ -126,10 +103,10 @@ class ResultsSection:
 
     # --- What is shown ---------------------------------------------------------------------------
 
-    def _show_widgets(self, results: Results | None) -> None:
-        ui, parameters = self._ui, self._parameters()
+    def _show_widgets(self, parameters: Parameters, results: Results | None) -> None:
+        ui = self.ui
         several = results is not None and len(results.compared) > 1
-        shown = self._shown(results)
+        shown = _shown(parameters, results)
         for name, radio in VIEWS.items():
             put(getattr(ui, radio), checked=shown == name)
         for widget in (ui.shownWidget, ui.plotsButton, ui.reportButton, ui.saveBundleButton):
@@ -139,7 +116,7 @@ class ResultsSection:
         )
         ui.allRadio.visible = several
         ui.surfaceCheckBox.enabled = shown in ("result", "source")
-        count = layers.pages(results) if shown == "all" else 1
+        count = layers.pages(results) if results is not None and shown == "all" else 1
         ui.pagesWidget.visible = count > 1
         page = min(parameters.page, count - 1)
         ui.pageLabel.text = _("Page {page} of {count}").format(page=page + 1, count=count)
@@ -160,42 +137,17 @@ class ResultsSection:
             why = _("The adapted model was kept until its scene was closed. Run again to save it.")
         ui.saveBundleButton.toolTip = why
 
-    def _shown(self, results: Results | None) -> str:
-        """What is to be shown; there is only one segmentation of a single method's run in "all"."""
-        shown = self._parameters().shown
-        single = results is None or len(results.compared) < 2
-        return "both" if shown == "all" and single else shown
-
     def _fill(self, results: Results | None) -> None:
         """Table and verdict, which change only with the run."""
-        report = results.report if results is not None else {}
-        self._tell_filled(report)
-        rows = report.get("volumes", [])
-        unsure = {row["label"]: words.unsure(row) for row in report.get("uncertainty", [])}
-        table = self._ui.volumesTable
-        table.setRowCount(len(rows))
-        table.setColumnHidden(UNSURE, not any(text for text, _meant in unsure.values()))
-        for index, row in enumerate(rows):
-            before, after = row["source_ml"], row["result_ml"]
-            sizes = (words.ml(before), words.ml(after), words.change(before, after))
-            share, meant = unsure.get(row["label"], ("", ""))
-            cells = (row["name"], *sizes, share)
-            for column, text in enumerate(cells):
-                item = qt.QTableWidgetItem(text)
-                if column:
-                    item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
-                table.setItem(index, column, item)
-            table.item(index, UNSURE).setToolTip(meant)
-            table.item(index, 0).setData(qt.Qt.DecorationRole, _color(results, index))
-        table.setFixedHeight(ROW_HEIGHT * (min(len(rows), ROWS) + 1) + 2 * table.frameWidth)
-        table.visible = bool(rows)
+        self._filled(results.report if results is not None else {})
+        self.volumes.show(results)
         if results is not None:
             results.select_frame()
             if results.input is not None:  # never the segmentation of one image over another
                 views.put_behind(results.input)
 
-    def _show_views(self, results: Results | None) -> None:
-        parameters, shown = self._parameters(), self._shown(results)
+    def _show_views(self, parameters: Parameters, results: Results | None) -> None:
+        shown = _shown(parameters, results)
         identity = results.node.GetID() if results is not None else None
         page = parameters.page if shown == "all" else 0
         wanted = (identity, shown, page, parameters.surface)
@@ -205,7 +157,7 @@ class ResultsSection:
         if results is None:
             self.views.leave()
             return
-        if shown in ("both", "all"):
+        if shown in BESIDE:
             self._show_beside(results, shown, page)
         else:
             self.views.leave()
@@ -234,15 +186,11 @@ class ResultsSection:
         self._show_plotting(False)
         self._overlaid = None  # the map, too, is to be in the new views
 
-    def _show_overlay(self, results: Results | None) -> None:
-        parameters = self._parameters()
+    def _show_overlay(self, parameters: Parameters, results: Results | None) -> None:
         role = parameters.overlay
         node = results.maps.get(role) if results is not None else None
-        if node is None:
-            wanted: tuple[Any, ...] = ()
-        else:
-            display = self.maps.display(role)
-            wanted = (node.GetID(), display.opacity, display.threshold)
+        display = self.maps.display(parameters, role)
+        wanted = (node.GetID(), display.opacity, display.threshold) if node is not None else ()
         if wanted == self._overlaid:
             return
         self._overlaid = wanted
@@ -255,41 +203,46 @@ class ResultsSection:
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose_view(self, shown: str) -> None:
-        if self._parameters() is None:
+        parameters = self.parameters
+        if parameters is None:
             return
-        if self._parameters().shown == shown:
+        if parameters.shown == shown:
             self._in_views = None  # back from a plot, or from what was switched by hand
-            self.show()
-        self._parameters().shown = shown
+            self.show(parameters)
+        parameters.shown = shown
 
     def _turn_page(self, by: int) -> None:
-        if self._parameters() is not None:
-            self._parameters().page = max(0, self._parameters().page + by)
+        parameters = self.parameters
+        if parameters is not None:
+            parameters.page = max(0, parameters.page + by)
 
     def _views_left(self) -> None:
-        """The user chose another layout: the segmentation is to be seen there."""
+        """The user chose another layout: show the segmentation there."""
         self._show_plotting(False)
-        parameters = self._parameters()
-        if parameters is not None and parameters.shown in ("both", "all"):
+        parameters = self.parameters
+        if parameters is not None and parameters.shown in BESIDE:
             parameters.shown = "result"
 
     def _show_plots(self, on: bool) -> None:
-        if self._parameters() is None or self.results is None or not self.results.charts:
+        parameters, results = self.parameters, self.results
+        if parameters is None or results is None or not results.charts:
             return
         if not on:
             self.views.leave()
             return
-        if self._parameters().shown in ("both", "all"):  # views that the plot's layout lacks
-            self._parameters().shown = "result"
-        self.views.plot(self.results.charts[0])
+        if parameters.shown in BESIDE:  # views that the plot's layout lacks
+            parameters.shown = "result"
+        self.views.plot(results.charts[0])
         self._show_plotting(True)
 
     def _show_plotting(self, on: bool) -> None:
-        put(self._ui.plotsButton, checked=on)
+        put(self.ui.plotsButton, checked=on)
 
     def _show_report(self) -> None:
         results = self.results
         self.close_report()
+        if results is None:
+            return
         window = qt.QDialog(slicer.util.mainWindow())
         window.windowTitle = results.node.GetName()
         browser = qt.QTextBrowser(window)
@@ -301,45 +254,33 @@ class ResultsSection:
         self.report_window = window
 
     def _save_bundle(self) -> None:
-        self._save(self.results.adapted_bundle, _("Folder for the adapted model"), "bundle")
+        results = self.results
+        if results is not None:
+            title = _("Folder for the adapted model")
+            self._save(results, results.adapted_bundle, title, "bundle")
 
     def _save_probabilities(self) -> None:
-        self._save(self.results.probabilities, _("Folder for the probabilities"), "probabilities")
+        results = self.results
+        if results is not None:
+            title = _("Folder for the probabilities")
+            self._save(results, results.probabilities, title, "probabilities")
 
-    def _save(self, source: Path, title: str, what: str) -> None:
-        """Copy a file or folder of the run, whole or not at all, under a name that is free."""
-        place = qt.QFileDialog.getExistingDirectory(None, title)
-        if not place:
+    def _save(self, results: Results, source: Path | None, title: str, what: str) -> None:
+        """Copy a file or folder of the run to where the user wants it."""
+        place = qt.QFileDialog.getExistingDirectory(None, title) if source is not None else ""
+        if source is None or not place:
             return
-        name = f"{_file_name(self.results.node.GetName())}_{what}"
-        target = Path(place) / f"{name}{source.suffix}"
-        number = 1
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{name}_{number}{source.suffix}")
-        partial = target.with_name(f".{target.name}.partial")
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        name = f"{file_name(results.node.GetName())}_{what}"
         try:
-            copy(source, partial)
-            partial.rename(target)
+            saved = copy_whole(source, Path(place), name)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)  # of a folder
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            self._tell(_("{path} could not be saved: {error}").format(path=target, error=error), "")
-            return
-        slicer.util.showStatusMessage(_("Saved {path}").format(path=target), 5000)
+            message = _("{source} could not be saved to {folder}: {error}")
+            self.tell(message.format(source=source.name, folder=place, error=error), "")
+        else:
+            slicer.util.showStatusMessage(_("Saved {path}").format(path=saved), 5000)
 
 
-def _color(results: Results, index: int) -> Any:
-    """The colour of a segment, as a square."""
-    square = qt.QPixmap(12, 12)
-    segmentation = results.node.GetSegmentation()
-    if index < segmentation.GetNumberOfSegments():
-        red, green, blue = segmentation.GetNthSegment(index).GetColor()
-        square.fill(qt.QColor(int(red * 255), int(green * 255), int(blue * 255)))
-    return square
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+def _shown(parameters: Parameters, results: Results | None) -> str:
+    """What is to be shown; a single method's run has only one segmentation to show in "all"."""
+    single = results is None or len(results.compared) < 2
+    return "both" if parameters.shown == "all" and single else parameters.shown

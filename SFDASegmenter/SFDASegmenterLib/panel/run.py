@@ -45,10 +45,9 @@ class RunSection:
         ui = self._ui
         ui.applyButton.text = _("Cancel") if running else _("Adapt && Segment")
         ui.progressBar.visible = ui.progressLabel.visible = running
-        ui.estimateLabel.visible = (
-            not running
-        )  # also while it is empty: nothing moves when it comes
-        if not running:
+        # Also while it is empty: nothing moves when the estimate comes.
+        ui.estimateLabel.visible = not running
+        if run is None or not running:
             return
         ui.applyButton.enabled = run.state is not State.CANCELLING
         now = run.progress

@@ -8,50 +8,33 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib.bundle.files import WEIGHTS_SUFFIXES
+from SFDALib.bundle.bundle_files import WEIGHTS_SUFFIXES
 from SFDASegmenterLib.dependencies import DependencyError
-from SFDASegmenterLib.panel.services import Process, Services
-from SFDASegmenterLib.parameters import Parameters
+from SFDASegmenterLib.panel.section import Section, Shared
+from SFDASegmenterLib.protocols import Process
 
 POLL = 100  # milliseconds
 
 
-class WeightsSection:
-    """What is below the source model where that is a file of weights: a line and a button.
+class WeightsSection(Section):
+    """What is below the source model where that is a file of weights: a line and a button."""
 
-    Args:
-        ui: the widgets by name.
-        parameters: the panel's state, None while the scene closes.
-        tell: shows one line about something that went wrong.
-        services: starts the commands, and knows the packages.
-    """
-
-    def __init__(
-        self,
-        ui: Any,
-        parameters: Callable[[], Parameters | None],
-        tell: Callable[[str, str], None],
-        services: Services,
-    ) -> None:
-        self._ui = ui
-        self._parameters = parameters
-        self._tell = tell
-        self._services = services
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self._worker: Process | None = None
         self._done: Callable[[], None] = lambda: None  # once the worker has ended well
         self._poll = qt.QTimer()
         self._poll.setInterval(POLL)
         self._poll.connect("timeout()", self._listen)
-        ui.weightsButton.connect("clicked()", self._go_on)
+        self.ui.weightsButton.connect("clicked()", self._go_on)
 
     def show(self) -> None:
         """Bring the widgets in line with the parameters."""
-        ui, weights = self._ui, self._weights
+        ui, weights = self.ui, self._weights
         ui.weightsLabel.visible = ui.weightsButton.visible = weights is not None
         if weights is None:
             return
@@ -83,7 +66,7 @@ class WeightsSection:
     @property
     def _weights(self) -> Path | None:
         """The file chosen as the source model, if it is one of weights."""
-        parameters = self._parameters()
+        parameters = self.parameters
         path = Path(parameters.bundle) if parameters is not None and parameters.bundle else None
         return path if path and path.suffix.lower() in WEIGHTS_SUFFIXES and path.is_file() else None
 
@@ -91,17 +74,17 @@ class WeightsSection:
         weights = self._weights
         if weights is None or self._worker is not None:
             return
-        self._tell("", "")
+        self.tell("", "")
         description = _description(weights)
         if not description.exists():
             words = ["import-model", "--template", str(description)]
             self._start(words, lambda: _open(description))
             return
-        self._ui.weightsButton.enabled = False  # while the user is asked, events come through
+        self.ui.weightsButton.enabled = False  # while the user is asked, events come through
         try:
-            self._services.packages.ensure()
+            self.services.installer.ensure()
         except DependencyError as error:
-            self._tell(str(error), "")
+            self.tell(str(error), "")
             self.show()
             return
         bundle = weights.with_name(f"{weights.stem}-bundle")
@@ -110,14 +93,13 @@ class WeightsSection:
 
     def _start(self, words: list[str], done: Callable[[], None]) -> None:
         self._done = done
-        self._worker = self._services.start(words)
+        self._worker = self.services.start(words)
         self._poll.start()
         self.show()
 
     def _listen(self) -> None:
         worker = self._worker
-        status = worker.status()
-        if status is None:
+        if worker is None or (status := worker.status()) is None:
             return
         self._poll.stop()
         self._worker = None
@@ -125,13 +107,13 @@ class WeightsSection:
             self._done()
         else:
             lines = [line for line in worker.log.splitlines() if line.strip()]
-            self._tell(lines[-1].removeprefix("SFDALib: ") if lines else _("It failed."), "")
+            self.tell(lines[-1].removeprefix("SFDALib: ") if lines else _("It failed."), "")
         self.show()
 
     def _take(self, weights: Path, bundle: Path) -> None:
         """Choose the bundle, unless the user has chosen something else meanwhile."""
         if self._weights == weights:
-            self._parameters().bundle = str(bundle)
+            self.write(bundle=str(bundle))
 
 
 def _description(weights: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Colour tables for the uncertainty maps: dark is sure, bright is doubtful.
+"""Colour tables for the uncertainty maps, matplotlib's inferno and viridis: dark is low.
 
 Both rise steadily in lightness, so that they also read in grey and for the colour-blind. They are
 made here because the nodes of that name differ between versions of Slicer, or are absent.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import slicer
 
 STEPS = 256
-# Colours at equal distances, RGB 0 to 1.
+# Colours at equal distances, RGB 0 to 1, by matplotlib's name.
 ANCHORS = {
-    "SFDA entropy": (  # from black over violet and orange to pale yellow
+    "inferno": (  # from black over violet and orange to pale yellow
         (0.00, 0.00, 0.02),
         (0.16, 0.04, 0.33),
         (0.42, 0.09, 0.43),
@@ -21,7 +21,7 @@ ANCHORS = {
         (0.98, 0.79, 0.21),
         (0.98, 0.99, 0.65),
     ),
-    "SFDA NIG uncertainty": (  # from dark violet over teal to yellow
+    "viridis": (  # from dark violet over teal to yellow
         (0.27, 0.00, 0.33),
         (0.27, 0.20, 0.50),
         (0.21, 0.36, 0.55),
@@ -34,8 +34,14 @@ ANCHORS = {
 }
 
 
-def color_node(name: str) -> slicer.vtkMRMLColorTableNode:
-    """The scene's colour table of that name, made if it is not there."""
+def color_node(colormap: str) -> slicer.vtkMRMLColorTableNode:
+    """The scene's colour table for a colour map, made if it is not there.
+
+    Args:
+        colormap: matplotlib's name; one without anchors here is shown as inferno.
+    """
+    anchors = ANCHORS.get(colormap, ANCHORS["inferno"])
+    name = f"SFDA {colormap}"
     node = slicer.mrmlScene.GetFirstNodeByName(name)
     if node is not None:
         return node
@@ -43,7 +49,6 @@ def color_node(name: str) -> slicer.vtkMRMLColorTableNode:
     node.SetTypeToUser()
     node.SetNumberOfColors(STEPS)
     node.GetLookupTable().SetTableRange(0, STEPS - 1)
-    anchors = ANCHORS[name]
     for step in range(STEPS):
         place = step / (STEPS - 1) * (len(anchors) - 1)
         below = min(int(place), len(anchors) - 2)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import slicer
 
-from SFDASegmenterLib.scene.results import MAPS, Results, results_in_scene
+from SFDALib.results import layout
+from SFDASegmenterLib.scene.results import ROLE, Results, results_in_scene
 from SFDASegmenterLib.scene.views import Named
 
 KEPT = "SFDA.foreground"  # reference of a composite node to what the user had there
@@ -132,14 +133,14 @@ def _show_legend(volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     logic = slicer.modules.colors.logic()
     for node in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
         shown = node.GetDisplayableNode()
-        if shown is not None and shown.GetAttribute("SFDA.Role") in MAPS:
+        if shown is not None and shown.GetAttribute(ROLE) in layout.maps():
             node.SetVisibility(False)
     if volume is None:
         return
     legend = logic.GetColorLegendDisplayNode(volume)
     if legend is None:
         legend = logic.AddDefaultColorLegendDisplayNode(volume)
-        legend.SetTitleText(MAPS[volume.GetAttribute("SFDA.Role")].title)
+        legend.SetTitleText(layout.maps()[volume.GetAttribute(ROLE)].legend)
         legend.SetLabelFormat("%.2f")
         legend.SetUseColorNamesForLabels(False)
         legend.SetNumberOfLabels(5)

@@ -14,6 +14,8 @@ from typing import Any
 
 import slicer
 
+from SFDALib.results import layout
+from SFDALib.results.layout import MapFile, ResultFile, SegmentationFile
 from SFDASegmenterLib.scene import tables
 from SFDASegmenterLib.scene.colors import color_node
 from SFDASegmenterLib.scene.results import (
@@ -22,13 +24,9 @@ from SFDASegmenterLib.scene.results import (
     FRAME,
     IMAGE,
     INPUT,
-    MAPS,
-    RESULT,
     ROLE,
     RUN,
     SAMPLE,
-    SEGMENTATIONS,
-    Map,
     Results,
     results_in_scene,
 )
@@ -68,7 +66,7 @@ class Placement:
         self._folder = folder
         self._origin = origin
         self._run = run
-        self._report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        self._report = json.loads((folder / layout.REPORT.name).read_text(encoding="utf-8"))
         if trust is not None:
             self._report["trust"] = trust
         self._name = _unused(f"{origin.name} {self._report['title']}")
@@ -77,22 +75,15 @@ class Placement:
         self.results: Results | None = None
 
     def steps(self) -> Iterator[None]:
-        """Place node after node."""
-        result = self._segmentation(self._folder / "segmentation.seg.nrrd", self._name)
-        self._add(result, RESULT)
+        """Place node after node: every segmentation and map that the report says was written."""
+        result = self._segmentation(layout.SEGMENTATION, self._folder, self._name)
+        self._add(result, layout.SEGMENTATION.role)
         self._describe(result)
         self.results = Results(result)
         yield
-        for role, (file, word) in SEGMENTATIONS.items():
-            if (self._folder / file).is_file():
-                node = self._segmentation(self._folder / file, f"{self._name} {word}")
-                node.GetDisplayNode().SetVisibility(False)
-                self._add(node, role)
-                yield
-        for role, map_ in MAPS.items():
-            path = self._folder / f"{role}.nrrd"
-            if path.is_file():
-                self._add(self._map(path, map_), role)
+        for file in _shown(layout.RESULT_FOLDER, self._report["files_written"]):
+            if file is not layout.SEGMENTATION:
+                self._add(self._node(file, self._folder, self._name), file.role)
                 yield
         yield from self._samples()
         self._add(tables.volumes_table(f"{self._name} volumes", self._report), "volumes")
@@ -104,7 +95,25 @@ class Placement:
                     self._note(part, f"{role} data")
         text = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", f"{self._name} report")
         text.SetText(json.dumps(self._report, indent=2, ensure_ascii=False))
-        self._add(text, "report")
+        self._add(text, layout.REPORT.role)
+
+    def place_agreement(
+        self, folder: Path, written: Mapping[str, str], others: Sequence[Placement]
+    ) -> Iterator[None]:
+        """Place what a comparison writes about its methods together.
+
+        Args:
+            folder: of the comparison.
+            written: what it has written: names of files by role.
+            others: the placements of the other methods, whose results refer to the nodes, too.
+        """
+        for file in _shown(layout.COMPARISON_FOLDER, written):
+            node = self._node(file, folder, self._origin.name)
+            self._add(node, file.role)
+            for other in others:
+                if other.results is not None:
+                    other.results.refer(file.role, node)
+            yield
 
     def remove(self) -> None:
         """Take everything that was placed out of the scene."""
@@ -124,23 +133,36 @@ class Placement:
         node = self._origin.node
         return slicer.mrmlScene.GetNodeByID(node) if node else None
 
-    def _segmentation(self, path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
+    def _node(self, file: ResultFile, folder: Path, name: str) -> slicer.vtkMRMLNode:
+        """The node of a map, or of a segmentation beside the result, which is hidden."""
+        if isinstance(file, MapFile):
+            return self._map(file, folder, f"{name} {_in_a_name(file.title)}")
+        node = self._segmentation(file, folder, f"{name} {file.title}")
+        node.GetDisplayNode().SetVisibility(False)
+        return node
+
+    def _segmentation(
+        self, file: ResultFile, folder: Path, name: str
+    ) -> slicer.vtkMRMLSegmentationNode:
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         self._nodes.append(node.GetID())
-        _read(slicer.vtkMRMLSegmentationStorageNode(), path, node)
+        _read(slicer.vtkMRMLSegmentationStorageNode(), folder / file.name, node)
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetOpacity2DFill(0.3)
         if self._input is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(self._input)
         return node
 
-    def _map(self, path: Path, map_: Map) -> slicer.vtkMRMLScalarVolumeNode:
-        node = self._volume(path, f"{self._name} {map_.short}")
+    def _map(self, file: MapFile, folder: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        self._nodes.append(node.GetID())
+        _read(slicer.vtkMRMLNRRDStorageNode(), folder / file.name, node)
+        node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
-        display.SetAndObserveColorNodeID(color_node(map_.colors).GetID())
+        display.SetAndObserveColorNodeID(color_node(file.colormap).GetID())
         display.SetInterpolate(False)  # a threshold between voxels would draw a rim
         display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(0.0, map_.maximum(len(self._report["volumes"]) + 1))
+        display.SetWindowLevelMinMax(*file.window(len(self._report["volumes"]) + 1))
         return node
 
     def _samples(self) -> Iterator[None]:
@@ -151,10 +173,10 @@ class Placement:
         sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{self._name} samples")
         sequence.SetIndexName("sample")
         sequence.SetIndexUnit("")
-        self._add(sequence, "samples")
+        self._add(sequence, layout.SAMPLES.role)
         for index, score in enumerate(scores):
             node = slicer.vtkMRMLScalarVolumeNode()  # in no scene: the sequence holds a copy
-            path = self._folder / "samples" / f"sample_{index}.nrrd"
+            path = self._folder / layout.sample_name(index)
             _read(slicer.vtkMRMLNRRDStorageNode(), path, node)
             node.SetName(f"{self._name} sample")
             node.SetAttribute("SFDA.Score", f"{score['score']:.6g}")
@@ -174,13 +196,6 @@ class Placement:
         self._add(browser, "browser")  # after its proxy, so that it is removed before it
         yield
 
-    def _volume(self, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        self._nodes.append(node.GetID())
-        _read(slicer.vtkMRMLNRRDStorageNode(), path, node)
-        node.CreateDefaultDisplayNodes()
-        return node
-
     # --- Where they belong -----------------------------------------------------------------------
 
     def _add(self, node: slicer.vtkMRMLNode, role: str) -> None:
@@ -188,7 +203,7 @@ class Placement:
         self._note(node, role)
         self._file(node)
         if self.results is not None:
-            self.results.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
+            self.results.refer(role, node)
 
     def _note(self, node: slicer.vtkMRMLNode, role: str) -> None:
         if node.GetID() not in self._nodes:
@@ -240,20 +255,15 @@ class Placement:
             node.SetNodeReferenceID(role, self._input.GetID())
 
 
-def place_agreement(folder: Path, placements: Sequence[Placement]) -> Iterator[None]:
-    """Place what a comparison says of its methods together, and let every result refer to it."""
-    first = placements[0]
-    made = {"vote_entropy": first._map(folder / "vote_entropy.nrrd", MAPS["vote_entropy"])}
-    for kind in ("staple", "majority"):
-        name = f"{first._origin.name} consensus ({kind})"
-        node = first._segmentation(folder / f"consensus_{kind}.seg.nrrd", name)
-        node.GetDisplayNode().SetVisibility(False)
-        made[f"consensus_{kind}"] = node
-        yield
-    for role, node in made.items():
-        first._add(node, role)
-        for other in placements[1:]:
-            other.results.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
+def _shown(files: Sequence[ResultFile], written: Mapping[str, str]) -> list[ResultFile]:
+    """The segmentations and maps among the files that were written."""
+    kinds = (SegmentationFile, MapFile)
+    return [file for file in files if file.role in written and isinstance(file, kinds)]
+
+
+def _in_a_name(title: str) -> str:
+    """A title within a name: without its first capital, unless that is of an abbreviation."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLNode) -> None:

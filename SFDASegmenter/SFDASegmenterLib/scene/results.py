@@ -7,72 +7,23 @@ nodes that the user deletes are simply missing.
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from SFDALib.results import layout
 from SFDASegmenterLib.scene import tables
 
 ROLE, RUN = "SFDA.Role", "SFDA.Run"  # attributes of every node of a run
-RESULT = "result"  # the role of the segmentation that refers to the others
+RESULT = layout.SEGMENTATION.role  # of the segmentation that refers to the others
 FOLDER = "SFDA.Folder"  # attribute of the result: where its files were written
-ADAPTED_BUNDLE = "adapted_bundle"  # a folder among those files
-PROBABILITIES = "probabilities.nrrd"  # a file among them
 INPUT = "SFDA.input"  # reference of the result
 IMAGE, FRAME = "SFDA.InputName", "SFDA.Frame"  # attributes of the result: what it is a result of
 
 
-@dataclass(frozen=True)
-class Map:
-    """An uncertainty map: its file's stem is its role.
-
-    Args:
-        title: as in the colour legend, with the unit.
-        short: as in a node's name, and in the panel.
-        help: what it shows, in a sentence.
-        colors: its colour table.
-    """
-
-    title: str
-    short: str
-    colors: str
-    help: str
-
-    def maximum(self, classes: int) -> float:
-        """The largest value that it can have; the window ends there, whatever a volume holds."""
-        return math.log2(classes) if "bits" in self.title else 1.0
-
-
-MAPS = {
-    "entropy": Map(
-        "Entropy (bits)",
-        "entropy",
-        "SFDA entropy",
-        "Where the source model is unsure: entropy in bits.",
-    ),
-    "nig_uncertainty": Map(
-        "NIG uncertainty",
-        "NIG uncertainty",
-        "SFDA NIG uncertainty",
-        "NIG uncertainty of the source model's result, from 0 to 1 (HEAL).",
-    ),
-    "vote_entropy": Map(
-        "Disagreement of the methods (bits)",
-        "disagreement",
-        "SFDA entropy",
-        "Where the compared methods differ: the entropy of their votes in bits.",
-    ),
-}
 SAMPLE = "sample"  # the role of the volume that shows the sample chosen in the browser
 CHARTS = {"curves": tables.curves_chart, "scores": tables.scores_chart}
-SEGMENTATIONS = {
-    "source": ("source_segmentation.seg.nrrd", "source model"),
-    "adapted": ("adapted_segmentation.seg.nrrd", "method's own"),
-    "denoised": ("denoised.seg.nrrd", "denoised"),
-}
 
 
 class Results:
@@ -85,6 +36,10 @@ class Results:
         """The node of that role, None where there is none."""
         return self.node.GetNodeReference(f"SFDA.{role}")
 
+    def refer(self, role: str, node: slicer.vtkMRMLNode) -> None:
+        """Let a node be found by its role."""
+        self.node.SetNodeReferenceID(f"SFDA.{role}", node.GetID())
+
     @property
     def input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The volume that was segmented, if it is still in the scene."""
@@ -93,7 +48,7 @@ class Results:
     @property
     def maps(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
         """The volumes that can be shown over the image, by role; the samples' is the one chosen."""
-        found = {role: self.get(role) for role in MAPS} | {SAMPLE: self.sample}
+        found = {role: self.get(role) for role in layout.maps()} | {SAMPLE: self.sample}
         return {role: node for role, node in found.items() if node is not None}
 
     @property
@@ -105,13 +60,13 @@ class Results:
     @property
     def report(self) -> dict[str, Any]:
         """report.json; empty if its node was deleted."""
-        node = self.get("report")
+        node = self.get(layout.REPORT.role)
         return json.loads(node.GetText()) if node is not None else {}
 
     @property
     def own(self) -> slicer.vtkMRMLSegmentationNode:
         """The method's own segmentation, also where the judge delivers the source model's."""
-        return self.get("adapted") or self.node
+        return self.get(layout.ADAPTED_SEGMENTATION.role) or self.node
 
     @property
     def compared(self) -> list[Results]:
@@ -129,20 +84,23 @@ class Results:
     def folder(self) -> Path | None:
         """Where the run's files are, as long as they are kept."""
         folder = Path(self.node.GetAttribute(FOLDER) or "")
-        return folder if (folder / "report.json").is_file() else None
+        return folder if (folder / layout.REPORT.name).is_file() else None
 
     @property
     def pictures(self) -> list[Path]:
         """The run's own pictures, as long as its files are kept."""
         if self.folder is None:
             return []
-        places = (self.folder / "overview.png", self.folder.parent / "comparison.png")
+        places = (
+            self.folder / layout.OVERVIEW.name,
+            self.folder.parent / layout.COMPARISON_PICTURE.name,
+        )
         return [place for place in places if place.is_file()]
 
     @property
     def probabilities(self) -> Path | None:
         """The file of the classes' probabilities, if the run made one and it is kept."""
-        path = self.folder / PROBABILITIES if self.folder is not None else None
+        path = self.folder / layout.PROBABILITIES.name if self.folder is not None else None
         return path if path is not None and path.is_file() else None
 
     @property
@@ -150,7 +108,8 @@ class Results:
         """The adapted model: this image's own, or the one of all images of a cohort."""
         if self.folder is None:
             return None
-        places = (self.folder / ADAPTED_BUNDLE, self.folder.parent / ADAPTED_BUNDLE)
+        name = layout.ADAPTED_BUNDLE.name
+        places = (self.folder / name, self.folder.parent / name)
         return next((place for place in places if place.is_dir()), None)
 
     @property
@@ -164,6 +123,8 @@ class Results:
     def select_sample(self, index: int) -> None:
         """Show another sample in the proxy."""
         browser = self.get("browser")
+        if browser is None:
+            return
         browser.SetSelectedItemNumber(index)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 

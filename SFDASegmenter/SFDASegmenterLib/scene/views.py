@@ -111,8 +111,7 @@ class Views(VTKObservationMixin):
         if self._layout is None:
             return
         plane = _plane_of(volume)
-        self._describe(number, views)
-        self._switch(number)
+        self._switch(number, _description(views))
         for name, named in views.items():
             logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
             if logic is None:
@@ -139,7 +138,7 @@ class Views(VTKObservationMixin):
         """Back to the layout that the user had."""
         self._timer.stop()
         self._waiting = None
-        if self._layout is not None and (self._shown is not None or self._is_own()):
+        if self._shown is not None or self._arrangement in (SIDE_BY_SIDE, COMPARISON):
             self._switch(self._users)
             self._shown = None
 
@@ -150,9 +149,14 @@ class Views(VTKObservationMixin):
 
     # --- The layout node -------------------------------------------------------------------------
 
-    def _switch(self, number: int) -> None:
+    def _switch(self, number: int, description: str | None = None) -> None:
+        """Set a layout of this module's, or the user's; with its description if that is new."""
+        if self._layout is None:
+            return
         self._switching = True
         try:
+            if description is not None:
+                self._layout.SetLayoutDescription(number, description)
             self._layout.SetViewArrangement(number)
         finally:
             self._switching = False
@@ -162,25 +166,20 @@ class Views(VTKObservationMixin):
         if self._switching:
             return
         self._remember()
-        if self._shown is not None and self._layout.GetViewArrangement() != self._shown:
+        if self._shown is not None and self._arrangement != self._shown:
             self._shown = None
             self._left()
 
     def _remember(self) -> None:
-        arrangement = self._layout.GetViewArrangement()
+        arrangement = self._arrangement
         no_layout = int(slicer.vtkMRMLLayoutNode.SlicerLayoutNone)
-        if arrangement != self._shown and arrangement != no_layout and not self._is_own():
+        if arrangement not in (self._shown, no_layout, None, SIDE_BY_SIDE, COMPARISON):
             self._users = arrangement
 
-    def _is_own(self) -> bool:
-        return self._layout.GetViewArrangement() in (SIDE_BY_SIDE, COMPARISON)
-
-    def _describe(self, number: int, views: Mapping[str, Named]) -> None:
-        self._switching = True
-        try:
-            self._layout.SetLayoutDescription(number, _description(views))
-        finally:
-            self._switching = False
+    @property
+    def _arrangement(self) -> int | None:
+        """The number of the layout that is shown; None without a main window."""
+        return self._layout.GetViewArrangement() if self._layout is not None else None
 
     # --- Once the views have a size --------------------------------------------------------------
 

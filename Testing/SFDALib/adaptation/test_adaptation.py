@@ -28,7 +28,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.training.segmentation import segmentation_loss
@@ -259,7 +259,7 @@ def test_a_single_slice_is_given_the_area_of_a_slice_and_expects_no_volume(metho
 def test_a_bundle_without_sizes_asks_for_the_prior() -> None:
     label = replace(TWO.labels[0], mean_ml=None, slice_area_mm2=None)
     with pytest.raises(RequestError, match=r"no size of Brain.*prior="):
-        full_prior("bundle", description=TWO.with_changes(labels=(label,)))
+        full_prior("bundle", description=replace(TWO, labels=(label,)))
 
 
 def test_absent_classes_get_nothing_and_their_share_goes_to_the_background() -> None:
@@ -329,12 +329,12 @@ def source(spatial_dims: int = 2, classes: int = 2) -> Source:
 
 @cache
 def taught(spatial_dims: int, classes: int) -> Source:
-    description = describe(spatial_dims, classes).with_changes(diffusion=None)
+    description = replace(describe(spatial_dims, classes), diffusion=None)
     if spatial_dims == 3:
         grid = replace(description.input_spec, spacing=SPACING[3])
-        description = description.with_changes(input_spec=grid, patch_size=(16, 24, 24))
+        description = replace(description, input_spec=grid, patch_size=(16, 24, 24))
     torch.manual_seed(0)
-    network = catalogue.build(description.network)
+    network = build_network(description.network)
     early_head = EarlyHead(spatial_dims, 4, description.out_channels)
     model = Source(description, network, early_head, None, torch.device("cpu"), {})
     image = conformed(description, 0).array
@@ -345,7 +345,7 @@ def taught(spatial_dims: int, classes: int) -> Source:
     everything = list(range(len(images)))
     x, y = images.batch(everything), labels.batch(everything)[:, 0].long()
     optimiser = torch.optim.Adam([*network.parameters(), *early_head.parameters()], 1e-2)
-    stages = catalogue.early_stages(network, description.network, 0)
+    stages = early_stages(network, description.network, 0)
     for _ in range(60):
         early = early_features.early_logits(stages, early_head, x)
         loss = segmentation_loss(network(x), y) + segmentation_loss(early, y)
@@ -464,7 +464,7 @@ def test_early_features_train_the_named_layers_and_weights_and_leave_the_rest_bi
 ) -> None:
     """A head on level 1 lies behind two stages. Statistics are frozen: what moves was trained."""
     torch.manual_seed(0)
-    description = source().description.with_changes(early_head=EarlyHeadDescription(1, 8))
+    description = replace(source().description, early_head=EarlyHeadDescription(1, 8))
     head_ = EarlyHead(2, 8, description.out_channels).requires_grad_(False)
     model = replace(source(), description=description, early_head=head_)
     parts = [model.network.get_submodule(stage) for stage in stages]
@@ -579,7 +579,7 @@ def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
         return loss(*args)
 
     monkeypatch.setattr(early_features, "refinement_loss", noted)
-    description = source().description.with_changes(temperature=2.5)
+    description = replace(source().description, temperature=2.5)
     model = replace(source(), description=description)
     method = registry.find("early-features")
     values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate})

@@ -30,6 +30,7 @@ from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.methods import registry
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
 NEW = [name for name in TRAINED if name not in ("adami", "adaent", "early-features")]
@@ -476,12 +477,12 @@ def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
 ) -> None:
     definition = {**DYNUNET, **({} if norm is None else {"norm_name": norm})}
     assert catalogue.has_batch_norm(definition) is has
-    built = catalogue.build(definition)
+    built = build_network(definition)
     assert any(isinstance(m, nn.BatchNorm2d) for m in built.modules()) is has
 
 
 def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
-    description = describe().with_changes(network=DYNUNET)
+    description = replace(describe(), network=DYNUNET)
     reasons = registry.lacking(description.holds)
     assert {n for n, why in reasons.items() if why and "batch normalisation" in why} == {
         "tent",
@@ -494,9 +495,9 @@ def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
 @pytest.mark.parametrize("method", [m for m in NEW if m != "tent"])
 def test_methods_work_on_a_network_without_batch_normalisation(method: str) -> None:
     source = model()
-    description = source.description.with_changes(network=DYNUNET)
+    description = replace(source.description, network=DYNUNET)
     torch.manual_seed(0)
-    network = catalogue.build(DYNUNET).eval().requires_grad_(False)
+    network = build_network(DYNUNET).eval().requires_grad_(False)
     other = replace(source, description=description, network=network)
     assert len(TargetPatches(other, [image().array])) == 8
     outcome = adapt(method, other, settle_bn=True)

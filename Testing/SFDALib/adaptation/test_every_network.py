@@ -25,6 +25,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.volume.conform import Conformed
@@ -51,18 +52,18 @@ def source(name: str, outputs: int = 3) -> Source:
     definition = catalogue.with_one_output(definition)
     base = model(2, max(outputs, 2))
     size = SIDES.get(name, 16)
-    description = base.description.with_changes(network=definition, patch_size=(size, size))
+    description = replace(base.description, network=definition, patch_size=(size, size))
     torch.manual_seed(0)
-    network = catalogue.build(definition).eval().requires_grad_(False)
+    network = build_network(definition).eval().requires_grad_(False)
     head = None
     if catalogue.SEGMENTATION[definition["_target_"]].early_stages:
-        (stage, *_) = (catalogue.early_stages(network, definition, 0),)
+        (stage, *_) = (early_stages(network, definition, 0),)
         with torch.no_grad():
             seen = torch.zeros(1, 1, size, size)
             for part in stage:
                 seen = part(seen)
         head = EarlyHead(2, seen.shape[1], outputs).requires_grad_(False)
-        description = description.with_changes(early_head=EarlyHeadDescription(0, seen.shape[1]))
+        description = replace(description, early_head=EarlyHeadDescription(0, seen.shape[1]))
     return Source(description, network, head, None, torch.device("cpu"), {})
 
 
@@ -227,8 +228,8 @@ def with_regions(ensemble: int = 1) -> Source:
     bundle = source("DynUNet", outputs=2)
     grid = replace(bundle.description.input_spec, regions=NESTED)
     labels = model(2, 3).description.labels
-    description = bundle.description.with_changes(input_spec=grid, labels=labels, ensemble=ensemble)
-    network = assembly.assemble(lambda: catalogue.build(description.network), ensemble, NESTED)
+    description = replace(bundle.description, input_spec=grid, labels=labels, ensemble=ensemble)
+    network = assembly.assemble(lambda: build_network(description.network), ensemble, NESTED)
     return replace(bundle, description=description, network=network.eval().requires_grad_(False))
 
 
@@ -255,8 +256,8 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
         shown = assembly.members(bundle.network)
     else:
         alone = source("DynUNet")
-        shown = (alone.network, catalogue.build(alone.description.network).requires_grad_(False))
-        description = alone.description.with_changes(ensemble=2)
+        shown = (alone.network, build_network(alone.description.network).requires_grad_(False))
+        description = replace(alone.description, ensemble=2)
         network = assembly.Ensemble(shown).eval()
         bundle = replace(alone, description=description, network=network, early_head=None)
     described = registry.find(method)
@@ -275,7 +276,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
         return  # drawn
     adapted = copy.deepcopy(bundle.network)
     adapted.load_state_dict(together.weights)
-    single = bundle.description.with_changes(ensemble=1)
+    single = replace(bundle.description, ensemble=1)
     for was, now in zip(shown, assembly.members(adapted), strict=True):
         one = replace(bundle, description=single, network=was)
         expected = run(one, [picture(bundle)], values, 0, silent).weights

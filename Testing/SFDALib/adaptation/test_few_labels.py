@@ -24,7 +24,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs.labelled import Labelled, from_json, matched, parse
-from SFDALib.jobs.request import Job, read_job
+from SFDALib.jobs.request import Job
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
@@ -32,6 +32,8 @@ from SFDALib.training.manifest import Case
 from SFDALib.volume.image_file import read_labels, read_volume
 
 # --- How labels are named ----------------------------------------------------------------------
+
+FILES = {"bundle": "b", "input": ("c.nrrd",), "output": "out"}  # of a job
 
 
 def test_words_name_a_segmentation_and_perhaps_its_image(tmp_path: Path) -> None:
@@ -83,21 +85,21 @@ def test_a_segmentation_is_of_exactly_one_image(
 )
 def test_labels_of_a_job_file_are_objects(value: Any) -> None:
     with pytest.raises(RequestError, match='field "labels"'):
-        from_json(value, "job.json")
+        from_json(value, 'job.json, field "labels"')
 
 
 def test_a_job_with_labels_goes_through_its_file_and_back(tmp_path: Path) -> None:
     labels = (Labelled("m.nrrd", ("a.nrrd", "b.nrrd")), Labelled("n.nrrd"))
-    job = Job("b", ("c.nrrd",), "few-labels", "out", labels=labels).checked()
+    job = Job(**FILES, method="few-labels", labels=labels).checked()
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
-    assert read_job(tmp_path / "job.json").checked() == job
+    assert Job.from_file(tmp_path / "job.json").checked() == job
 
 
 def test_labels_and_the_method_that_learns_from_them_want_each_other() -> None:
     with pytest.raises(RequestError, match="few-labels needs segmentations to learn from"):
-        Job("b", ("c.nrrd",), "few-labels", "out").checked()
+        Job(**FILES, method="few-labels").checked()
     with pytest.raises(RequestError, match="expected none for adami"):
-        Job("b", ("c.nrrd",), "adami", "out", labels=(Labelled("m.nrrd"),)).checked()
+        Job(**FILES, method="adami", labels=(Labelled("m.nrrd"),)).checked()
     assert "labels" in registry.lacking(model().description.holds)["few-labels"]
     assert registry.lacking({*model().description.holds, "labels"})["few-labels"] is None
 
@@ -175,7 +177,7 @@ def test_plausible_volumes_include_those_of_the_labels() -> None:
     assert label.size_ml == pytest.approx((6.912, 200.0), rel=1e-3)
     assert label.mean_ml == pytest.approx(9.216)
     unknown = replace(model().description.labels[0], size_ml=None, mean_ml=None)
-    without = model().description.with_changes(labels=(unknown,))
+    without = replace(model().description, labels=(unknown,))
     (label,) = labelled_patches.sizes(without, [case()]).labels
     assert label.size_ml == pytest.approx((6.912, 11.52), rel=1e-3)
 

@@ -81,7 +81,7 @@ def test_a_method_does_the_same_with_twice_the_logits_at_twice_the_temperature(
         network.out_path[2].weight.mul_(2)
         network.out_path[2].bias.mul_(2)
     doubled = replace(
-        plain, network=network, description=plain.description.with_changes(temperature=2.0)
+        plain, network=network, description=replace(plain.description, temperature=2.0)
     )
     options = {"prior": "0.2,0.1", "stop_change": 0.0, "threshold": 0.4, "dropout": 0.2}
     options |= {"confidence": 0.4, "uncertainty": 0.3}
@@ -479,7 +479,7 @@ def test_self_training_mirrors_patches_with_their_labels_where_the_bundle_allows
     that were not mirrored; the network has seen them so.
     """
     source = model()
-    description = source.description.with_changes(mirror_axes=axes)
+    description = replace(source.description, mirror_axes=axes)
     seen = []
 
     class Passing(nn.Module):

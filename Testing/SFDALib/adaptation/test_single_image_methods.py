@@ -34,7 +34,7 @@ from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels, read_volume
 
@@ -43,8 +43,8 @@ def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
     """A model of random weights."""
     source = model(len(patch), max(2, definition["out_channels"]))
     torch.manual_seed(0)
-    network = catalogue.build(definition).eval().requires_grad_(False)
-    description = source.description.with_changes(network=definition, patch_size=patch)
+    network = build_network(definition).eval().requires_grad_(False)
+    description = replace(source.description, network=definition, patch_size=patch)
     return replace(source, description=description, network=network)
 
 
@@ -100,7 +100,7 @@ def test_dg_tta_takes_one_step_an_epoch_by_the_mean_gradient_of_its_patches() ->
 
 
 def test_random_windows_lie_inside_the_image_and_are_drawn_anew() -> None:
-    source = model(3).description.with_changes(patch_size=(8, 8, 8))
+    source = replace(model(3).description, patch_size=(8, 8, 8))
     whole = np.random.default_rng(0).random((1, 12, 20, 16), dtype=np.float32)
     patches = RandomPatches(
         replace(model(3), description=source), [whole], 5, np.random.default_rng(1)
@@ -166,7 +166,7 @@ def test_dg_tta_refuses_what_it_cannot_do_by_name(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RequestError, match="encoder for ResidualUNet"):
         adapt("dg-tta", model(), parameters="encoder")
     with pytest.raises(RequestError, match="option ensemble: found 10 for a model of 5"):
-        many = model().description.with_changes(ensemble=5)
+        many = replace(model().description, ensemble=5)
         adapt("dg-tta", replace(model(), description=many), ensemble=10)
 
 
@@ -238,7 +238,7 @@ def test_windows_of_a_view_are_padded_to_what_the_network_halves() -> None:
 def test_the_deepest_features_are_found_in_any_network(
     definition: dict[str, Any], expected: str
 ) -> None:
-    network = catalogue.build(definition).eval()
+    network = build_network(definition).eval()
     assert views.deepest(network, torch.rand(1, 1, 16, 16, 16)) == expected
 
 

@@ -11,7 +11,7 @@ from paths import ROOT
 
 from SFDALib.bundle import open_model, terminology
 from SFDALib.bundle.description import Label
-from SFDALib.bundle.importers.imported import labels
+from SFDALib.bundle.importers.common import labels
 from SFDALib.bundle.terminology import fault, in_words, of_name
 
 TABLE = json.loads(terminology.TABLE.read_text(encoding="utf-8"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import predict
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
+from SFDALib.networks.outputs import class_probabilities
 
 CPU = torch.device("cpu")
 
@@ -38,7 +41,7 @@ class Towards(nn.Module):
 
 
 def model(spatial_dims: int, network: nn.Module, classes: int = 2, **changes: object) -> Source:
-    description = describe(spatial_dims, classes).with_changes(**changes)
+    description = replace(describe(spatial_dims, classes), **changes)
     return Source(description, network.eval(), None, None, CPU, {})
 
 
@@ -65,7 +68,7 @@ def test_whatever_the_images_size_each_voxel_gets_its_own_probability(
 @pytest.mark.parametrize("dims", [2, 3])
 def test_probabilities_sum_to_1(dims: int, classes: int) -> None:
     torch.manual_seed(0)
-    network = catalogue.build(describe(dims, classes).network)
+    network = build_network(describe(dims, classes).network)
     p = predict(model(dims, network, classes), image(18, 50, 30), PLAIN | {"mirror": True})
     assert p.shape == (classes, 18, 50, 30)
     assert p.min() >= 0
@@ -85,7 +88,7 @@ def test_mirroring_averages_over_every_flip(dims: int) -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_with_mirroring_the_result_of_a_flipped_image_is_the_flipped_result(dims: int) -> None:
     torch.manual_seed(0)
-    source = model(dims, catalogue.build(describe(dims).network))
+    source = model(dims, build_network(describe(dims).network))
     array = image(16, 32, 32)
     options = PLAIN | {"mirror": True}
     expected = predict(source, array, options)
@@ -112,7 +115,7 @@ def test_mirroring_evaluates_each_combination_of_axes_once(dims: int) -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_batch_size_does_not_matter(dims: int, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    source = model(dims, catalogue.build(describe(dims).network))
+    source = model(dims, build_network(describe(dims).network))
     array = image(17, 32, 40)
     results = []
     for batch in (1, 3, 100):
@@ -126,7 +129,7 @@ def test_the_batch_size_does_not_matter(dims: int, monkeypatch: pytest.MonkeyPat
 
 def test_the_slices_of_a_2d_model_do_not_see_each_other() -> None:
     torch.manual_seed(0)
-    source = model(2, catalogue.build(describe().network))
+    source = model(2, build_network(describe().network))
     array = image(9, 40, 32)
     together = predict(source, array, PLAIN)
     for index in (0, 4, 8):
@@ -153,7 +156,7 @@ def test_logits_are_divided_by_the_bundles_temperature(classes: int) -> None:
     array = image(2, 32, 32)
     p = predict(source, array, PLAIN)
     logits = network(torch.from_numpy(array).transpose(0, 1)) / 2.5
-    expected = catalogue.class_probabilities(logits).transpose(0, 1)
+    expected = class_probabilities(logits).transpose(0, 1)
     torch.testing.assert_close(p, expected, rtol=1e-5, atol=1e-6)
 
 

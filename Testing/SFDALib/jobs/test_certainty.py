@@ -16,10 +16,11 @@ from bundles import describe
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Fingerprint, from_json, to_json
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Target
-from SFDALib.jobs.request import read_job
+from SFDALib.jobs.request import Job
 from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
 from SFDALib.volume.conform import conform
@@ -62,10 +63,10 @@ def test_probabilities_are_written_where_they_are_asked_for_alone(
     assert not (tmp_path / "out/probabilities.nrrd").exists()
     job = {"bundle": "b", "input": "i", "method": "none", "output": "o"}
     (tmp_path / "job.json").write_text(json.dumps({**job, "probabilities": True}))
-    assert read_job(tmp_path / "job.json").probabilities is True
+    assert Job.from_file(tmp_path / "job.json").probabilities is True
     (tmp_path / "job.json").write_text(json.dumps({**job, "probabilities": 1}))
     with pytest.raises(RequestError, match="expected true or false"):
-        read_job(tmp_path / "job.json")
+        Job.from_file(tmp_path / "job.json")
 
 
 def test_uncertainty_is_the_mean_entropy_inside_a_structure_and_on_each_of_its_slices() -> None:
@@ -107,7 +108,7 @@ def model(kind: str = "fixed", modality: str = "CT") -> Any:
     described = describe(3)
     grid = replace(described.input_spec, normalisation=normalisation)
     known = (Fingerprint(-15.0, 100.0, 197.0, 99.0, 38.0),)
-    return described.with_changes(input_spec=grid, fingerprint=known, modality=modality)
+    return replace(described, input_spec=grid, fingerprint=known, modality=modality)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_model_of_pictures_tells_what_it_cuts_off() -> None:
     grid = replace(
         described.input_spec, normalisation=Normalisation("fixed", 0.0, 255.0, 0.0, 255.0)
     )
-    described = described.with_changes(input_spec=grid, fingerprint=())
+    described = replace(described, input_spec=grid, fingerprint=())
     assert "from 0 to 4095" in unlike(np.array([0.0, 4095]).reshape(1, 1, 1, 2), described)[0]
     assert unlike(np.array([0.0, 255]).reshape(1, 1, 1, 2), described) == []
 
@@ -154,7 +155,7 @@ def test_a_fingerprint_is_what_lies_inside_the_labels_and_survives_its_json() ->
     assert (found.low, found.median, found.high) == (0.005, 50.0, 99.995)  # of 202 numbers
     assert (found.mean, found.std) == (50.0, pytest.approx(29.1548, abs=1e-4))
     assert measured([]) is None
-    described = describe(2).with_changes(fingerprint=(found,), cautions=("Look.",))
+    described = replace(describe(2), fingerprint=(found,), cautions=("Look.",))
     back = from_json(*json.loads(json.dumps(to_json(described))))
     assert back.fingerprint == (found,) and back.cautions == ("Look.",)
 
@@ -163,12 +164,13 @@ def test_what_does_not_fit_is_in_the_report_and_on_the_way(
     tiny_bundle: Path, head_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """Before the run, too, by ``estimate`` of the same image."""
-    loaded = source.load(tiny_bundle, devices.resolve("cpu"))
+    loaded = open_model(tiny_bundle).load(devices.resolve("cpu"))
     grid = replace(
         loaded.description.input_spec, normalisation=Normalisation("fixed", -20, 200, 90, 40)
     )
     known = (Fingerprint(-9000.0, -8500.0, -8000.0, -8500.0, 100.0),)
-    described = loaded.description.with_changes(
+    described = replace(
+        loaded.description,
         input_spec=grid,
         fingerprint=known,
         cautions=("Look twice.",),

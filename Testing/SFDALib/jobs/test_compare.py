@@ -1,4 +1,4 @@
-"""Comparisons: what agreement means in numbers, and several methods on one image by one command."""
+"""Comparisons: several methods on one image by one command."""
 
 from __future__ import annotations
 
@@ -22,17 +22,14 @@ from rich.console import Console
 
 from SFDALib.__main__ import main
 from SFDALib.adaptation import adaent, adami
-from SFDALib.bundle import source
-from SFDALib.bundle.description import Label
+from SFDALib.bundle import loading, source
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
-from SFDALib.evaluation import agreement
 from SFDALib.jobs import engine
-from SFDALib.jobs.request import Comparison, read_comparison
+from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
-from SFDALib.networks import catalogue
-from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
+from SFDALib.networks.build import build_network
 
 Phantoms = Callable[..., Phantom]
 METHODS = ("heal", "adami", "early-features")
@@ -43,105 +40,6 @@ QUICK = {
     **dict.fromkeys(("adami", "adaent", "early-features"), BRIEF),
 }
 RESULT = "segmentation.seg.nrrd"
-
-
-def row(*labels: int) -> np.ndarray:
-    """A label map of one row of voxels."""
-    return np.array(labels, np.uint8).reshape(1, 1, -1)
-
-
-def disc(shift: int = 0, radius: float = 6, value: int = 1, size: int = 32) -> np.ndarray:
-    j, i = np.mgrid[:size, :size] - size // 2
-    return (value * ((j**2 + (i - shift) ** 2) < radius**2)).astype(np.uint8)[None]
-
-
-class TestVoteEntropy:
-    def test_is_that_of_the_shares_of_the_votes_in_bits(self) -> None:
-        maps = row(1, 1, 1, 1, 0), row(1, 1, 1, 2, 0), row(1, 1, 2, 3, 0), row(1, 2, 2, 4, 0)
-        one_of_four = 0.25 * 2 + 0.75 * math.log2(4 / 3)
-        found = agreement.vote_entropy(maps)
-        assert found.dtype == np.float32 and found.shape == (1, 1, 5)
-        np.testing.assert_allclose(found.ravel(), [0, one_of_four, 1, 2, 0], rtol=1e-6)
-
-    def test_of_one_map_is_0(self) -> None:
-        assert not agreement.vote_entropy([row(0, 1, 2)]).any()
-
-
-class TestPairwiseDice:
-    def test_is_the_overlap_of_every_two(self) -> None:
-        maps = row(1, 1, 0, 0, 2), row(0, 1, 1, 0, 2), row(0, 0, 0, 0, 0)
-        brain, lesion = (agreement.pairwise_dice(maps, value) for value in (1, 2))
-        np.testing.assert_array_equal(brain, [[1, 0.5, 0], [0.5, 1, 0], [0, 0, math.nan]])
-        np.testing.assert_array_equal(lesion, [[1, 1, 0], [1, 1, 0], [0, 0, math.nan]])
-        mean = agreement.mean_dice([brain, lesion])
-        np.testing.assert_array_equal(mean, [[1, 0.75, 0], [0.75, 1, 0], [0, 0, math.nan]])
-
-    def test_of_a_structure_that_both_lack_does_not_count_in_the_mean(self) -> None:
-        maps = row(1, 1, 0), row(1, 0, 0)
-        mean = agreement.mean_dice([agreement.pairwise_dice(maps, value) for value in (1, 2)])
-        assert mean[0, 1] == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("agree", [agreement.majority, agreement.staple])
-class TestEveryConsensus:
-    def test_of_identical_maps_is_that_map(self, agree: Callable) -> None:
-        map_ = np.maximum(disc(radius=10, value=200), disc(3, 4, value=255))
-        for count in (1, 2, 5):
-            consensus = agree([map_] * count)
-            assert consensus.labels.dtype == np.uint8 and consensus.undecided == 0
-            assert (consensus.labels == map_).all()
-
-    def test_of_empty_maps_is_empty(self, agree: Callable) -> None:
-        consensus = agree([row(0, 0, 0)] * 3)
-        assert not consensus.labels.any() and consensus.undecided == 0
-
-    def test_outvotes_one_that_errs(self, agree: Callable) -> None:
-        consensus = agree([disc(), disc(), disc(9)])
-        assert (consensus.labels == disc()).all()
-
-
-class TestConsensus:
-    def test_a_tie_of_votes_is_background_and_counted(self) -> None:
-        consensus = agreement.majority([row(1, 1, 1, 2), row(1, 2, 0, 2)])
-        assert consensus.labels.ravel().tolist() == [1, 0, 0, 2]
-        assert consensus.undecided == 2
-
-    def test_a_tie_of_likelihoods_is_background_and_counted(self) -> None:
-        maps = [row(1, 2, 0, 0, 1, 2), row(2, 1, 0, 0, 1, 2)]  # mirror images of each other
-        consensus = agreement.staple(maps)
-        assert consensus.labels.ravel().tolist() == [0, 0, 0, 0, 1, 2]
-        assert consensus.undecided == 2
-
-    def test_staple_finds_what_expectation_and_maximisation_find(self) -> None:
-        truth, rng = disc(radius=9) > 0, np.random.default_rng(0)
-        rates = ((0.95, 0.97), (0.9, 0.9), (0.6, 0.99), (0.85, 0.7), (0.7, 0.8))
-        maps = [
-            np.where(truth, rng.random(truth.shape) < p, rng.random(truth.shape) > q)
-            for p, q in rates  # sensitivity and specificity
-        ]
-        # Warfield et al. 2004, eqs. 14 to 21, started from the majority
-        decisions = np.stack(maps).reshape(len(maps), -1)
-        prior, weight = decisions.mean(), decisions.mean(axis=0) > 0.5
-        for _ in range(100):
-            p = (decisions * weight).sum(axis=1) / weight.sum()
-            q = (~decisions * (1 - weight)).sum(axis=1) / (1 - weight).sum()
-            a = prior * np.where(decisions, p[:, None], 1 - p[:, None]).prod(axis=0)
-            b = (1 - prior) * np.where(decisions, 1 - q[:, None], q[:, None]).prod(axis=0)
-            weight = a / (a + b)
-        expected = (weight > 0.5).reshape(truth.shape)
-        found = agreement.staple([map_.astype(np.uint8) for map_ in maps])
-        assert (found.labels == expected).all()
-        plain = agreement.majority([map_.astype(np.uint8) for map_ in maps])
-        wrong = [np.count_nonzero(labels != truth) for labels in (found.labels, plain.labels)]
-        assert wrong[0] < wrong[1]
-
-    def test_staple_does_not_depend_on_the_air_around(self) -> None:
-        rng = np.random.default_rng(1)
-        maps = [(rng.random((3, 8, 8)) < share).astype(np.uint8) for share in (0.3, 0.5, 0.6)]
-        maps[0][0, 0, 0] = maps[0][-1, -1, -1] = 1
-        padded = [np.pad(map_, 20) for map_ in maps]
-        inside = agreement.staple(padded).labels[20:-20, 20:-20, 20:-20]
-        assert inside.any() and (inside == agreement.staple(maps).labels).all()
 
 
 # --- The command -------------------------------------------------------------------------------
@@ -292,10 +190,10 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((source, "load"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
         counted(module, name)
     assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
-    once = ["load", "read_volume", "source model"]
+    once = ["load_bundle", "read_volume", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
 
@@ -448,7 +346,7 @@ def plain_bundle(tmp_path: Path) -> Path:
     """A bundle without early head and diffusion model."""
     description = replace(describe(), early_head=None, diffusion=None)
     torch.manual_seed(0)
-    weights = catalogue.build(description.network).state_dict()
+    weights = build_network(description.network).state_dict()
     source.write(tmp_path / "plain", description, weights)
     return tmp_path / "plain"
 
@@ -481,7 +379,7 @@ def test_without_words_on_methods_all_run_that_the_bundle_can_serve(
 
 def test_the_options_of_inference_are_those_of_the_reference_for_all() -> None:
     given = {"adami": {"epochs": "3"}, "none": {"overlap": "0.25"}}
-    checked = Comparison("b", ("i",), given, "o").checked()
+    checked = Comparison(bundle="b", input=("i",), methods=given, output="o").checked()
     assert list(checked.methods) == ["none", "adami"]
     assert checked.methods["adami"]["overlap"] == 0.25
     assert checked.methods["adami"]["epochs"] == 3
@@ -489,12 +387,14 @@ def test_the_options_of_inference_are_those_of_the_reference_for_all() -> None:
 
 
 def test_a_comparison_survives_the_way_through_its_file(tmp_path: Path) -> None:
-    request = Comparison("b", ("i", "j"), {"heal": {"samples": 2}, "adami": {}}, "o", "cpu", 7)
+    methods = {"heal": {"samples": 2}, "adami": {}}
+    files = {"bundle": "b", "input": ("i", "j"), "output": "o"}
+    request = Comparison(**files, methods=methods, device="cpu", seed=7)
     path = tmp_path / "job.json"
     path.write_text(json.dumps(request.to_dict()))
-    assert read_comparison(path) == request
+    assert Comparison.from_file(path) == request
     path.write_text(json.dumps(request.checked().to_dict()))
-    assert read_comparison(path).checked() == request.checked()
+    assert Comparison.from_file(path).checked() == request.checked()
 
 
 @pytest.mark.parametrize(
@@ -510,10 +410,11 @@ def test_a_comparison_survives_the_way_through_its_file(tmp_path: Path) -> None:
 def test_a_wrong_field_of_a_comparison_file_is_refused(
     tmp_path: Path, change: dict[str, Any], expected: str
 ) -> None:
-    values = Comparison("b", ("i",), {"heal": {}}, "o").to_dict() | change
+    values = Comparison(bundle="b", input=("i",), methods={"heal": {}}, output="o").to_dict()
+    values |= change
     (tmp_path / "job.json").write_text(json.dumps(values))
     with pytest.raises(RequestError, match=expected):
-        read_comparison(tmp_path / "job.json")
+        Comparison.from_file(tmp_path / "job.json")
 
 
 # --- What people see ---------------------------------------------------------------------------
@@ -558,66 +459,3 @@ def test_progress_as_json_has_standard_output_for_itself(
     assert set(events[0]["comparison"]["methods"]) == {"none", "adami"}
     turns = [event.get("method") for event in events if event.get("stage") == "compare"]
     assert turns[0] == "none" and turns[-1] is None
-
-
-def picture(count: int = 4, **changes: Any) -> ComparisonPicture:
-    maps = [np.concatenate([disc(), disc(radius=5 + n), disc()]) for n in range(count)]
-    return ComparisonPicture(
-        **{
-            "image": np.random.default_rng(0).random((3, 32, 32)),
-            "spacing_kji": (4.0, 2.0, 2.0),
-            "labels": (Label(1, "Brain", (250, 170, 70)),),
-            "results": [ComparedResult(f"Method {n}", m, f"{n} ml") for n, m in enumerate(maps)],
-            "dice": np.eye(count),
-            "title": "A comparison",
-            "subtitle": "of phantoms",
-        }
-        | changes
-    )
-
-
-def drawn(path: Path, shown: ComparisonPicture) -> np.ndarray:
-    """(rows, columns, RGBA) 0..255 of the written PNG."""
-    draw_comparison(path, shown)
-    return array(path)
-
-
-class TestComparisonPicture:
-    @pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
-    def test_grows_with_the_results(self, tmp_path: Path, count: int) -> None:
-        assert drawn(tmp_path / "c.png", picture(count)).std() > 20
-
-    def test_shows_six_results_and_the_dice_of_all(self, tmp_path: Path) -> None:
-        six, nine = (drawn(tmp_path / f"{count}.png", picture(count)) for count in (6, 9))
-        assert six.shape[1] == nine.shape[1]
-        assert 0 < nine.shape[0] - six.shape[0] < 150  # three more lines, no further panels
-
-    def test_shows_the_slice_on_which_the_results_differ_most(self, tmp_path: Path) -> None:
-        bright = np.zeros((3, 32, 32))
-        bright[1] = 1  # the middle slice alone is white
-        middle = drawn(tmp_path / "a.png", picture(image=bright))
-        other = drawn(tmp_path / "b.png", picture(image=bright[[1, 0, 0]]))
-        assert middle.mean() > other.mean() + 40
-
-    def test_is_the_same_picture_each_time(self, tmp_path: Path) -> None:
-        for name in ("a.png", "b.png"):
-            draw_comparison(tmp_path / name, picture(dice=np.full((4, 4), math.nan)))
-        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-    def test_draws_a_photograph_and_results_without_a_voxel(self, tmp_path: Path) -> None:
-        frame = np.random.default_rng(0).random((3, 1, 32, 32))
-        results = [ComparedResult("Nothing", np.zeros((1, 32, 32), np.uint8), "0 ml")] * 2
-        shown = picture(2, image=frame, results=results, dice=np.full((2, 2), math.nan))
-        assert drawn(tmp_path / "c.png", shown).std() > 20
-
-    def test_cuts_no_text_off(self, tmp_path: Path) -> None:
-        labels = [Label(n, f"Structure {n} " * 9, (200, 80, 60)) for n in range(1, 9)]
-        results = [
-            ComparedResult("A method of a long name " * 2, disc(), "1234 ml labelled " * 5)
-        ] * 9
-        changes = {"labels": labels, "results": results, "remarks": ["Failed: a, b, c; " * 40]}
-        titles = {"title": "1.2.840.113619.2.55.3.2831164355.927_" * 5, "subtitle": "W" * 400}
-        shown = drawn(tmp_path / "c.png", picture(9, **changes, **titles, image=disc() * 1.0))
-        background, border = shown[0, 0].copy(), 12
-        shown[border:-border, border:-border] = background
-        assert (shown == background).all()

@@ -15,7 +15,7 @@ from SFDALib.jobs import estimate
 from SFDALib.machine import devices
 from SFDALib.methods.method import Work
 from SFDALib.methods.registry import METHODS
-from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network
 
 SIZE, SPACING = "36,40,14", "2.5,2.2,6"
 
@@ -146,7 +146,7 @@ def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
         **{"_target_": "monai.networks.nets.UNet", "spatial_dims": 3, "in_channels": 1},
         **{"out_channels": 2, "channels": [4, 4, 4], "strides": [2, 2], "norm": "instance"},
     }
-    network = catalogue.build(definition)
+    network = build_network(definition)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     monkeypatch.setattr(estimate, "CPU_TRIAL", (1, 1))

@@ -21,7 +21,7 @@ from quick_jobs import QUICK, files_in, labels_of, report_of, run, words
 
 import SFDALib
 from SFDALib.__main__ import main
-from SFDALib.bundle.files import BundleFiles
+from SFDALib.bundle.open_model import open_model
 from SFDALib.evaluation import metrics
 from SFDALib.jobs import cohort
 from SFDALib.jobs.engine import open_engine
@@ -82,7 +82,7 @@ def test_segments_have_the_names_and_colours_of_the_bundle(
     results: dict[str, Path], phantom: Phantoms, method: str
 ) -> None:
     slicerio = pytest.importorskip("slicerio")
-    (brain,) = BundleFiles(phantom().bundle).describe().labels
+    (brain,) = open_model(phantom().bundle).describe().labels
     for file in results[method].rglob("*.seg.nrrd"):
         (segment,) = slicerio.read_segmentation(str(file))["segments"]
         assert (segment["name"], segment["labelValue"]) == ("Brain", brain.value)
@@ -138,7 +138,7 @@ def test_the_report_tells_everything_about_the_run(
     assert report["software"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     digest = hashlib.sha256(phantom().image.read_bytes()).hexdigest()
     assert report["input"] == [{"name": "head.nrrd", "sha256": digest}]
-    assert report["bundle"]["sha256"] == BundleFiles(phantom().bundle).sha256()
+    assert report["bundle"]["sha256"] == open_model(phantom().bundle).sha256()
     stages = {"reading", "source segmentation", "segmentation", "restoring and writing"}
     stages |= {"adaptation"} if method in ADAPTING else set()
     stages |= {"judging"} if method != "none" else set()
@@ -226,7 +226,7 @@ def silenced(phantom: Phantom, folder: Path, label: int) -> Phantom:
     """The phantom with a bundle that never predicts a label (of a binary one: anything)."""
     shutil.copytree(phantom.bundle, folder)
     weights = torch.load(folder / "models/model.pt", weights_only=True)
-    outputs = BundleFiles(phantom.bundle).describe().out_channels
+    outputs = open_model(phantom.bundle).describe().out_channels
     bias = [key for key, value in weights.items() if key.endswith("bias")][-1]
     assert weights[bias].shape == (outputs,)
     weights[bias][0 if outputs == 1 else label] = -1e3
@@ -313,9 +313,9 @@ def test_the_diffusion_network_is_loaded_where_it_is_needed_or_carried_on(
 def test_an_adaptation_leaves_the_source_bundle_as_it_was(
     phantom: Phantoms, tmp_path: Path
 ) -> None:
-    before = BundleFiles(phantom().bundle).sha256()
+    before = open_model(phantom().bundle).sha256()
     run(phantom(), "early-features", tmp_path / "out", learning_rate=0.01)
-    assert BundleFiles(phantom().bundle).sha256() == before
+    assert open_model(phantom().bundle).sha256() == before
     provenance = json.loads((tmp_path / "out/adapted_bundle/configs/metadata.json").read_text())
     adaptation = provenance["sfda"]["provenance"]["adaptation"]
     assert adaptation["source_bundle_sha256"] == before

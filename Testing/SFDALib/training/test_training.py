@@ -23,8 +23,8 @@ from monai.losses import DiceLoss
 from paths import ROOT
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import source
-from SFDALib.bundle.files import MODEL
+from SFDALib.bundle.bundle_files import MODEL
+from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
 from SFDALib.training import AUGMENTATIONS, loop
@@ -175,7 +175,7 @@ def test_three_trainings_make_a_complete_bundle(trained: Path) -> None:
     assert facts["diffusion"]
     assert set(facts["unavailable"]) == {"muvi", "few-labels"}  # of a 2D model, without labels
     assert set(facts["methods"]) >= {"none", "heal", "adami", "adaent", "early-features"}
-    model = source.load(trained, torch.device("cpu"))
+    model = open_model(trained).load(torch.device("cpu"))
     assert model.description.early_head.channels == 4
     assert model.description.diffusion.timesteps == 50
     assert [path.name for path in trained.parent.glob(".*")] == [], "no work folder is left"
@@ -201,7 +201,7 @@ def test_later_trainings_carry_the_earlier_weights_over(site: Site, trained: Pat
 
 def test_label_statistics_are_those_of_the_training_cases(site: Site, trained: Path) -> None:
     """By hand: voxels of the label files, on the model's grid for the area of a slice."""
-    (label,) = source.load(trained, torch.device("cpu")).description.labels
+    (label,) = open_model(trained).load(torch.device("cpu")).description.labels
     volumes = []
     for name in "ab":
         image = sitk.ReadImage(str(site.folder / f"{name}-brain.nrrd"))
@@ -215,7 +215,7 @@ def test_label_statistics_are_those_of_the_training_cases(site: Site, trained: P
     # the mean section of an ellipsoid along an axis of half length c is V / 2c; b is oblique
     assert 0.6 * ellipsoid / 60 < label.slice_area_mm2 / 1000 < 1.2 * ellipsoid / 40
     areas = []
-    grid = source.load(trained, torch.device("cpu")).description.input_spec
+    grid = open_model(trained).load(torch.device("cpu")).description.input_spec
     for case in load_cases(read_manifest(site.manifest), "train", grid, 2, site.folder / "cache"):
         pixels = np.count_nonzero(case.labels, axis=(1, 2))
         areas += list(pixels[pixels > 0] * case.spacing_kji[1] * case.spacing_kji[2])
@@ -227,7 +227,7 @@ def test_sizes_that_the_configuration_states_are_kept(site: Site) -> None:
     words = site.segmentation("stated", "--steps", 1)
     words[words.index("--config") + 1] = str(site.write("stated.json", config))
     assert main(words) == 0
-    (label,) = source.load(site.folder / "stated", torch.device("cpu")).description.labels
+    (label,) = open_model(site.folder / "stated").load(torch.device("cpu")).description.labels
     assert label.size_ml == (20, 900)
     assert 40 < label.mean_ml < 80
 
@@ -246,7 +246,7 @@ def test_the_bundle_tells_how_it_came_about(trained: Path) -> None:
 
 
 def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, trained: Path) -> None:
-    model = source.load(trained, torch.device("cpu"))
+    model = open_model(trained).load(torch.device("cpu"))
     image = conform(read_volume([site.folder / "d.nii.gz"]), model.description.input_spec)
     p = predict(model, image.array, {"overlap": 0.5, "mirror": False})
     found = image.restore_labels(p) == 1
@@ -256,7 +256,7 @@ def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, train
 
 
 def test_the_temperature_is_measured_on_the_held_out_cases(site: Site, trained: Path) -> None:
-    model = source.load(site.folder / "one", torch.device("cpu"))
+    model = open_model(site.folder / "one").load(torch.device("cpu"))
     grid = model.description.input_spec
     cases = load_cases(read_manifest(site.manifest), "val", grid, 2, site.folder / "cache")
     patches = Patches(cases, (32, 32), 8, "none")
@@ -461,7 +461,7 @@ def test_two_processes_of_torchrun_train_one_bundle(site: Site) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    model = source.load(site.folder / "two-processes", torch.device("cpu"))
+    model = open_model(site.folder / "two-processes").load(torch.device("cpu"))
     assert all(value.isfinite().all() for value in model.network.state_dict().values())
     assert int(model.network.init_path[2].path[0].norm.num_batches_tracked) == 6
     told = [json.loads(line) for line in done.stdout.splitlines()]

@@ -20,7 +20,7 @@ from torch import Tensor
 from SFDALib.__main__ import main
 from SFDALib.bundle.description import Label
 from SFDALib.jobs import judgement
-from SFDALib.jobs.request import Job, read_job
+from SFDALib.jobs.request import Job
 from SFDALib.trust import signals
 from SFDALib.trust.judge import FEATURES, Coefficients, Verdict, features, judge, shipped
 from SFDALib.trust.signals import Evidence, Signals, measure
@@ -401,7 +401,7 @@ def test_the_gate_is_a_field_of_the_job(tmp_path: Path) -> None:
     fields = {"bundle": "b", "input": "i.nrrd", "method": "none", "output": "o"}
     assert Job(**fields).gate == "on"
     (tmp_path / "job.json").write_text(json.dumps({**fields, "gate": "off"}))
-    assert read_job(tmp_path / "job.json").checked().gate == "off"
+    assert Job.from_file(tmp_path / "job.json").checked().gate == "off"
 
 
 def test_a_gate_that_is_neither_on_nor_off_is_refused(

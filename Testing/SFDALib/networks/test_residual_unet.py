@@ -1,9 +1,8 @@
-"""The residual U-Net against UDAS's own numbers, its 3D sibling, and what the catalogue knows."""
+"""The residual U-Net against UDAS's own numbers, and its 3D sibling."""
 
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from paths import PARITY
 from torch import nn
 
 from SFDALib.adaptation.early_features import early_logits, refinement_loss, set_mode
-from SFDALib.errors import RequestError
-from SFDALib.networks import catalogue
 from SFDALib.networks.residual_unet import EarlyHead, ResidualUNet
 
 FIXTURE = json.loads((PARITY / "udas_net.json").read_text())
@@ -202,97 +199,3 @@ def test_the_3d_sibling_has_the_parts_of_the_2d_network() -> None:
     for name, value in flat.items():
         kernel = value.shape[2:3]  # each kernel gains a third side
         assert solid[name].shape == (*value.shape, *kernel)
-
-
-def dynunet(spatial_dims: int, res_block: bool) -> dict:
-    return {
-        "_target_": "monai.networks.nets.DynUNet",
-        "spatial_dims": spatial_dims,
-        "in_channels": 1,
-        "out_channels": 3,
-        "kernel_size": [3, 3, 3],
-        "strides": [1, 2, 2],
-        "upsample_kernel_size": [2, 2],
-        "filters": [4, 8, 16],
-        "res_block": res_block,
-    }
-
-
-DEFINITIONS = [
-    *({"_target_": RESIDUAL, "spatial_dims": d, "in_channels": 1, "out_channels": 3, "features": 4}
-      for d in (2, 3)),
-    *(dynunet(d, res_block) for d in (2, 3) for res_block in (False, True)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("definition", DEFINITIONS, ids=str)
-def test_early_stages_end_at_full_and_at_half_resolution(definition: dict) -> None:
-    torch.manual_seed(0)
-    network = catalogue.build(catalogue.check_definition(definition, catalogue.SEGMENTATION, "x"))
-    size = (16,) * definition["spatial_dims"]
-    images = torch.randn(2, 1, *size)
-    features = images
-    network.eval()
-    for level, divided in ((0, 1), (1, 2)):
-        stages = catalogue.early_stages(network, definition, level)
-        assert len(stages) == level + 1
-        features = images
-        for stage in stages:
-            features = stage(features)
-        assert features.shape[2:] == tuple(n // divided for n in size)
-        head = EarlyHead(definition["spatial_dims"], features.shape[1], 3)
-        assert early_logits(stages, head, images).shape == network(images).shape
-
-
-@pytest.mark.parametrize("definition", DEFINITIONS, ids=str)
-def test_the_logits_depend_on_the_input_through_the_early_stages_alone(definition: dict) -> None:
-    """Otherwise adapting them could not adapt the network."""
-    torch.manual_seed(0)
-    network = catalogue.build(definition).eval()
-    images = torch.randn(1, 1, *(16,) * definition["spatial_dims"])
-    (first,) = catalogue.early_stages(network, definition, 0)
-    with torch.no_grad():
-        features = first(images)
-        handle = first.register_forward_hook(lambda *_: features)
-        assert torch.equal(network(images), network(torch.zeros_like(images)))
-        handle.remove()
-        assert not torch.equal(network(images), network(torch.zeros_like(images)))
-
-
-@pytest.mark.parametrize(("definition", "divisor"), [(DEFINITIONS[0], 8), (DEFINITIONS[3], 4)])
-def test_a_networks_divisor_is_the_smallest_side_that_it_accepts(
-    definition: dict, divisor: int
-) -> None:
-    network = catalogue.build(definition).eval()
-    assert catalogue.divisor(definition) == (divisor,) * definition["spatial_dims"]
-    shape = (2 * divisor,) * definition["spatial_dims"]
-    assert network(torch.zeros(1, 1, *shape)).shape[2:] == shape
-    with pytest.raises(RuntimeError):
-        network(torch.zeros(1, 1, *(n + divisor // 2 for n in shape)))
-
-
-def test_a_divisor_is_the_product_of_the_strides_along_each_axis() -> None:
-    definition = dynunet(3, False) | {"strides": [1, [1, 2, 2], [2, 2, 2]]}
-    assert catalogue.divisor(definition) == (2, 4, 4)
-
-
-def test_one_output_is_a_sigmoid_of_two_classes() -> None:
-    logits = torch.tensor([[[[0.0, math.log(3)]]]])
-    p = catalogue.class_probabilities(logits)
-    assert p.shape == (1, 2, 1, 2)
-    assert p[0, :, 0, 0].tolist() == pytest.approx([0.5, 0.5])
-    assert p[0, :, 0, 1].tolist() == pytest.approx([0.25, 0.75])
-
-
-def test_several_outputs_are_a_softmax_with_the_background_first() -> None:
-    logits = torch.tensor([0.0, math.log(2), math.log(5)]).reshape(1, 3, 1, 1, 1)
-    p = catalogue.class_probabilities(logits)
-    assert p.flatten().tolist() == pytest.approx([1 / 8, 2 / 8, 5 / 8])
-
-
-def test_a_network_that_refuses_its_arguments_is_a_request_error() -> None:
-    with pytest.raises(RequestError, match="cannot be built"):
-        catalogue.build({"_target_": RESIDUAL, "spatial_dims": 2, "channels": 1})
-    with pytest.raises(RequestError, match="cannot be built"):
-        catalogue.build({"_target_": RESIDUAL, "spatial_dims": 4, "in_channels": 1,
-                         "out_channels": 1})  # fmt: skip

@@ -15,27 +15,27 @@ import valid_monai
 from monai.networks import nets
 from monai_models import SPLEEN, UNTURNED, metadata, network, write_published
 
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.monai_bundle import MonaiModel
 from SFDALib.bundle.importers.monai_postprocessing import painting_order
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.input_spec import Region
 from SFDALib.volume.normalisation import Normalisation
 
+CPU = torch.device("cpu")
 SEEDS = (0, 5, 7, 9, 14, 44, 56, 76, 126, 193, 216, 390, 521)  # most of them were wrong once
 
 
 def refusal(folder: Path) -> str:
     with pytest.raises(RequestError) as caught:
-        MonaiModel(BundleFiles(folder)).read()
+        open_model(folder).load(CPU)
     line = str(caught.value)
     assert len(line.splitlines()) == 1
     return line
 
 
 def described(folder: Path) -> Any:
-    return MonaiModel(BundleFiles(folder)).read().description
+    return open_model(folder).load(CPU).description
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -213,7 +213,7 @@ def test_weights_lie_where_trainings_leave_them(tmp_path: Path, form: Any) -> No
     net = network(SPLEEN)
     folder = write_published(tmp_path / "b", "spleen", None, net)
     torch.save(form(net.state_dict()), folder / "models/model.pt")
-    read = MonaiModel(BundleFiles(folder)).read().network
+    read = open_model(folder).load(CPU).network
     assert torch.equal(next(read.parameters()), next(net.parameters()))
 
 
@@ -387,14 +387,14 @@ def test_a_searched_architecture_is_read_from_its_file(tmp_path: Path) -> None:
     (folder / "configs/inference.json").write_text(json.dumps(config))
     arrays = {"arch_code_a": code_a, "arch_code_c": code_c, "node_a": node_a}
     torch.save(arrays, folder / "models/search_code.pt")
-    before = MonaiModel(BundleFiles(folder)).sha256()
-    read = MonaiModel(BundleFiles(folder)).read()
+    before = open_model(folder).sha256()
+    read = open_model(folder).load(CPU)
     x = torch.rand(1, 1, 16, 16, 16)
     with torch.no_grad():
         assert torch.equal(read.network.eval()(x), net.eval()(x))
     assert read.description.network["nodes"] == node_a.tolist()
     torch.save({**arrays, "node_a": node_a * 0}, folder / "models/search_code.pt")
-    assert MonaiModel(BundleFiles(folder)).sha256() != before
+    assert open_model(folder).sha256() != before
 
 
 def both(

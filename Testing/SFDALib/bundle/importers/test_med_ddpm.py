@@ -11,9 +11,9 @@ from bundles import describe, write_bundle
 from original_weights import fixture_tensor, tiny_original_weights
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import source
 from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
+from SFDALib.bundle.open_model import open_model
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
 
 TINY = {
@@ -53,7 +53,7 @@ def test_the_imported_network_predicts_what_the_original_does_for_its_own_condit
 ) -> None:
     """Whole heads: (head without tumour, tumour), -1 or 1; BraTS: (tumour, brain without it)."""
     assert run(weights, preset, describe(3, 2)) == 0
-    model = source.load(weights.parent / "out", torch.device("cpu"))
+    model = open_model(weights.parent / "out").load(torch.device("cpu"))
     about = model.description.diffusion
     assert about.foreground and not about.source_only and about.timesteps == 250
     assert about.spacing == (1, 1, 1)

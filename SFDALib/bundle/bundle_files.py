@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from SFDALib import json_file
-from SFDALib.bundle import description
+from SFDALib.bundle.description import METADATA
 from SFDALib.errors import RequestError
+from SFDALib.hashing import sha256_of_named
 
 MODEL = "models/model.pt"
 EARLY_HEAD = "models/early_head.pt"
 DIFFUSION = "models/diffusion.pt"
-DECISIVE = (description.METADATA, description.INFERENCE, MODEL, EARLY_HEAD, DIFFUSION)
 DOCUMENTS = ("LICENSE", "docs/README.md")
 TEXT_LIMIT = json_file.LIMIT
 WEIGHTS_LIMIT = 8 << 30
@@ -44,16 +44,18 @@ class BundleFiles:
         if not os.access(self.path, os.R_OK):
             raise RequestError(f"{self.path}: no permission to read it; ask its owner")
         self._archive: dict[str, zipfile.ZipInfo] | None = None
+        self._read: dict[str, bytes] = {}  # JSON files as they were read
+        self._json: dict[str, Any] = {}
         self._prefix = ""
         if self.path.is_file():
             self._refuse_weights()
             self._archive = self._open_archive()
-            inside = [name for name in self._archive if name.endswith(description.METADATA)]
+            inside = [name for name in self._archive if name.endswith(METADATA)]
             if inside:
-                self._prefix = min(inside, key=len).removesuffix(description.METADATA)
-        if not self.has(description.METADATA):
+                self._prefix = min(inside, key=len).removesuffix(METADATA)
+        if not self.has(METADATA):
             raise RequestError(
-                f"{self.path}: found no {description.METADATA}, expected a MONAI bundle (folder or"
+                f"{self.path}: found no {METADATA}, expected a MONAI bundle (folder or"
                 " .zip) or the folder of a model trained by nnU-Net v2 (with plans.json); choose"
                 " the folder that holds these, or import a state dict with SFDALib import-model"
             )
@@ -139,34 +141,15 @@ class BundleFiles:
             )
 
     def json(self, name: str) -> Any:
-        with self.open(name, TEXT_LIMIT) as stream:
-            return json_file.parse(stream.read(TEXT_LIMIT + 1), f"{self.path}: {name}")
-
-    def describe(self) -> description.Description:
-        """The bundle's description, checked."""
-        try:
-            return description.from_json(
-                self.json(description.METADATA), self.json(description.INFERENCE)
-            )
-        except RequestError as error:
-            prefix = "" if str(error).startswith(str(self.path)) else f"{self.path}: "
-            raise RequestError(f"{prefix}{error}") from error
-
-    def require_weights(self, about: description.Description) -> None:
-        """
-        Raises:
-            RequestError: weights that the description tells of are not there.
-        """
-        head, diffusion = about.early_head is not None, about.diffusion is not None
-        for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
-            if needed and not self.has(name):
-                raise RequestError(
-                    f"{self.path}: found no {name}, expected it as the metadata say; the copy is"
-                    " incomplete: copy it again"
-                )
+        """The value of a JSON file, which is read and parsed once. Do not change it."""
+        if name not in self._json:
+            with self.open(name, TEXT_LIMIT) as stream:
+                self._read[name] = stream.read(TEXT_LIMIT + 1)
+            self._json[name] = json_file.parse(self._read[name], f"{self.path}: {name}")
+        return self._json[name]
 
     def documents(self) -> dict[str, str]:
-        """The texts for people that are there, by their names."""
+        """The licence and the README, as far as the bundle has them, by their names."""
         texts = {}
         for name in DOCUMENTS:
             if self.has(name):
@@ -174,18 +157,14 @@ class BundleFiles:
                     texts[name] = stream.read(TEXT_LIMIT).decode("utf-8", "replace")
         return texts
 
-    def sha256(self, names: Iterable[str] = DECISIVE) -> str:
-        """One digest over the names and contents of everything that decides the results."""
-        there = (name for name in names if self.has(name))
-        return digest((name, lambda name=name: self.open(name, WEIGHTS_LIMIT)) for name in there)
+    def sha256(self, names: Iterable[str]) -> str:
+        """One SHA-256 over the names and contents of those files that the bundle has.
 
+        The files are read again, so that a second call tells whether they have changed.
 
-def digest(files: Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]) -> str:
-    """SHA-256 over names and contents."""
-    sum_ = hashlib.sha256()
-    for name, opened in files:
-        sum_.update(name.encode())
-        with opened() as stream:
-            while block := stream.read(1 << 20):
-                sum_.update(block)
-    return sum_.hexdigest()
+        Raises:
+            RequestError: a JSON file has changed since ``json`` read it.
+        """
+        there = [name for name in names if self.has(name)]
+        openers = ((name, partial(self.open, name, WEIGHTS_LIMIT)) for name in there)
+        return sha256_of_named(openers, str(self.path), self._read)

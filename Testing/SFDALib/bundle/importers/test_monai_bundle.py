@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Invertd
 from monai_models import CONFIGURATIONS, SPLEEN, UNTURNED, network, write_published
+from refusals import refusal
 from scipy.ndimage import distance_transform_edt
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import source
-from SFDALib.bundle.files import BundleFiles
-from SFDALib.bundle.importers.imported import Imported
-from SFDALib.bundle.importers.monai_bundle import MonaiModel
+from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.source import Source
 from SFDALib.bundle.terminology import in_words
-from SFDALib.errors import RequestError
 from SFDALib.inference.predict import predict
 from SFDALib.networks import catalogue
+from SFDALib.networks.build import build_network, early_stages, encoder
 from SFDALib.volume.conform import conform
 from SFDALib.volume.image_file import read_volume
 from SFDALib.volume.input_spec import Region
@@ -52,16 +50,8 @@ def image(folder: Path, channels: int, spacing: tuple[float, ...] = (2.0, 2.0, 3
     return paths
 
 
-def read(folder: Path) -> Imported:
-    return MonaiModel(BundleFiles(folder)).read()
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert len(line.splitlines()) == 1
-    return line
+def read(folder: Path) -> Source:
+    return open_model(folder).load(CPU)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -73,7 +63,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
         pytest.importorskip("nibabel", reason="MONAI's Orientationd needs nibabel")
     bundle = write_published(tmp_path / "published", name)
     assert main(["import-model", str(bundle), "--output", str(tmp_path / "bundle")]) == 0
-    model = source.load(tmp_path / "bundle", CPU)
+    model = open_model(tmp_path / "bundle").load(CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
     conformed = conform(read_volume(files), model.description.input_spec)
     ours = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
@@ -207,7 +197,7 @@ def test_regions_of_unknown_names_need_an_order(tmp_path: Path) -> None:
     assert "give import-model --region-order" in refusal(lambda: read(published))
     words = [str(published), "--output", str(tmp_path / "b"), "--region-order", "kidney,tumor,cyst"]
     assert main(["import-model", *words]) == 0
-    grid = BundleFiles(tmp_path / "b").describe().input_spec
+    grid = open_model(tmp_path / "b").describe().input_spec
     assert grid.regions == (Region(0, 1), Region(2, 2), Region(1, 3))
 
 
@@ -235,20 +225,20 @@ def test_each_network_of_the_list_is_as_its_traits_say(name: str) -> None:
         "out_channels": 2,
         **MONAI_NETWORKS[name],
     }
-    built = catalogue.build(catalogue.check_definition(definition, catalogue.SEGMENTATION, "here"))
+    built = build_network(catalogue.check_definition(definition, catalogue.SEGMENTATION, "here"))
     size = tuple(2 * n for n in catalogue.divisor(definition))
     x = torch.rand(1, 1, *size)
     with torch.no_grad():
         assert built.eval()(x).shape == (1, 2, *size)
         for level in range(len(catalogue.SEGMENTATION[definition["_target_"]].early_stages)):
             features = x
-            for stage in catalogue.early_stages(built, definition, level):
+            for stage in early_stages(built, definition, level):
                 features = stage(features)
             assert all(n // 2**level <= m for n, m in zip(size, features.shape[2:], strict=True))
             assert features.shape[2] == size[0] // 2**level
     by_batch = any(type(module).__name__.startswith("BatchNorm") for module in built.modules())
     assert catalogue.has_batch_norm(definition) == by_batch
-    parts = catalogue.encoder(built, definition)
+    parts = encoder(built, definition)
     inside = sum(p.numel() for part in parts for p in part.parameters())
     assert inside < sum(p.numel() for p in built.parameters())
 
@@ -312,7 +302,7 @@ def test_where_a_bundle_resamples_the_results_are_monais_but_for_the_border(
     net = network(config)
     _train(net)
     bundle = write_published(tmp_path / "spleen", "spleen", config, net)
-    model, file = source.load(bundle, CPU), tmp_path / "body.nrrd"
+    model, file = open_model(bundle).load(CPU), tmp_path / "body.nrrd"
     truth = _body((30, 40, 44), (2.2, 1.4, 1.3))
     picture = sitk.GetImageFromArray(_intensities(truth))
     picture.SetSpacing((1.3, 1.4, 2.2))

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from monai.networks.nets import UNet
+from refusals import refusal
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import source
 from SFDALib.bundle.configuration import TEMPLATE, describe
-from SFDALib.bundle.importers import plain
-from SFDALib.errors import RequestError
+from SFDALib.bundle.importers.plain_weights import PlainWeights
+from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.source import Source
 
 SMALL = {**TEMPLATE["network"], "channels": [4, 8], "strides": [2]}
 
@@ -41,12 +42,8 @@ def _change(path: Path, **fields: Any) -> Path:
     return path
 
 
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(RequestError) as caught:
-        action()
-    line = str(caught.value)
-    assert len(line.splitlines()) == 1
-    return line
+def read(weights: Path, description: Path) -> Source:
+    return PlainWeights(weights, description).load(torch.device("cpu"))
 
 
 def test_the_template_is_a_description_itself() -> None:
@@ -75,7 +72,7 @@ def test_weights_are_found_where_trainings_put_them(
     bundle = tmp_path / "bundle"
     words = ["--describe", str(description), "--output", str(bundle)]
     assert main(["import-model", str(tmp_path / "weights.pt"), *words]) == 0
-    loaded = source.load(bundle, torch.device("cpu"))
+    loaded = open_model(bundle).load(torch.device("cpu"))
     assert loaded.description.name == TEMPLATE["name"]
     for key, value in loaded.network.state_dict().items():
         assert torch.equal(value, weights[key])
@@ -109,7 +106,7 @@ def test_a_wrong_description_is_refused_by_file_and_field(
 ) -> None:
     torch.save(weights, tmp_path / "weights.pt")
     _change(description, **fields)
-    line = refusal(lambda: plain.read(tmp_path / "weights.pt", description))
+    line = refusal(lambda: read(tmp_path / "weights.pt", description))
     assert str(description) in line and words in line
 
 
@@ -118,7 +115,7 @@ def test_weights_of_another_network_are_refused(
 ) -> None:
     weights.pop(next(iter(weights)))
     torch.save(weights, tmp_path / "weights.pt")
-    line = refusal(lambda: plain.read(tmp_path / "weights.pt", description))
+    line = refusal(lambda: read(tmp_path / "weights.pt", description))
     assert str(tmp_path / "weights.pt") in line and "1 missing" in line
 
 
@@ -128,5 +125,5 @@ def test_a_pickled_model_is_refused_and_does_not_run(tmp_path: Path, description
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save({"state_dict": Evil()}, tmp_path / "weights.pt")
-    line = refusal(lambda: plain.read(tmp_path / "weights.pt", description))
+    line = refusal(lambda: read(tmp_path / "weights.pt", description))
     assert "nothing in it was executed" in line and not (tmp_path / "ran").exists()
