@@ -21,6 +21,7 @@ The rooms, in floors: a room imports from the floors below its own alone.
 
     volume       an image with its geometry; to a model's grid and back
     yaml_file    YAML as plain data, bounded
+    json_fields  the fields of a JSON object, each checked
 
     networks     the networks that a bundle may name
     diffusion    noise schedule, samplers, conditions, drawing
@@ -28,6 +29,7 @@ The rooms, in floors: a room imports from the floors below its own alone.
     machine      devices, main memory, batches that fit, out of memory
     methods      what can be asked for: every method, its options, needs and results
     json_file    JSON as plain data, bounded
+    hashing      SHA-256 of files, folders and models
 
     uncertainty  entropy, regional entropy, NIG variance
     gin          random contrasts, for training and adaptation

@@ -1,6 +1,6 @@
-"""The failures that a person can do something about, each with its exit status.
+"""The errors that a user can act on, each with the exit status of the command line.
 
-Anything else that escapes is a defect of ours and ends with status 1.
+Any other exception is a bug and ends with status 1. Standard library alone.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 import os
 import re
 
-# What a terminal would obey or could not write: control characters, line separators, the marks that
-# turn the direction of text, and halves of surrogate pairs (bytes of file names that are no UTF-8).
+# Control characters, line separators, bidirectional marks and lone surrogates (bytes of file names
+# that are not UTF-8); they are escaped before printing.
 UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 TORCH_REASON = "WeightsUnpickler error:"
-LONGEST = 1200  # characters of a line; what was found may be a name or a field of any length
+LONGEST = 1200  # characters of an error, in which a name or field of any length may be quoted
 
 
 def shown(text: str) -> str:
-    """The text with escapes, such as \\x1b, in place of what cannot be shown."""
+    """The text with control characters and the like as escapes, such as \\x1b."""
     return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def cause(error: BaseException, longest: int = 240) -> str:
-    """What another library says went wrong, in one line, with the start and the end of a long text.
+    """The message of another library's exception in one line.
 
-    Torch's reason stands behind "WeightsUnpickler error:", after advice that does not apply here.
+    Of torch's message for a refused pickle only the reason is kept, which follows
+    "WeightsUnpickler error:"; the advice around it does not apply here.
+
+    Args:
+        longest: characters; of a longer text the middle is left out.
     """
     text = " ".join(str(error).split()) or type(error).__name__
     _, mark, reason = text.partition(TORCH_REASON)
@@ -35,12 +39,12 @@ def cause(error: BaseException, longest: int = 240) -> str:
 
 
 class SFDAError(Exception):
-    """A failure with one clear line for the user: found, expected, what to do."""
+    """A failure with one line for the user: what was found, what was expected, what to do."""
 
     exit_status = 1
 
     def __init__(self, line: str) -> None:
-        text = shown(" ".join(line.splitlines()))  # others' words may have several
+        text = shown(" ".join(line.splitlines()))  # a quoted message may have several
         if len(text) > LONGEST:  # the start says where, the end what to do
             text = f"{text[: LONGEST * 2 // 3]} [...] {text[-LONGEST // 3 :]}"
         super().__init__(text)
@@ -61,23 +65,23 @@ class OutOfMemoryError(SFDAError):
 class Cancelled(KeyboardInterrupt):
     """The user or the system ended the job.
 
-    No ``Exception``: nothing that goes on after the failure of one image or one attempt may take it
-    for one.
+    Derives from ``KeyboardInterrupt`` so that ``except Exception`` around one image or one attempt
+    does not catch it.
     """
 
     exit_status = 130
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a file's name that is no UTF-8: ITK ends the process over it.
+    """Reject file names that are not valid UTF-8; ITK aborts the process on them.
 
     Raises:
-        RequestError: what it is, and what to do.
+        RequestError: the name is not valid UTF-8.
     """
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError as error:
         raise RequestError(
-            f"{path}: found a name that is no UTF-8, expected one; rename it, or set PYTHONUTF8=1"
-            " if the system's language lacks its letters"
+            f"{path}: found a name that is not valid UTF-8, expected one that is; rename it, or set"
+            " PYTHONUTF8=1 if the system's locale cannot encode its letters"
         ) from error

@@ -128,6 +128,7 @@ def _names(kind: type | tuple[type, ...]) -> str:
         float: "a number",
         list: "a list",
         dict: "an object",
+        bool: "true or false",
     }
     kinds = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join(words.get(one, one.__name__) for one in kinds)

@@ -1,4 +1,7 @@
-"""JSON from outside: bounded, shallow, and text that can be shown. Standard library alone."""
+"""Read JSON files within bounds on size and depth, and prepare values for writing.
+
+Standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from typing import Any
 
 from SFDALib.errors import RequestError
 
-LIMIT = 4 << 20  # bytes
-DEPTH = 32
+LIMIT = 4 << 20  # bytes of a file
+DEPTH = 32  # levels of nesting
 
 
 def read(path: Path) -> Any:
@@ -61,16 +64,20 @@ def as_object(value: object, where: str) -> dict[str, Any]:
 
 
 def parse(data: bytes, where: str) -> Any:
-    """The value of a JSON text in UTF-8, perhaps with the mark (BOM) that Windows puts before it.
+    """The value of a JSON text in UTF-8, with or without a byte-order mark.
+
+    Args:
+        where: the file, for errors.
 
     Raises:
-        RequestError: larger than ``LIMIT``, nested deeper than ``DEPTH``, or no JSON.
+        RequestError: the text is larger than ``LIMIT`` bytes, nested deeper than ``DEPTH`` levels,
+            or not valid JSON.
     """
     if len(data) > LIMIT:
         raise RequestError(f"{where}: found more than {LIMIT} bytes, expected fewer; correct it")
     try:
-        content = json.loads(data.decode("utf-8-sig"))  # Windows' editors put a mark first
-        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        content = json.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte-order mark
+        json.dumps(content, ensure_ascii=False).encode()  # refuses lone surrogates
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{where} is no valid JSON ({str(error)[:120]}); correct it") from error
     if _deeper_than(DEPTH, content):

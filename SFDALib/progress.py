@@ -1,4 +1,4 @@
-"""How a computation says how far it is, without knowing who listens."""
+"""The callback by which a computation reports its progress. Standard library alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """Called with a stage's name, the steps done and their number, and anything worth showing."""
+    """A callback for progress."""
 
-    def __call__(self, stage: str, step: int, total: int, **details: Any) -> None: ...
+    def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
+        """Report that ``step`` of ``total`` steps of a stage are done.
+
+        Args:
+            details: further values to show, such as the loss.
+        """
 
 
 def silent(stage: str, step: int, total: int, **details: Any) -> None:
-    """For callers to whom progress does not matter."""
+    """A ``Progress`` that does nothing."""

@@ -1,6 +1,6 @@
-"""A source checkpoint on disk: what it holds, reading it safely, writing it.
+"""Source models on disk: describe, check, load and write them.
 
-A MONAI bundle folder, or the same as .zip; or a model from elsewhere that ``importers`` can read.
-Does not know how a method uses it. ``opening``, ``description`` and ``files`` need the standard
-library alone; ``source`` loads weights and needs torch.
+``open_model`` opens an SFDA bundle (a MONAI bundle folder or .zip), or a model that one of the
+``importers`` recognises, as a ``SourceModel``. Everything up to its description needs the standard
+library alone; ``source``, ``loading``, ``weights`` and ``assembly`` need torch. Knows no method.
 """

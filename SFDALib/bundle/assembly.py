@@ -1,7 +1,6 @@
-"""What a bundle makes of its networks: an ensemble of several sets of weights, and one probability
-a class of output channels that are overlapping regions.
+"""Modules around a bundle's networks: the mean of an ensemble, and classes of overlapping regions.
 
-Both are modules with logits like those of any network, so that nothing else needs to know them.
+Both return class logits as any network does, so that other code treats them like one network.
 """
 
 from __future__ import annotations
@@ -71,15 +70,22 @@ class Regions(nn.Module):
 
 
 def assemble(build: Callable[[], nn.Module], ensemble: int, regions: Sequence[Region]) -> nn.Module:
-    """The network of a bundle from its parts."""
+    """The network of a bundle.
+
+    Args:
+        build: builds one network with its weights.
+        ensemble: the number of networks, whose logits are averaged.
+        regions: of the output channels, in painting order; empty for one class a channel.
+    """
     network = build() if ensemble == 1 else Ensemble([build() for _ in range(ensemble)])
     return Regions(network, regions) if regions else network
 
 
 def ensemble_of(networks: Sequence[nn.Module]) -> nn.Module:
-    """One network from assembled ones of one architecture: the mean of all their logits.
+    """The mean of the logits of assembled networks of one architecture, as one network.
 
-    A single one, and the members of ensembles, keep the names of their weights.
+    A single network is returned with the names of its weights unchanged; members of ensembles are
+    put together in one ensemble.
     """
     members = [part for network in networks for part in parts(network)]
     together = Ensemble(members) if len(members) > 1 else members[0]
@@ -88,7 +94,7 @@ def ensemble_of(networks: Sequence[nn.Module]) -> nn.Module:
 
 
 def split(network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """The part whose logits may be averaged, and what makes class logits of the average."""
+    """The part whose logits are averaged over windows, and what turns the mean to class logits."""
     if isinstance(network, Regions):
         return network.network, network.class_logits
     return network, lambda logits: logits
@@ -101,9 +107,9 @@ def parts(network: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def members(network: nn.Module) -> tuple[nn.Module, ...]:
-    """The networks in an assembled one, each with class logits of its own; they share its weights.
+    """The members of an ensemble, each with its own class logits; they share the weights.
 
-    Without an ensemble, the assembled network itself.
+    The network itself where it is no ensemble.
     """
     each = parts(network)
     if len(each) == 1:
@@ -114,8 +120,9 @@ def members(network: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def membership(network: nn.Module, outputs: int) -> Tensor:
-    """What makes scores of the classes of a network's outputs, ``(K, outputs)``: the identity for a
-    softmax; for one sigmoid, and for regions, halves with the signs of ``Regions.membership``.
+    """The matrix ``(K, outputs)`` from a network's outputs to scores of the classes.
+
+    The identity for a softmax; -1/2 and 1/2 for one sigmoid; ``Regions.membership`` for regions.
     """
     if isinstance(network, Regions):
         return network.membership()

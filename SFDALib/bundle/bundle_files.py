@@ -1,4 +1,7 @@
-"""The files of a bundle, in a folder or a .zip: named, bounded, never unpacked, never executed."""
+"""Read access to the files of a bundle, in a folder or a .zip, within bounds on their sizes.
+
+A .zip is not unpacked to disk, and no file is executed. Standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from SFDALib import json_file
-from SFDALib.bundle.description import METADATA
 from SFDALib.errors import RequestError
 from SFDALib.hashing import sha256_of_named
 
+METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
 MODEL = "models/model.pt"
 EARLY_HEAD = "models/early_head.pt"
 DIFFUSION = "models/diffusion.pt"
@@ -25,11 +29,14 @@ WEIGHTS_LIMIT = 8 << 30
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt")
 TOTAL_LIMIT = 16 << 30
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-RATIO_LIMIT = 50  # a .zip that grows more than this is a bomb: weights hardly compress
+RATIO_LIMIT = 50  # unpacked over packed size of a .zip; weights hardly compress, a zip bomb does
 
 
 class BundleFiles:
-    """Read access to the files of a bundle by their names inside it.
+    """The files of a bundle by their names inside it, such as ``METADATA``.
+
+    Args:
+        path: the folder or .zip.
 
     Raises:
         RequestError: no such bundle, not a bundle, or a .zip that is hostile.
@@ -37,12 +44,14 @@ class BundleFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        if not os.path.exists(self.path):  # False, too, where a folder above may not be entered
+        if not os.path.exists(self.path):  # False also where a parent folder may not be entered
             raise RequestError(
-                f"{self.path}: no such bundle; expected a folder or .zip; check the path"
+                f"{self.path}: no such bundle, expected a folder or .zip; check the path"
             )
         if not os.access(self.path, os.R_OK):
-            raise RequestError(f"{self.path}: no permission to read it; ask its owner")
+            raise RequestError(
+                f"{self.path}: no permission to read it, expected read access; ask its owner"
+            )
         self._archive: dict[str, zipfile.ZipInfo] | None = None
         self._read: dict[str, bytes] = {}  # JSON files as they were read
         self._json: dict[str, Any] = {}
@@ -87,10 +96,10 @@ class BundleFiles:
             if entry.flag_bits & 1 or entry.compress_type not in COMPRESSIONS:
                 raise RequestError(
                     f'{self.path}: found the entry "{entry.filename[:80]}" encrypted or compressed'
-                    " in a rare way, expected a plain .zip; pack it again"
+                    " by an unusual method, expected a plain .zip; pack it again"
                 )
         total = sum(entry.file_size for entry in entries)
-        packed = self.path.stat().st_size  # not what the archive says of itself
+        packed = self.path.stat().st_size  # as on disk; the sizes in the archive may be wrong
         if total > TOTAL_LIMIT or total > RATIO_LIMIT * max(packed, 1 << 16):
             raise RequestError(
                 f"{self.path}: found {packed} bytes that unpack to {total}, expected weights, which"
@@ -99,13 +108,19 @@ class BundleFiles:
         return {entry.filename: entry for entry in entries}
 
     def has(self, name: str) -> bool:
+        """Whether the bundle has a file of this name."""
         if self._archive is not None:
             return self._prefix + name in self._archive
         return os.path.isfile(self.path / name)
 
     @contextmanager
     def open(self, name: str, limit: int) -> Iterator[IO[bytes]]:
-        """Open one file of the bundle for reading; refuses one larger than ``limit`` bytes."""
+        """Open one file of the bundle for reading.
+
+        Raises:
+            RequestError: it is missing, damaged, larger than ``limit`` bytes, or a link to a file
+                outside the bundle.
+        """
         if not self.has(name):
             raise RequestError(
                 f"{self.path}: found no {name}, expected it in the bundle; the copy is incomplete:"
@@ -128,7 +143,9 @@ class BundleFiles:
                 with zipfile.ZipFile(self.path) as archive, archive.open(entry) as stream:
                     yield stream
         except PermissionError as error:
-            raise RequestError(f"{self.path}: no permission to read {name}") from error
+            raise RequestError(
+                f"{self.path}: no permission to read {name}, expected read access; ask its owner"
+            ) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
             raise RequestError(
                 f"{self.path}: found {name} damaged ({error}), expected a whole file; copy it again"
@@ -137,7 +154,8 @@ class BundleFiles:
     def _check_size(self, name: str, size: int, limit: int) -> None:
         if size > limit:
             raise RequestError(
-                f"{self.path}: found {name} of {size} bytes, expected at most {limit}"
+                f"{self.path}: found {name} of {size} bytes, expected at most {limit}; copy"
+                " the bundle again"
             )
 
     def json(self, name: str) -> Any:

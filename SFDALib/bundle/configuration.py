@@ -1,6 +1,7 @@
-"""A description that a person writes: what a model to be trained or imported is.
+"""The JSON configuration that a person writes for a model to be trained or imported.
 
-The fields are those of ``sfda`` in configs/metadata.json plus name, licence and network.
+Its fields are those of ``sfda`` in configs/metadata.json plus name, licence and network. Standard
+library alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SFDALib.bundle.description import Description, from_json
+from SFDALib.bundle.description import Description
+from SFDALib.bundle.metadata import from_json
 from SFDALib.errors import RequestError
 
 CONFIGURATION = {
@@ -21,16 +23,16 @@ CONFIGURATION = {
 
 
 def describe(config: Mapping[str, Any]) -> Description:
-    """The description of a bundle to be trained or imported.
+    """The description that a configuration stands for.
 
     Raises:
-        RequestError: an unknown field, or what ``description.from_json`` refuses.
+        RequestError: an unknown field, or what ``metadata.from_json`` refuses.
     """
     unknown = sorted(set(config) - CONFIGURATION)
     if unknown:
         raise RequestError(
             f'configuration: found the field "{unknown[0][:60]}", expected only'
-            f" {', '.join(sorted(CONFIGURATION))}"
+            f" {', '.join(sorted(CONFIGURATION))}; remove it"
         )
     network = config.get("network", {})
     channels = network.get("in_channels") if isinstance(network, dict) else None
@@ -66,11 +68,16 @@ TEMPLATE: Mapping[str, Any] = {
 
 
 def write_template(path: Path) -> None:
-    """Write ``TEMPLATE`` to a new file."""
+    """Write ``TEMPLATE`` to a new file.
+
+    Raises:
+        RequestError: it exists or cannot be written.
+    """
     try:
         with open(path, "x", encoding="utf-8") as stream:
             stream.write(json.dumps(TEMPLATE, indent=2) + "\n")
     except OSError as error:
         raise RequestError(
-            f"{path}: cannot be written ({error.strerror}); choose another"
+            f"{path}: cannot be written ({error.strerror}), expected a new file; choose"
+            " another name"
         ) from error

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, bundle_files
-from SFDALib.bundle.bundle_files import BundleFiles
-from SFDALib.bundle.description import INFERENCE, Description
+from SFDALib.bundle.bundle_files import INFERENCE, BundleFiles
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.common import checked
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.networks.build import build_network, without_training_heads
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 from SFDALib.networks.residual_unet import EarlyHead
 
 ENTRY_BYTES = 4096  # in a file of weights for each tensor, beside its numbers
-# What parallel and compiled networks, and those inside another one, have before the names
+# Prefixes that parallel, compiled and enclosing networks add to the names of weights
 PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "net.")
 
 
@@ -40,7 +42,7 @@ def load_bundle(
     )
     _load_into(network, bundle, bundle_files.MODEL)
     early_head: nn.Module | None = None
-    denoiser: nn.Module | None = None
+    denoiser: ConditionalDiffusionUNet | None = None
     if description.early_head:
         early_head = EarlyHead(
             description.spatial_dims, description.early_head.channels, description.out_channels
@@ -48,9 +50,9 @@ def load_bundle(
         _load_into(early_head, bundle, bundle_files.EARLY_HEAD)
         early_head = frozen(early_head, device)
     if description.diffusion and diffusion:
-        denoiser = build_network(description.diffusion.network, f"{where}, diffusion_def")
-        _load_into(denoiser, bundle, bundle_files.DIFFUSION)
-        denoiser = frozen(denoiser, device)
+        built = build_network(description.diffusion.network, f"{where}, diffusion_def")
+        _load_into(built, bundle, bundle_files.DIFFUSION)
+        denoiser = cast(ConditionalDiffusionUNet, frozen(built, device))
     network = frozen(network, device)
     return Source(description, network, early_head, denoiser, device, bundle.documents())
 
@@ -93,7 +95,7 @@ def frozen(network: nn.Module, device: torch.device) -> nn.Module:
 
 def _load_into(network: nn.Module, bundle: BundleFiles, name: str) -> None:
     expected = network.state_dict()
-    # in double precision at most, with their names and what torch notes of each
+    # at most in double precision, plus names and torch's records of each tensor
     numbers = sum(value.numel() for value in expected.values())
     limit = 8 * numbers + ENTRY_BYTES * (100 + len(expected))
     load_weights(network, _read_weights(bundle, name, limit), f"{bundle.path}: {name}")
@@ -106,7 +108,7 @@ def _read_weights(bundle: BundleFiles, name: str, limit: int) -> dict[str, Tenso
 
 
 def _without_prefixes(weights: Weights, expected: Container[str]) -> Weights:
-    """The weights without what a parallel, compiled or outer network put before all their names."""
+    """The weights without prefixes that parallel, compiled or enclosing networks add."""
     while not any(key in expected for key in weights):
         prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in weights)), None)
         if prefix is None or not weights:

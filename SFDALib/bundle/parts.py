@@ -1,4 +1,4 @@
-"""The parts of a bundle's description: a dataclass each, and how it is read from metadata.json."""
+"""The parts of a description, one dataclass each, and how each is read from metadata.json."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from SFDALib.bundle import terminology
+from SFDALib.bundle.bundle_files import INFERENCE
 from SFDALib.errors import RequestError
 from SFDALib.json_fields import Fields
 from SFDALib.networks import catalogue
-
-INFERENCE = "configs/inference.json"
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,13 @@ class Label:
 
     Args:
         value: its value in label maps, 1..K-1 without gaps.
-        name, color: as shown in Slicer; colour is RGB 0..255.
-        terminology: what it is in codes, as ``bundle.terminology`` describes; found by the name
-            where none is given, so that every label has one.
-        size_ml: smallest and largest volume that is plausible, in ml.
+        name: as shown in Slicer.
+        color: as shown in Slicer, RGB 0..255.
+        terminology: its codes, as ``bundle.terminology`` describes; found by the name where none
+            is given.
+        size_ml: smallest and largest plausible volume, in ml.
         mean_ml: mean volume over the source's training cases, in ml.
-        slice_area_mm2: mean area over the source's slices that show it (2D models).
+        slice_area_mm2: mean area over the source's slices that contain it, in mm2 (2D models).
     """
 
     value: int
@@ -43,13 +43,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Sliding:
-    """How windows of the kind "fixed" are blended, and what stands around a smaller image.
+    """How windows of the kind "fixed" are blended, and how a smaller image is padded.
 
     Args:
         mode: one of ``BLENDS``.
-        sigma: standard deviation of the Gaussian weights over the window's side.
+        sigma: standard deviation of the Gaussian weights, as a share of the window's side.
         padding: one of ``PADDINGS``.
-        value: around the image where the padding is "constant".
+        value: of the padding "constant".
     """
 
     mode: str = "constant"
@@ -68,7 +68,7 @@ class Fingerprint:
 
     Args:
         low, median, high: percentiles 0.5, 50 and 99.5.
-        mean, std: of them.
+        mean, std: of the same intensities.
     """
 
     low: float
@@ -80,7 +80,12 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class EarlyHeadDescription:
-    """The head on early features: their level (0 or 1) and number of channels."""
+    """The head on early features.
+
+    Args:
+        level: 0 for features at full resolution, 1 for those after the first down-sampling.
+        channels: of these features.
+    """
 
     level: int
     channels: int
@@ -94,7 +99,7 @@ class DiffusionDescription:
         network: MONAI ``network_def`` of the denoiser.
         spacing: mm along I, J, K of its grid (None keeps that of the segmentation model).
         timesteps: T of the cosine schedule.
-        foreground: whether the body's silhouette is a further condition channel.
+        foreground: whether the mask of the body is a further condition channel, the last.
         source_only: whether it was trained on images of the source domain alone.
     """
 
@@ -106,6 +111,7 @@ class DiffusionDescription:
 
 
 def read_sliding(sfda: Fields) -> Sliding:
+    """How windows are blended; MONAI's defaults for fields that are missing."""
     values = Fields(sfda.get("sliding", dict, {}), f"{sfda.where}, sliding")
     return Sliding(
         values.choice("mode", BLENDS, "constant"),
@@ -116,6 +122,7 @@ def read_sliding(sfda: Fields) -> Sliding:
 
 
 def read_fingerprint(sfda: Fields) -> tuple[Fingerprint, ...]:
+    """The fingerprint of each channel; empty where there is none."""
     every = sfda.get("fingerprint", list, [])
     where = f"{sfda.where}, fingerprint"
     return tuple(
@@ -125,11 +132,17 @@ def read_fingerprint(sfda: Fields) -> tuple[Fingerprint, ...]:
 
 
 def read_cautions(sfda: Fields) -> tuple[str, ...]:
+    """The sentences that every report repeats."""
     every = sfda.get("cautions", list, [])
     return tuple(Fields({"text": one}, f"{sfda.where}, cautions").get("text", str) for one in every)
 
 
 def read_labels(sfda: Fields) -> tuple[Label, ...]:
+    """The labels 1, 2, 3, ...
+
+    Raises:
+        RequestError: there is none, their values have gaps, or a field is wrong.
+    """
     labels = []
     for index, values in enumerate(sfda.get("labels", list)):
         one = Fields(values, f"{sfda.where}, labels[{index}]")
@@ -165,7 +178,7 @@ def read_labels(sfda: Fields) -> tuple[Label, ...]:
 
 
 def _terminology(label: Fields) -> str:
-    """What a label says of itself in codes; "" where it leaves that to its name."""
+    """The terminology of a label; "" where it has none, so that its name decides."""
     entry = label.get("terminology", str, None) or ""
     lack = entry and terminology.fault(entry)
     if lack:
@@ -177,6 +190,7 @@ def _terminology(label: Fields) -> str:
 
 
 def read_early_head(sfda: Fields) -> EarlyHeadDescription | None:
+    """The description of the early head; None where there is none."""
     values = sfda.get("early_head", dict, None)
     if values is None:
         return None
@@ -191,13 +205,20 @@ def read_early_head(sfda: Fields) -> EarlyHeadDescription | None:
 
 
 def read_diffusion(sfda: Fields, networks: Fields) -> DiffusionDescription | None:
+    """The description of the diffusion model; None where there is none.
+
+    Args:
+        networks: the fields of inference.json.
+    """
     values = sfda.get("diffusion", dict, None)
     if values is None:
         return None
     diffusion = Fields(values, f"{sfda.where}, diffusion")
     timesteps = diffusion.get("timesteps", int)
     if not 2 <= timesteps <= 10000:
-        raise RequestError(f"{diffusion.where}: found {timesteps} timesteps, expected 2 to 10000")
+        raise RequestError(
+            f"{diffusion.where}: found {timesteps} timesteps, expected 2 to 10000; correct it"
+        )
     return DiffusionDescription(
         network=catalogue.check_definition(
             networks.values.get("diffusion_def"), catalogue.DIFFUSION, f"{INFERENCE}, diffusion_def"

@@ -10,8 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SFDALib.bundle.bundle_files import DIFFUSION, EARLY_HEAD, MODEL, BundleFiles
-from SFDALib.bundle.description import INFERENCE, METADATA, Description, from_json
+from SFDALib.bundle.bundle_files import (
+    DIFFUSION,
+    EARLY_HEAD,
+    INFERENCE,
+    METADATA,
+    MODEL,
+    BundleFiles,
+)
+from SFDALib.bundle.description import Description
+from SFDALib.bundle.metadata import from_json
 from SFDALib.errors import RequestError
 
 if TYPE_CHECKING:
@@ -52,8 +60,8 @@ class SfdaBundle:
         for name, needed in ((MODEL, True), (EARLY_HEAD, head), (DIFFUSION, diffusion)):
             if needed and not self.files.has(name):
                 raise RequestError(
-                    f"{self.path}: found no {name}, expected it as the metadata say; the copy is"
-                    " incomplete: copy it again"
+                    f"{self.path}: found no {name}, expected it as the metadata name it; the copy"
+                    " is incomplete: copy it again"
                 )
 
     def sha256(self) -> str:

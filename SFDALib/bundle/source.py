@@ -7,35 +7,72 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly
-from SFDALib.bundle.bundle_files import DIFFUSION, EARLY_HEAD, MODEL
-from SFDALib.bundle.description import INFERENCE, METADATA, Description, to_json
+from SFDALib.bundle.bundle_files import DIFFUSION, EARLY_HEAD, INFERENCE, METADATA, MODEL
+from SFDALib.bundle.description import Description, lacking
+from SFDALib.bundle.metadata import to_json
 from SFDALib.bundle.weights import Weights
+from SFDALib.methods import needs
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import early_stages, encoder
+
+if TYPE_CHECKING:
+    from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source model in memory, on one device, in eval mode and without gradients."""
+    """A source model in memory, on one device, its networks in eval mode and without gradients.
+
+    Args:
+        description: what the model is.
+        network: images ``(N, C, [k,] j, i)`` to logits ``(N, 1 or K, [k,] j, i)``; an ensemble and
+            overlapping regions are already put together to class logits.
+        early_head: early features to logits; None where the model has none.
+        diffusion: the noise in an image; None where the model has none or it was not loaded.
+        device: where the networks are.
+        documents: licence and README, by their names in a bundle.
+    """
 
     description: Description
     network: nn.Module
     early_head: nn.Module | None
-    diffusion: nn.Module | None
+    diffusion: ConditionalDiffusionUNet | None
     device: torch.device
     documents: Mapping[str, str]
 
     @property
     def divisor(self) -> tuple[int, ...]:
+        """For each axis the number that the side of the network's input must be a multiple of."""
         return catalogue.divisor(self.description.network)
 
+    def require_early_head(self) -> nn.Module:
+        """The early head.
+
+        Raises:
+            RequestError: the model has none.
+        """
+        if self.early_head is None:
+            raise lacking(self.description.name, needs.EARLY_HEAD)
+        return self.early_head
+
+    def require_diffusion(self) -> ConditionalDiffusionUNet:
+        """The diffusion network.
+
+        Raises:
+            RequestError: the model has none, or it was not loaded.
+        """
+        if self.diffusion is None:
+            raise lacking(self.description.name, needs.DIFFUSION)
+        return self.diffusion
+
     def encoder(self, network: nn.Module) -> tuple[nn.Module, ...]:
-        """The submodules of the contracting path of ``network``; none where it is not known."""
+        """The submodules of the contracting path of ``network``; empty where it is not known."""
         return tuple(
             stage
             for part in assembly.parts(network)
@@ -43,7 +80,11 @@ class Source:
         )
 
     def early_stages(self, network: nn.Module, level: int) -> tuple[nn.Module, ...]:
-        """The submodules of ``network`` (this one or a copy of it) up to its early features."""
+        """The submodules of ``network`` (this one or a copy of it) up to its early features.
+
+        Raises:
+            RequestError: the network has no such stages, or is an ensemble.
+        """
         return early_stages(assembly.single(network), self.description.network, level)
 
 
@@ -55,9 +96,14 @@ def write(
     diffusion: Weights | None = None,
     documents: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a complete bundle folder; ``path`` must not exist.
+    """Write a complete bundle folder.
 
-    Whoever calls it writes beside the final place and renames at the end.
+    A caller that wants it whole or not at all writes to a temporary folder and renames that.
+
+    Args:
+        path: the folder; its files must not exist.
+        network, early_head, diffusion: weights; None for a model without them.
+        documents: licence and README by their names; defaults where they are missing.
     """
     path = Path(path)
     for folder in ("configs", "models", "docs"):
@@ -72,14 +118,14 @@ def write(
         (DIFFUSION, diffusion),
     ):
         if weights is not None:
-            with open(path / name, "wb") as stream:  # which tells why it cannot be written
+            with open(path / name, "wb") as stream:  # an OSError with its reason, unlike torch's
                 torch.save({key: value.detach().cpu() for key, value in weights.items()}, stream)
     for name, text in {**_default_documents(description), **(documents or {})}.items():
         (path / name).write_text(text, encoding="utf-8")
 
 
 def _versions() -> dict[str, object]:
-    """What the bundle is written with, in MONAI's fields."""
+    """The versions of the packages that write the bundle, in MONAI's fields."""
     return {
         "monai_version": version("monai"),
         "pytorch_version": version("torch").split("+")[0],
@@ -103,5 +149,5 @@ def half(weights: Weights) -> dict[str, Tensor]:
 
 
 def state(network: nn.Module | None) -> Weights | None:
-    """The weights of a network that a bundle may lack."""
+    """The weights of a network; None for none."""
     return None if network is None else network.state_dict()

@@ -1,4 +1,7 @@
-"""What a bundle's metadata say of a model's grid: the fields behind ``InputSpec``, both ways."""
+"""The fields of a bundle's metadata that hold an ``InputSpec``, both ways.
+
+Standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ SIZE_LIMIT = 1 << 16  # voxels along an axis
 
 
 def spec_to_json(spec: InputSpec) -> dict[str, Any]:
-    """The fields of a grid; what is as usual is left out, but for those that every bundle has."""
+    """The fields of a specification; optional ones are left out where they have their defaults."""
     values: dict[str, Any] = {
         "orientation": spec.orientation,
         "spacing": list(spec.spacing),
@@ -46,7 +49,7 @@ def normalisation_to_json(spec: InputSpec) -> dict[str, Any] | list[dict[str, An
 
 
 def spec_from_json(sfda: Fields, channels: int, slices: bool, labels: int) -> InputSpec:
-    """Check the fields of a grid and make it.
+    """The specification in the fields, checked.
 
     Args:
         channels: of the image.

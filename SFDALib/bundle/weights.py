@@ -1,4 +1,4 @@
-"""Weights from a file: read as tensors and nothing else, and held against the network of theirs."""
+"""Read weights from a file as tensors and plain data alone, and load them into their network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from SFDALib.bundle.description import INFERENCE
+from SFDALib.bundle.bundle_files import INFERENCE
 from SFDALib.errors import RequestError, cause
 
 Weights = Mapping[str, Tensor]
@@ -36,13 +36,16 @@ NUMPY_ARRAYS = (
 
 
 def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
-    """What ``torch.save`` wrote: tensors and plain data; nothing in it is executed.
+    """The tensors and plain data that ``torch.save`` wrote; nothing in the file is executed.
 
     Args:
-        allowed: what else may be in it, as for ``torch.serialization.safe_globals``.
+        data: the file's content.
+        where: the file, for errors.
+        allowed: classes and functions that it may hold beside these, as for
+            ``torch.serialization.safe_globals``.
 
     Raises:
-        RequestError: it holds something else, or is damaged.
+        RequestError: the file holds something else, or is damaged.
     """
     stream = io.BytesIO(data)
     if zipfile.is_zipfile(stream):
@@ -51,7 +54,7 @@ def unpickle(data: bytes, where: str, allowed: Sequence[Any] = ()) -> object:
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in every way there is
+    except Exception as error:  # a damaged pickle may raise any exception
         reason = cause(error) if data else "empty file"
         raise RequestError(
             f"{where}: found a file that holds more than weights or is damaged ({reason}), expected"
@@ -89,7 +92,7 @@ def network_weights(content: object, where: str) -> dict[str, Tensor]:
 
 
 def _check_archive(data: io.BytesIO, where: str) -> None:
-    """Refuse an archive with code, and one that unpacks to more than it is: torch never packs."""
+    """Refuse an archive that holds code or compressed files; torch does not compress."""
     try:
         with zipfile.ZipFile(data) as archive:
             entries = archive.infolist()
@@ -111,7 +114,7 @@ def _check_archive(data: io.BytesIO, where: str) -> None:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor with its numbers in memory, one beside the other."""
+    """Whether it is a dense tensor in main memory."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
@@ -121,10 +124,10 @@ def _is_plain(value: object) -> bool:
 
 
 def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
-    """Load weights into the network that they belong to.
+    """Load weights into their network.
 
     Raises:
-        RequestError: others than the network's, or numbers that are none.
+        RequestError: names, shapes or types differ from the network's, or a number is not finite.
     """
     expected = network.state_dict()
     missing = [key for key in expected if key not in weights]
@@ -144,7 +147,10 @@ def load_weights(network: nn.Module, weights: Weights, where: str) -> None:
                 f" {INFERENCE}"
             )
         if not torch.isfinite(found.float()).all():
-            raise RequestError(f"{where}: found NaN or infinite numbers in {key}; train it again")
+            raise RequestError(
+                f"{where}: found NaN or infinite numbers in {key}, expected finite"
+                " ones; export the weights again"
+            )
     network.load_state_dict(weights)
 
 

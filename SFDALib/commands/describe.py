@@ -1,4 +1,4 @@
-"""``SFDALib methods`` and ``SFDALib inspect``: what there is to choose from."""
+"""``SFDALib methods`` lists the methods; ``SFDALib inspect`` describes a source model."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.jobs import events
+from SFDALib.jobs.inspect import in_words, inspect
 from SFDALib.methods import registry
 
 
 def add(commands: Any) -> None:
-    methods = commands.add_parser("methods", help="the methods and their options")
-    methods.add_argument("--json", action="store_true", help="as data")
+    """Add both commands to the parser.
+
+    Args:
+        commands: what ``argparse.ArgumentParser.add_subparsers`` returned.
+    """
+    methods = commands.add_parser("methods", help="list the methods and their options")
+    methods.add_argument("--json", action="store_true", help="print JSON")
     methods.set_defaults(command=_methods)
-    inspect = commands.add_parser("inspect", help="what a bundle is, and whether it is usable")
-    inspect.add_argument("bundle")
-    inspect.add_argument("--json", action="store_true", help="as data")
-    inspect.set_defaults(command=_inspect)
+    command = commands.add_parser(
+        "inspect", help="describe a source model and say which methods it can serve"
+    )
+    command.add_argument(
+        "bundle",
+        help="a bundle or MONAI bundle (folder or .zip), or a folder of an nnU-Net v2 model",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(command=_inspect)
 
 
 def _methods(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
@@ -35,7 +46,5 @@ def _methods(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
 
 
 def _inspect(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    from SFDALib.jobs.inspect import in_words, inspect
-
     facts = inspect(Path(arguments.bundle))
     print(json.dumps(facts, indent=2) if arguments.json else in_words(facts))

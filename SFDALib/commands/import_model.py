@@ -1,4 +1,4 @@
-"""``SFDALib import-model``: a bundle of a model trained elsewhere."""
+"""``SFDALib import-model``: make a bundle of a model that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -6,68 +6,99 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from SFDALib.bundle.configuration import write_template
+from SFDALib.bundle.source_model import ImportOptions
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
+from SFDALib.jobs.inspect import in_words, inspect
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 
 
 def add(commands: Any) -> None:
-    command = commands.add_parser("import-model", help="a bundle of a model trained elsewhere")
+    """Add the command to the parser.
+
+    Args:
+        commands: what ``argparse.ArgumentParser.add_subparsers`` returned.
+    """
+    command = commands.add_parser(
+        "import-model", help="make a bundle of a model that was trained elsewhere"
+    )
     command.add_argument(
         "model",
         nargs="?",
-        help="a model folder of nnU-Net v2, a MONAI bundle, or a state dict",
+        help="the folder of an nnU-Net v2 model, a MONAI bundle (folder or .zip), or a file with a"
+        " state dict (see --describe)",
     )
-    command.add_argument("--output", help="bundle folder to write")
+    command.add_argument("--output", help="the bundle folder to write; it must not exist")
     command.add_argument(
         "--diffusion",
-        choices=("med-ddpm-brats", "med-ddpm-128"),
-        help="MODEL is a file of Med-DDPM's published weights, of BraTS or of whole heads, which"
-        " becomes the diffusion model of --bundle",
+        choices=tuple(MED_DDPM_PRESETS),
+        help="add the published Med-DDPM weights in MODEL to --bundle as its diffusion model,"
+        " trained on BraTS (med-ddpm-brats) or on whole heads (med-ddpm-128)",
     )
-    command.add_argument("--bundle", help="for --diffusion: the bundle, which stays as it is")
+    command.add_argument("--bundle", help="for --diffusion: the bundle to copy; it is not changed")
     command.add_argument(
         "--relabel",
         default="",
         metavar="1=2,2=1",
-        help="for --diffusion: labels of BraTS (1 necrosis, 2 edema, 3 enhancing) = in the bundle",
+        help="for --diffusion: pairs of a BraTS label (1 necrosis, 2 edema, 3 enhancing tumour) and"
+        " the label of the same structure in the bundle; default: the same numbers",
     )
-    command.add_argument("--configuration", help="of nnU-Net, such as 3d_fullres")
-    command.add_argument("--fold", default="all", help="of nnU-Net: all (an ensemble), 0 or 0,1")
+    command.add_argument(
+        "--configuration",
+        help="nnU-Net: the configuration to import, such as 3d_fullres, where there are several",
+    )
+    command.add_argument(
+        "--fold",
+        default="all",
+        help="nnU-Net: the folds to import: all, one (0) or several (0,1); several are averaged"
+        " and take as many times as long",
+    )
     command.add_argument(
         "--trust-trainer",
         action="store_true",
-        help="of nnU-Net: take over a trainer not its own, which must change the training alone",
+        help="nnU-Net: import a model of a custom trainer; only if that trainer changes nothing"
+        " but the training",
     )
     command.add_argument(
         "--region-order",
         default="",
         metavar="NAME,NAME",
-        help="of a MONAI bundle with overlapping regions: as they are painted, the outermost first",
+        help="MONAI bundle with overlapping regions: their names in painting order, the outermost"
+        " first",
     )
-    command.add_argument("--describe", metavar="FILE", help="of a state dict: JSON about its model")
     command.add_argument(
-        "--template", metavar="FILE", help="write such a JSON to fill in, and nothing else"
+        "--describe",
+        metavar="FILE",
+        help="state dict: the JSON file that describes its model (see --template)",
+    )
+    command.add_argument(
+        "--template",
+        metavar="FILE",
+        help="write an example of the JSON for --describe to this file, and do nothing else",
     )
     command.set_defaults(command=_import)
 
 
 def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     if arguments.template:
-        from SFDALib.bundle.configuration import write_template
-
         write_template(Path(arguments.template))
         return
     if not arguments.model or not arguments.output:
-        raise RequestError("import-model: expected a model and --output; see import-model --help")
-    from SFDALib.bundle.source_model import ImportOptions
+        raise RequestError(
+            "import-model: found no model or no --output, expected both; see import-model --help"
+        )
+    # needs torch, which takes seconds to import and the other commands' parsers do without
     from SFDALib.jobs.import_model import import_diffusion, import_model
-    from SFDALib.jobs.inspect import in_words, inspect
 
     output = Path(arguments.output)
     if arguments.diffusion or arguments.bundle or arguments.relabel:
         if not (arguments.diffusion and arguments.bundle):
-            raise RequestError("import-model: expected --diffusion and --bundle together")
-        from SFDALib.training.manifest import read_relabel
+            raise RequestError(
+                "import-model: found --diffusion, --bundle or --relabel alone, expected --diffusion"
+                " with --bundle; add the missing one"
+            )
+        from SFDALib.training.manifest import read_relabel  # needs torch
 
         relabel = read_relabel(arguments.relabel)
         files = (Path(arguments.model), arguments.diffusion, Path(arguments.bundle))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
 from SFDALib.inference.sliding_window import sliding_window_mean, whole_image_size, window_size
 from SFDALib.machine.batch_size import batch_that_fits
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress, silent
 
@@ -27,7 +27,7 @@ from SFDALib.progress import Progress, silent
 def predict(
     model: Source,
     image: np.ndarray,
-    options: dict[str, Any],
+    options: InferenceOptions,
     progress: Progress = silent,
     network: nn.Module | None = None,
     stage: str = "segmenting",
@@ -41,7 +41,7 @@ def predict(
     Args:
         model: the source model.
         image: ``(C, k, j, i)`` on the model's grid, float32.
-        options: the values of ``method.INFERENCE_OPTIONS``.
+        options: of any method.
         progress: called with the stage, the slices (or images) done and their number.
         network: instead of the bundle's own, with the same architecture.
         stage: name of the stage for ``progress``.
@@ -61,7 +61,7 @@ def predict(
     elif description.windows == "whole":
         size = whole_image_size(data.shape[2:], model.divisor)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
-    flips = _flips(description) if options["mirror"] else [()]
+    flips = _flips(description) if options.mirror else [()]
     averaged, class_logits = split(network)
 
     def logits(patches: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def predict(
     results = []
     for chunk in _chunks(len(data), batch):
         images = data[chunk].to(model.device)
-        blended = _blended(images, size, batch, logits, options["overlap"], description)
+        blended = _blended(images, size, batch, logits, options.overlap, description)
         results.append(class_probabilities(class_logits(blended) / description.temperature))
         progress(stage, chunk.stop, len(data))
     result = torch.cat(results)

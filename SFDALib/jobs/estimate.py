@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from SFDALib.bundle.assembly import members
 from SFDALib.bundle.source import Source
 from SFDALib.inference.sliding_window import whole_image_size, window_count, window_size
-from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
+from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.memory_need import memory_need
 from SFDALib.machine import devices
 from SFDALib.machine.batch_size import (
@@ -32,6 +32,7 @@ from SFDALib.machine.batch_size import (
     free_bytes,
 )
 from SFDALib.methods.method import Work
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.rounding import round_up
 from SFDALib.trust.fingerprint import unlike
 from SFDALib.volume.conform import shape_on
@@ -116,7 +117,7 @@ def estimate(
         round(need, 1),
         free,
         _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
-        () if voxels is None else tuple(unlike(voxels, model.description)),
+        () if voxels is None else tuple(unlike(list(voxels), model.description)),
     )
 
 
@@ -129,21 +130,19 @@ def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (model.description.input_spec.channels, *size)
 
 
-def _patches(
-    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
-) -> float:
+def _patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[int, ...]) -> float:
     """How many patches go through the segmentation network, forwards, for one image."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
-    flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
+    flips = 2 ** (len(patch) - 1) if options.mirror else 1
     even = model.description.windows in ("even", "whole")
-    passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices, even)
-    overlap = options["overlap"] if work.sliding else 0.0
+    passes = flips * work.passes * _windows(shape, patch[1:], options.overlap, slices, even)
+    overlap = options.overlap if work.sliding else 0.0
     trained = work.epochs * _windows(shape, patch[1:], overlap, slices) + work.patches
     return passes + BACKWARD * work.views * trained
 
 
 def _network_bytes(
-    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...], images: int
+    model: Source, work: Work, options: Any, shape: tuple[int, ...], images: int
 ) -> float:
     """What the segmentation network holds at most, its weights included."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
@@ -152,7 +151,7 @@ def _network_bytes(
     inference = held * batch_that_fits(model.network, patch, model.device) + weights
     if not work.epochs + work.patches:
         return inference
-    batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
+    batch = min(options.batch, images * _windows(shape, patch[1:], 0.0, slices))
     trained = activation_bytes(members(model.network)[0], patch)  # one after the other
     return max(
         inference, KEPT * batch * work.views * trained + 4 * weights
@@ -191,8 +190,9 @@ class _Draw:
 
 
 def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
-    network, description = model.diffusion, model.description
-    spacing = description.diffusion.spacing[::-1]
+    network, description = model.require_diffusion(), model.description
+    diffusion = description.require_diffusion()
+    spacing = diffusion.spacing[::-1]
     own = description.input_spec.spacing[::-1]
     drawn = [
         n if new is None or mm is None else max(1, round(n * mm / new))
@@ -201,7 +201,7 @@ def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
     slices = description.input_spec.is_2d
     sides = [round_up(n, network.divisor) for n in (drawn[1:] if slices else drawn)]
     patch = (network.image_channels, *sides)
-    conditions = description.diffusion.network["condition_channels"]
+    conditions = diffusion.network["condition_channels"]
 
     def more(channels_first: tuple[int, ...], place: torch.device) -> tuple[Tensor, Tensor]:
         return (
@@ -267,9 +267,10 @@ def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> st
     """
     if free is None or need <= free:
         return ""
-    options, of = largest.options, "" if alone else f"{largest.method.name}."
+    of = "" if alone else f"{largest.method.name}."
     lower = " and ".join(
-        f"{of}{name} (now {options[name]})" for name in LOWER_MEMORY if name in options
+        f"{of}{name} (now {value})"
+        for name, value in largest.method.memory_options(largest.options).items()
     )
     remedy = f"lower {lower}, or choose another device" if lower else "choose another device"
     return f"This will probably not fit: it needs {need:.0f} MB, {free:.0f} MB are free; {remedy}."

@@ -1,4 +1,4 @@
-"""Bring a model from elsewhere: recognise what it is, import it, write a bundle."""
+"""Write a model that was trained elsewhere as a bundle."""
 
 from __future__ import annotations
 
@@ -19,16 +19,26 @@ from SFDALib.results.folder import ResultFolder
 def import_model(model: Path, output: Path, options: ImportOptions | None = None) -> None:
     """Write the model as a bundle; whole or not at all.
 
+    Args:
+        model: its file or folder.
+        output: the bundle folder; must not exist.
+        options: what the model's files do not tell.
+
     Raises:
-        RequestError: nothing that can be imported, and why.
+        RequestError: there is no model that can be imported, or the output exists.
     """
     if output.exists():
-        raise RequestError(f"{output}: exists already; choose another name or remove it")
+        raise RequestError(
+            f"{output}: exists already, expected a new name; choose another or remove it"
+        )
     if not model.exists():
-        raise RequestError(f"{model}: no such model; check the path")
+        raise RequestError(f"{model}: no such model, expected a file or folder; check the path")
     found = recognised(Candidate(model, options or ImportOptions()))
     if found is None:
-        raise RequestError(f"{model}: found a bundle that needs no import; use it as it is")
+        raise RequestError(
+            f"{model}: found a bundle that needs no import, expected another kind of model; use it"
+            " as it is"
+        )
     imported = found.load(torch.device("cpu"))
     with ResultFolder(output) as folder:
         source.write(
@@ -45,17 +55,19 @@ def import_diffusion(
     """Write a bundle with Med-DDPM's published weights as its diffusion model.
 
     Args:
-        preset: which of the published networks, see ``med_ddpm_presets``.
-        bundle: what they are added to, which stays as it is.
+        preset: which of the published networks, see ``MED_DDPM_PRESETS``.
+        bundle: the bundle to copy; it is not changed.
         relabel: see ``med_ddpm.read``.
 
     Raises:
         RequestError: the weights are of another network, or the bundle is not what they are for.
     """
     if output.exists():
-        raise RequestError(f"{output}: exists already; choose another name or remove it")
+        raise RequestError(
+            f"{output}: exists already, expected a new name; choose another or remove it"
+        )
     if not weights.exists():
-        raise RequestError(f"{weights}: no such file; check the path")
+        raise RequestError(f"{weights}: no such file, expected weights; check the path")
     model = open_model(bundle).load(torch.device("cpu"), diffusion=False)
     described, converted = med_ddpm.read(weights, preset, model.description, relabel)
     origin = {"diffusion": {"from": "Med-DDPM", "network": preset, "file": weights.name}}

@@ -1,4 +1,4 @@
-"""What a bundle is, in words, and which methods it can serve. Standard library alone."""
+"""Describe a source model and say which methods it can serve. Standard library alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from SFDALib.methods import needs, registry
 
 
 def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
-    """The facts about a source model; its weights are looked for but not loaded.
+    """The facts about a source model; the files of weights must exist but are not read.
 
     Args:
-        brought: what a request brings of the names in ``methods.needs``, such as "labels".
+        brought: names of ``methods.needs`` that the request supplies, such as "labels".
 
     Raises:
-        RequestError: it is unusable, and why.
+        RequestError: the model is unusable.
     """
     model = open_model(path)
     about = model.describe()
@@ -62,7 +62,7 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """The same for people."""
+    """The facts as text."""
     labels = ", ".join(
         label["name"]
         + (f" ({label['size_ml'][0]:g} to {label['size_ml'][1]:g} ml)" if label["size_ml"] else "")
@@ -99,7 +99,7 @@ def in_words(facts: dict[str, Any]) -> str:
 
 
 def _origin(imported: object) -> str | None:
-    """What kind of model it was, if it was none of ours."""
+    """The kind of model that was imported; None for a bundle that was trained here."""
     return shown(str(imported.get("from"))) if isinstance(imported, dict) else None
 
 

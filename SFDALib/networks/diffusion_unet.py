@@ -1,4 +1,4 @@
-"""The conditional diffusion U-Net: MONAI's `DiffusionModelUNet` with Med-DDPM's details.
+"""The conditional diffusion U-Net: MONAI's ``DiffusionModelUNet`` with Med-DDPM's details.
 
 Dorjsembe et al., "Conditional Diffusion Models for Semantic 3D Brain MRI Synthesis", IEEE JBHI
 2024 (Med-DDPM); the network is Dhariwal & Nichol's guided-diffusion U-Net, arXiv:2105.05233.
@@ -7,7 +7,7 @@ Dorjsembe et al., "Conditional Diffusion Models for Semantic 3D Brain MRI Synthe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -28,7 +28,7 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
         spatial_dims: 2 or 3.
         image_channels: channels of the image, and of the predicted noise.
         condition_channels: channels of the condition.
-        channels: features of each level, each a multiple of `norm_num_groups`; each level after
+        channels: features of each level, each a multiple of ``norm_num_groups``; each level after
             the first halves the grid.
         num_res_blocks: residual blocks a level on the way down (one more on the way up).
         attention_levels: for each level, whether its blocks are followed by self-attention. The
@@ -37,9 +37,9 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
             middle block. 0 where a level has no attention.
         norm_num_groups: groups of every group normalisation.
         max_period: longest period of the timestep embedding, in steps.
-        condition_encoding: what becomes of the condition, whose channels are 0 or 1 and whose last
-            is the body, before it enters. "mask": nothing; "exclusive": the body is where no other
-            channel is; "signed": so, and all from -1 to 1.
+        condition_encoding: how the condition is encoded; its channels are 0 or 1, the last is the
+            body. "mask": unchanged; "exclusive": the body is 0 where another channel is 1;
+            "signed": as "exclusive", then scaled to -1 and 1.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
             condition: (N, condition_channels, spatial...).
 
         Returns:
-            The noise epsilon_theta(x_t, t, c), of the shape of `x`.
+            The noise epsilon_theta(x_t, t, c), of the shape of ``x``.
 
         Raises:
-            RequestError: a side of the image is no multiple of `divisor`.
+            RequestError: a side of the image is no multiple of ``divisor``.
         """
         if any(side % self.divisor for side in x.shape[2:]):
             raise RequestError(
-                f"The diffusion network was given a grid of {tuple(x.shape[2:])} voxels; each side "
-                f"must be a multiple of {self.divisor}: pad the image."
+                f"diffusion network: found a grid of {tuple(x.shape[2:])} voxels, expected sides"
+                f" that are multiples of {self.divisor}; pad the image"
             )
         embedding = get_timestep_embedding(timesteps, self.block_out_channels[0], self.max_period)
         embedding = self.time_embed(embedding.to(x.dtype))
@@ -126,30 +126,3 @@ class ConditionalDiffusionUNet(DiffusionModelUNet):
         structures, body = condition[:, :-1], condition[:, -1:]
         exclusive = torch.cat([structures, body * (structures.sum(1, keepdim=True) == 0)], dim=1)
         return exclusive if self.condition_encoding == "exclusive" else 2 * exclusive - 1
-
-
-# The two published configurations. The "16" of the original's attention_resolutions is a
-# down-sampling factor of image_size // 16: 8 at 128^3, reached at level 4 (of factors 1, 2, 4, 8,
-# 16); 12 at 192x192x144, never reached, so that only the middle block has attention.
-med_ddpm_presets: dict[str, dict[str, Any]] = {
-    "med-ddpm-128": {
-        "spatial_dims": 3,
-        "image_channels": 1,
-        "condition_channels": 2,
-        "channels": [64, 64, 128, 192, 256],
-        "num_res_blocks": 1,
-        "attention_levels": [False, False, False, True, False],
-        "num_head_channels": [0, 0, 0, 192, 256],
-        "condition_encoding": "signed",
-    },
-    "med-ddpm-brats": {
-        "spatial_dims": 3,
-        "image_channels": 4,
-        "condition_channels": 4,
-        "channels": [64, 64, 128, 192, 256],
-        "num_res_blocks": 2,
-        "attention_levels": [False, False, False, False, False],
-        "num_head_channels": [0, 0, 0, 0, 256],
-        "condition_encoding": "exclusive",
-    },
-}

@@ -42,13 +42,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from SFDALib.__main__ import main as sfdalib
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, Label
-from SFDALib.diffusion.drawing import draw_samples
+from SFDALib.diffusion.drawing import Drawing, draw_samples
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
-from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 from SFDALib.results.report import software_versions
 from SFDALib.volume.input_spec import InputSpec
 from SFDALib.volume.normalisation import Normalisation
@@ -222,7 +224,7 @@ def nnunet(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     model = residual(size, device)
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(image)))[None].astype("float32") / 1000
     for mirror in (False, True):
-        options = {"overlap": 0.5, "mirror": mirror}
+        options = InferenceOptions(mirror=mirror)
         seconds, peak = measured(
             lambda options=options: predict(model, array, options).argmax(0).cpu(),
             device,
@@ -257,7 +259,7 @@ def residual(size: tuple[int, int, int], device: torch.device) -> source.Source:
 def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     torch.manual_seed(0)
     side, steps, samples = (32, 2, 1) if small else (128, 15, 6)
-    network = ConditionalDiffusionUNet(**med_ddpm_presets["med-ddpm-128"])
+    network = ConditionalDiffusionUNet(**MED_DDPM_PRESETS["med-ddpm-128"])
     network = network.to(device).eval().requires_grad_(False)
     condition = torch.zeros((2, side, side, side))
     condition[:, 8:-8, 8:-8, 8:-8] = 1
@@ -272,21 +274,25 @@ def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> No
         seconds, peak = measured(evaluate, device, 1 if small else 10)
         keep({"what": f"one evaluation, {side}^3, {precision}", **seconds, "peak MB": peak})
 
+    drawing = Drawing(
+        image_channels=1,
+        spatial_dims=3,
+        divisor=network.divisor,
+        seeds=range(samples),
+        sampler="ddpm",
+        steps=steps,
+        batch_size=samples,
+        shared_noise=True,
+        device=device,
+    )
+
     def draw() -> None:
         with torch.no_grad():
             for _ in draw_samples(
                 network,
                 cosine_schedule(250),
                 condition,
-                image_channels=1,
-                spatial_dims=3,
-                divisor=network.divisor,
-                seeds=range(samples),
-                sampler="ddpm",
-                steps=steps,
-                batch_size=samples,
-                shared_noise=True,
-                device=device,
+                drawing,
                 progress=lambda done, total: None,
             ):
                 pass

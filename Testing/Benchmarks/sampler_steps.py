@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def measure(
     probabilities = predict(model, conformed.array, options)
     ancestral, rows = None, []
     for sampler, steps in SETTINGS:
-        chosen = {**options, "sampler": sampler, "steps": steps, "samples": samples}
+        chosen = replace(options, sampler=sampler, steps=steps, samples=samples)
         calls = 0
 
         def count(stage: str, step: int, total: int, **details: object) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +16,6 @@ from paths import ROOT
 LIBRARY = ROOT / "SFDALib"
 SEGMENTER = ROOT / "SFDASegmenter" / "SFDASegmenterLib"
 ROOMS = (LIBRARY, SEGMENTER / "panel", SEGMENTER / "scene")
-ALONE = ("methods", "errors", "progress", "json_file")  # rooms that need the standard library alone
-ALONE_TOO = ("jobs.request", "jobs.events", "jobs.inspect", "networks.catalogue")
 NOT_OF_SLICER = {"slicer", "qt", "ctk", "vtk", "SFDASegmenterLib"}
 
 
@@ -62,19 +58,3 @@ def test_the_library_knows_nothing_of_slicer_and_the_panel_nothing_of_torch() ->
     ]
 
     assert found == []
-
-
-def test_rooms_of_the_standard_library_alone_import_nothing_else() -> None:
-    modules = [f"SFDALib.{name}" for name in (*ALONE, *ALONE_TOO)]
-    modules += [f"SFDALib.methods.{path.stem}" for path in (LIBRARY / "methods").glob("*.py")]
-    code = (
-        "import importlib, sys; before = set(sys.modules);"
-        f"[importlib.import_module(name) for name in {modules}];"
-        "print({name.split('.')[0] for name in set(sys.modules) - before}"
-        " - set(sys.stdlib_module_names))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
-    )
-
-    assert done.stdout.strip() == "{'SFDALib'}", done.stderr

@@ -16,7 +16,6 @@ import torch
 from bundles import describe
 
 from SFDALib.bundle import bundle_files, source
-from SFDALib.bundle import description as about
 from SFDALib.bundle.description import Description
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
@@ -25,7 +24,7 @@ from SFDALib.volume.input_spec import InputSpec, Region, Resampling
 from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
-METADATA, INFERENCE, MODEL = about.METADATA, about.INFERENCE, bundle_files.MODEL
+METADATA, INFERENCE, MODEL = bundle_files.METADATA, bundle_files.INFERENCE, bundle_files.MODEL
 
 
 def dynunet(spatial_dims: int = 3, outputs: int = 3) -> dict[str, Any]:

@@ -38,7 +38,6 @@ from PIL import Image
 
 from SFDALib import json_file
 from SFDALib.bundle import bundle_files
-from SFDALib.bundle import description as about
 from SFDALib.bundle.configuration import describe as describe_config
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import OutOfMemoryError, RequestError, shown
@@ -580,18 +579,33 @@ def readers(place: Path) -> dict[str, Reader]:
         **{"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]},
         **{"filters": [4, 8, 16], "norm_name": "INSTANCE", "res_block": True},
     }
-    metadata, inference = (json.loads(good[name]) for name in (about.METADATA, about.INFERENCE))
+    metadata, inference = (
+        json.loads(good[name]) for name in (bundle_files.METADATA, bundle_files.INFERENCE)
+    )
     other = inference | {"network_def": dynunet}
     present = {name: b"" for name in good if name.endswith(".pt")}
     descriptions = st.builds(
-        lambda first, second: {**present, about.METADATA: first, about.INFERENCE: second},
+        lambda first, second: {
+            **present,
+            bundle_files.METADATA: first,
+            bundle_files.INFERENCE: second,
+        },
         st.just(as_json(metadata)) | edited(metadata),
         st.just(as_json(inference)) | edited(inference) | edited(other),
     )
     state = open_model(bundle).load(torch.device("cpu")).network.state_dict()
     loads = weights(state).map(lambda content: {**good, bundle_files.MODEL: content})
     names = st.sampled_from(
-        ["../evil", "/etc/evil", "a/../../b", "C:evil", "..\\evil", about.METADATA, "a\x00b", "x/"]
+        [
+            "../evil",
+            "/etc/evil",
+            "a/../../b",
+            "C:evil",
+            "..\\evil",
+            bundle_files.METADATA,
+            "a\x00b",
+            "x/",
+        ]
     )
     contents = st.sampled_from([b"", b"->/etc/passwd", b"{}", bytes(1 << 21)])
     small = {k: v for k, v in good.items() if "diffusion" not in k}

@@ -1,6 +1,7 @@
-"""Models from elsewhere as bundles: a file for each kind.
+"""Importers of models that were not trained here, one for each kind.
 
-Each reads a model's own description and weights as data, says what it cannot take over instead of
-guessing, and returns what a bundle holds. Nothing of a model is executed. Describing a model needs
-the standard library alone, reading its weights torch.
+An importer reads the description and the weights of a model as data; no file is executed. Settings
+that change the result and cannot be represented are refused by name. Describing a model needs the
+standard library alone, loading its weights needs torch. To add an importer: a file here with a
+``SourceModel`` and a function ``recognise``, and a line in ``open_model.IMPORTERS``.
 """

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from SFDALib.bundle.bundle_files import WEIGHTS_LIMIT
-from SFDALib.bundle.description import Description, Label, from_json, to_json
+from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.metadata import from_json, to_json
 from SFDALib.errors import RequestError
 
 COLOURS = (
@@ -19,7 +20,7 @@ COLOURS = (
 
 
 def labels(names: Iterable[str]) -> tuple[Label, ...]:
-    """Labels 1, 2, 3, ... of these names, each with a colour of its own."""
+    """Labels 1, 2, 3, ... of these names; the first 15 have different colours."""
     return tuple(
         Label(value, name, COLOURS[(value - 1) % len(COLOURS)])
         for value, name in enumerate(names, start=1)
@@ -27,21 +28,26 @@ def labels(names: Iterable[str]) -> tuple[Label, ...]:
 
 
 def checked(description: Description, source: str) -> Description:
-    """The description, held against what that of any bundle must be.
+    """The description, checked as that of any bundle is.
 
     Args:
-        source: what is imported, for errors.
+        source: the imported file or folder, for errors.
 
     Raises:
-        RequestError: it is not so.
+        RequestError: the description is not usable.
     """
     if not description.labels:
-        raise RequestError(f"{source}: found no label, expected at least one beside background")
+        raise RequestError(
+            f"{source}: found no label, expected at least one beside the background; choose a model"
+            " for"
+            " segmentation"
+        )
     try:
         return from_json(*(json.loads(json.dumps(part)) for part in to_json(description)))
     except RequestError as error:
         raise RequestError(
-            f"{source}: gives no usable bundle, as {error}; is the model of another kind?"
+            f"{source}: found a model that cannot become a bundle ({error}), expected one for"
+            " segmentation; choose another model"
         ) from error
 
 
@@ -51,7 +57,7 @@ def last_name(path: Path) -> str:
 
 
 def read_bytes(path: Path, limit: int = WEIGHTS_LIMIT) -> bytes:
-    """A file's content.
+    """The content of a file.
 
     Raises:
         RequestError: there is no such file, or it is larger than ``limit`` bytes.
@@ -59,7 +65,8 @@ def read_bytes(path: Path, limit: int = WEIGHTS_LIMIT) -> bytes:
     try:
         if path.stat().st_size > limit:
             raise RequestError(
-                f"{path}: found {path.stat().st_size} bytes, expected at most {limit}"
+                f"{path}: found {path.stat().st_size} bytes, expected at most {limit}; choose the"
+                " file of the weights"
             )
         return path.read_bytes()
     except OSError as error:

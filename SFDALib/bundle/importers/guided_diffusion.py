@@ -1,4 +1,4 @@
-"""Weights of the guided-diffusion U-Net (Med-DDPM's published files) under MONAI's names."""
+"""Rename the weights of the guided-diffusion U-Net (Med-DDPM's files) to MONAI's names."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ QKV_ORDER = ("attn.to_q", "attn.to_k", "attn.to_v")
 def weights_from_guided_diffusion(
     state_dict: Mapping[str, torch.Tensor], network: ConditionalDiffusionUNet
 ) -> dict[str, torch.Tensor]:
-    """Rename and reshape a guided-diffusion U-Net's weights for `network.load_state_dict`.
+    """Rename and reshape a guided-diffusion U-Net's weights for ``network.load_state_dict``.
 
     Args:
         state_dict: guided-diffusion's names to tensors, as in a U-Net's own file or, prefixed by
-            `denoise_fn.`, among the buffers of a Med-DDPM diffusion.
+            ``denoise_fn.``, among the buffers of a Med-DDPM diffusion.
         network: the network the weights are for; its attention blocks have one head each, as
             Med-DDPM's have.
 
     Returns:
-        A state dict with exactly the names and shapes of `network`'s.
+        A state dict with exactly the names and shapes of ``network``'s.
 
     Raises:
         RequestError: a weight is missing, left over, or of another shape than the network's.
@@ -65,8 +65,8 @@ def weights_from_guided_diffusion(
                 continue
             if source not in state_dict:
                 raise RequestError(
-                    f"The guided-diffusion weights lack '{source}': they are of another network "
-                    "than the one described; check its channels, residual blocks and attention."
+                    f"guided-diffusion weights: found no '{source}', expected it; choose the"
+                    " weights of the described network"
                 )
             used.add(source)
             weight = state_dict[source]
@@ -77,17 +77,17 @@ def weights_from_guided_diffusion(
                 weight = weight.squeeze(-1)  # a Conv1d of kernel size 1 is a Linear layer
             if weight.shape != expected[name].shape:
                 raise RequestError(
-                    f"The guided-diffusion weight '{source}' gives {tuple(weight.shape)} for "
-                    f"'{name}', which is {tuple(expected[name].shape)}: check the described "
-                    "channels."
+                    f"guided-diffusion weights: found '{source}' of shape {tuple(weight.shape)},"
+                    f" expected {tuple(expected[name].shape)}; choose the weights of the described"
+                    " network"
                 )
             weights[name] = weight
 
     left_over = sorted(set(state_dict) - used)
     if left_over:
         raise RequestError(
-            f"The guided-diffusion weights hold {len(left_over)} that the described network has "
-            f"not, first '{left_over[0]}': check its residual blocks and attention."
+            f"guided-diffusion weights: found {len(left_over)} surplus, such as '{left_over[0]}',"
+            " expected exactly those of the described network; choose the weights of it"
         )
     return weights
 

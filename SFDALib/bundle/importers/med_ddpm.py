@@ -16,7 +16,8 @@ from SFDALib.bundle.importers.common import read_bytes
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
 from SFDALib.bundle.weights import Weights, load_weights, state_dict, unpickle
 from SFDALib.errors import RequestError
-from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 
 TARGET = "SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet"
 TIMESTEPS = 250
@@ -30,7 +31,7 @@ def read(
     """The description and the weights of a bundle's diffusion network.
 
     Args:
-        preset: a name in ``med_ddpm_presets``.
+        preset: a name in ``MED_DDPM_PRESETS``.
         description: of the bundle that it is for.
         relabel: pairs of a label of Med-DDPM (BraTS: 1 necrosis, 2 edema, 3 enhancing) and the
             bundle's of the same meaning; others mean the same in both.
@@ -39,7 +40,7 @@ def read(
         RequestError: the weights are of another network, or the bundle has other channels or
             labels than they want.
     """
-    arguments = med_ddpm_presets[preset]
+    arguments = MED_DDPM_PRESETS[preset]
     structures = arguments["condition_channels"] - 1
     channels = arguments["image_channels"]
     if (description.input_spec.channels, len(description.labels)) != (channels, structures):

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SFDALib import yaml_file
-from SFDALib.bundle.bundle_files import MODEL, BundleFiles
-from SFDALib.bundle.description import METADATA, Description
+from SFDALib.bundle.bundle_files import METADATA, MODEL, BundleFiles
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.common import checked, labels, last_name
 from SFDALib.bundle.importers.monai_configuration import Configuration
 from SFDALib.bundle.importers.monai_inferer import read_inferer

@@ -19,16 +19,16 @@ from checked_bundles import (
     set_field,
 )
 
-from SFDALib.bundle import description as about
+from SFDALib.bundle import metadata as metadata_json
 from SFDALib.bundle import source
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_a_description_survives_its_json(name: str) -> None:
-    metadata, inference = json.loads(json.dumps(about.to_json(DESCRIPTIONS[name])))
-    again = about.from_json(metadata, inference)
+    metadata, inference = json.loads(json.dumps(metadata_json.to_json(DESCRIPTIONS[name])))
+    again = metadata_json.from_json(metadata, inference)
     assert again == DESCRIPTIONS[name]
-    assert json.loads(json.dumps(about.to_json(again))) == [metadata, inference]
+    assert json.loads(json.dumps(metadata_json.to_json(again))) == [metadata, inference]
 
 
 # The mandatory keys of docs/source/mb_specification.rst.

@@ -16,11 +16,12 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
-from SFDALib.diffusion.drawing import draw_samples, foreground_mask, mask_condition
+from SFDALib.diffusion.drawing import Drawing, draw_samples, foreground_mask, mask_condition
 from SFDALib.diffusion.samplers import DDIM, DDPM, SAMPLERS, DPMSolverPlusPlus, posterior
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
-from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 
 SCHEDULE = cosine_schedule()
 
@@ -69,10 +70,13 @@ def labels(shape: tuple[int, int, int]) -> torch.Tensor:
 def test_cosine_schedule_is_the_originals() -> None:
     np.testing.assert_allclose(SCHEDULE.betas, FIXTURE["betas_250"], rtol=1e-10)
     np.testing.assert_allclose(cosine_schedule(10).betas, FIXTURE["cosine_10"], rtol=1e-10)
-    for name in ("alphas_cumprod", "posterior_variance"):
-        for t, expected in FIXTURE[name].items():
-            # The fixture's are float32.
-            assert getattr(SCHEDULE, name)[int(t)].item() == pytest.approx(expected, rel=1e-6)
+    remaining = [1.0, *SCHEDULE.alphas_cumprod.tolist()]  # with that of the image itself first
+    for t, expected in FIXTURE["alphas_cumprod"].items():  # float32
+        assert remaining[int(t) + 1] == pytest.approx(expected, rel=1e-6)
+    x = torch.zeros(1)
+    for t, expected in FIXTURE["posterior_variance"].items():
+        _, variance = posterior(x, x, remaining[int(t) + 1], remaining[int(t)])
+        assert variance == pytest.approx(expected, rel=1e-6)
 
 
 def test_noisy_images_and_their_loss_are_the_originals() -> None:
@@ -106,7 +110,7 @@ def test_noisy_images_and_their_loss_are_the_originals() -> None:
 def test_presets_are_the_published_networks(
     name: str, parameters: int, attention: list[str]
 ) -> None:
-    preset = json.loads(json.dumps(med_ddpm_presets[name]))
+    preset = json.loads(json.dumps(MED_DDPM_PRESETS[name]))
     with torch.device("meta"):
         network = ConditionalDiffusionUNet(**preset)
     assert sum(weight.numel() for weight in network.parameters()) == parameters
@@ -137,19 +141,19 @@ def test_imported_weights_predict_what_the_original_predicts(prefix: str) -> Non
 def test_import_tells_weights_of_another_network() -> None:
     original = tiny_original_weights()
     left_over = {**original, "label_emb.weight": torch.zeros(2, 128)}
-    with pytest.raises(RequestError, match=r"hold 1 that .* not, first 'label_emb\.weight'"):
+    with pytest.raises(RequestError, match=r"found 1 surplus, such as 'label_emb\.weight'"):
         weights_from_guided_diffusion(left_over, tiny_network())
     one_more_channel = ConditionalDiffusionUNet(3, 1, 3, [32, 64], 1, [False, True], [0, 64])
     with pytest.raises(RequestError, match=r"input_blocks\.0\.0\.weight.*\(32, 3, 3, 3, 3\)"):
         weights_from_guided_diffusion(original, one_more_channel)
     del original["middle_block.1.qkv.bias"]
-    with pytest.raises(RequestError, match=r"lack 'middle_block\.1\.qkv\.bias'"):
+    with pytest.raises(RequestError, match=r"found no 'middle_block\.1\.qkv\.bias'"):
         weights_from_guided_diffusion(original, tiny_network())
 
 
 def test_network_refuses_a_grid_that_it_cannot_halve() -> None:
     x = torch.zeros(1, 1, 8, 9, 8)
-    with pytest.raises(RequestError, match="multiple of 2"):
+    with pytest.raises(RequestError, match="multiples of 2"):
         tiny_network()(x, torch.tensor([0]), torch.zeros(1, 2, 8, 9, 8))
 
 
@@ -274,7 +278,7 @@ def test_dpm_solver_steps_are_uniform_in_log_snr() -> None:
 
 @pytest.mark.parametrize("steps", [0, 251])
 def test_samplers_refuse_steps_that_the_schedule_has_not(steps: int) -> None:
-    with pytest.raises(RequestError, match="choose 1 to 250"):
+    with pytest.raises(RequestError, match="expected 1 to 250"):
         DPMSolverPlusPlus(SCHEDULE, steps)
 
 
@@ -286,20 +290,18 @@ SHAPE = (5, 13, 10)
 def draw(spatial_dims: int, seeds: list[int], **options: object) -> list[torch.Tensor]:
     network = random_network(spatial_dims)
     condition = mask_condition(labels(SHAPE), 3)
+    denoiser = options.pop("denoiser", network)
+    progress = options.pop("progress", lambda done, total: None)
     usual = {"sampler": "dpm-solver++", "batch_size": 1, "shared_noise": False}
-    samples = draw_samples(
-        options.pop("denoiser", network),
-        SCHEDULE,
-        condition,
+    drawing = Drawing(
         image_channels=1,
         spatial_dims=spatial_dims,
         divisor=network.divisor,
         seeds=seeds,
-        steps=4,
         device=torch.device("cpu"),
-        **{"progress": lambda done, total: None, **usual, **options},
+        **{"steps": 4, **usual, **options},
     )
-    return list(samples)
+    return list(draw_samples(denoiser, SCHEDULE, condition, drawing, progress))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -365,7 +367,7 @@ def test_progress_counts_every_evaluation() -> None:
     [
         ([0], {"sampler": "euler"}, "dpm-solver"),
         ([0], {"batch_size": 0}, "1 or more"),
-        ([-1], {}, "negative"),
+        ([-1], {}, "none below 0"),
     ],
 )
 def test_drawing_refuses_what_it_cannot_do(

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import predict
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
 
+PLAIN = InferenceOptions()
 CPU = torch.device("cpu")
-
-
-PLAIN = {"overlap": 0.5, "mirror": False}
 
 
 class Voxelwise(nn.Module):
@@ -69,7 +68,7 @@ def test_whatever_the_images_size_each_voxel_gets_its_own_probability(
 def test_probabilities_sum_to_1(dims: int, classes: int) -> None:
     torch.manual_seed(0)
     network = build_network(describe(dims, classes).network)
-    p = predict(model(dims, network, classes), image(18, 50, 30), PLAIN | {"mirror": True})
+    p = predict(model(dims, network, classes), image(18, 50, 30), replace(PLAIN, mirror=True))
     assert p.shape == (classes, 18, 50, 30)
     assert p.min() >= 0
     torch.testing.assert_close(p.sum(0), torch.ones(18, 50, 30), rtol=0, atol=1e-5)
@@ -81,7 +80,7 @@ def test_mirroring_averages_over_every_flip(dims: int) -> None:
     array = image(16, 32, 32)
     once = predict(model(dims, Towards()), array, PLAIN)
     assert once[1, 0, 0, 0] < 0.1 < 0.9 < once[1, 0, 0, -1]
-    mirrored = predict(model(dims, Towards()), array, PLAIN | {"mirror": True})
+    mirrored = predict(model(dims, Towards()), array, replace(PLAIN, mirror=True))
     torch.testing.assert_close(mirrored, torch.full((2, 16, 32, 32), 0.5), rtol=0, atol=1e-6)
 
 
@@ -90,7 +89,7 @@ def test_with_mirroring_the_result_of_a_flipped_image_is_the_flipped_result(dims
     torch.manual_seed(0)
     source = model(dims, build_network(describe(dims).network))
     array = image(16, 32, 32)
-    options = PLAIN | {"mirror": True}
+    options = replace(PLAIN, mirror=True)
     expected = predict(source, array, options)
     for axis in range(1, 4) if dims == 3 else (2, 3):
         found = predict(source, np.ascontiguousarray(np.flip(array, axis)), options)
@@ -106,7 +105,7 @@ def test_mirroring_evaluates_each_combination_of_axes_once(dims: int) -> None:
     array[0, 1:, 1, 2] = 1  # in no two flips at the same place
     if dims == 2:
         array = array[:, 1:2]
-    predict(model(dims, network), array, PLAIN | {"mirror": True})
+    predict(model(dims, network), array, replace(PLAIN, mirror=True))
     calls = [x for x in seen if x.device.type == "cpu"]
     assert len(calls) == 2**dims
     assert len({x.numpy().tobytes() for x in calls}) == 2**dims
@@ -141,7 +140,7 @@ def test_the_more_windows_overlap_the_smoother_they_are_blended() -> None:
     """Each window says how far right a voxel lies in it; where windows abut, that jumps."""
     seams = []
     for overlap in (0.0, 0.5, 0.75):
-        options = {"overlap": overlap, "mirror": False}
+        options = InferenceOptions(overlap=overlap)
         p = predict(model(2, Towards()), image(1, 32, 128), options)[1, 0, 0]
         seams.append(p[24:104].logit().diff().abs().max().item())
     assert seams[0] == pytest.approx(3.0 - -3.0, rel=1e-4)

@@ -15,11 +15,12 @@ from bundles import describe
 
 from SFDALib.__main__ import main
 from SFDALib.bundle import source
-from SFDALib.bundle.description import Fingerprint, from_json, to_json
+from SFDALib.bundle.description import Fingerprint
+from SFDALib.bundle.metadata import from_json, to_json
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Target
+from SFDALib.jobs.image_run import Target
 from SFDALib.jobs.request import Job
 from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike

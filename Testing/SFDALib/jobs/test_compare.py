@@ -25,11 +25,12 @@ from SFDALib.adaptation import adaent, adami
 from SFDALib.bundle import loading, source
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
-from SFDALib.jobs import engine
+from SFDALib.jobs import image_run
 from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.networks.build import build_network
+from SFDALib.volume.image_file import ImageFile
 
 Phantoms = Callable[..., Phantom]
 METHODS = ("heal", "adami", "early-features")
@@ -190,10 +191,14 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in (
+        (loading, "load_bundle"),
+        (ImageFile, "read"),
+        (image_run, "predict"),
+    ):
         counted(module, name)
     assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 0
-    once = ["load_bundle", "read_volume", "source model"]
+    once = ["load_bundle", "read", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
 
@@ -217,7 +222,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def adapt(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(adami, "adapt", adapt)
+    monkeypatch.setattr(adami, "AdaMI", adapt)
 
 
 @pytest.mark.parametrize(
@@ -288,8 +293,8 @@ def test_a_method_that_ran_out_of_memory_gives_it_back_before_the_next_one(
         assert all(tensor() is None for tensor in held)
         raise RequestError("it was looked at")
 
-    monkeypatch.setattr(adami, "adapt", hog)
-    monkeypatch.setattr(adaent, "adapt", look)
+    monkeypatch.setattr(adami, "AdaMI", hog)
+    monkeypatch.setattr(adaent, "AdaEnt", look)
     gc.disable()
     try:
         assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 2

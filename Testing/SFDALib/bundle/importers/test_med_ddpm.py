@@ -14,7 +14,8 @@ from SFDALib.__main__ import main
 from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
 from SFDALib.bundle.open_model import open_model
-from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet, med_ddpm_presets
+from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
+from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 
 TINY = {
     "spatial_dims": 3,
@@ -31,7 +32,7 @@ TINY = {
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkpoint as Med-DDPM's training writes it, of networks as small as the fixture's."""
     for name, encoding in (("med-ddpm-128", "signed"), ("med-ddpm-brats", "exclusive")):
-        monkeypatch.setitem(med_ddpm_presets, name, {**TINY, "condition_encoding": encoding})
+        monkeypatch.setitem(MED_DDPM_PRESETS, name, {**TINY, "condition_encoding": encoding})
     original = {f"denoise_fn.{name}": x for name, x in tiny_original_weights().items()}
     average = {**original, "betas": torch.zeros(250)}
     last = {name: torch.zeros_like(x) for name, x in average.items()}
@@ -106,4 +107,4 @@ def test_the_command_knows_every_published_network(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(["import-model", "--help"])
     shown = capsys.readouterr().out
-    assert all(name in shown for name in med_ddpm_presets)
+    assert all(name in shown for name in MED_DDPM_PRESETS)

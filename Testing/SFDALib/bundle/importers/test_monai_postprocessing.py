@@ -296,7 +296,7 @@ def test_yaml_whose_aliases_stand_for_more_than_memory_holds_is_refused(tmp_path
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
     ]
     (folder / "configs/inference.yaml").write_text("\n".join(lines))
-    assert "aliases that stand for more" in refusal(folder)
+    assert "aliases that expand to more" in refusal(folder)
 
 
 def test_a_cut_after_resampling_and_scaling_is_monais(tmp_path: Path) -> None:

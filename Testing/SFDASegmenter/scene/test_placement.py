@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,103 +13,9 @@ import pytest
 import SimpleITK as sitk
 from heads import LEFT_HANDED, OBLIQUE, geometry_around_head, head
 from phantoms import write
+from scene_bench import centre_ras, finish, ids
 
 BRAIN_RAS = (-5.0, 3.0, 8.0)  # the centre of the phantom's brain; LPS (5, -3, 8)
-
-
-@pytest.fixture
-def segmenter(slicer_app: Any, scene: Any, phantom: Callable[..., Any]) -> Iterator[Any]:
-    """``segmenter.run(volume node, method, options)``: a run through the logic, to its end."""
-    import slicer
-    from SFDASegmenterLib import staging
-    from SFDASegmenterLib.request import Request
-
-    from SFDASegmenter import SFDASegmenterLogic
-
-    class Segmenter:
-        def __init__(self) -> None:
-            self.slicer = slicer
-            self.logic = SFDASegmenterLogic()
-
-        def load(self, path: Path) -> Any:
-            return slicer.util.loadVolume(str(path))
-
-        def request(self, nodes: list[Any], method: str, **options: Any) -> Request:
-            channels = sum(staging.channel_count(node) for node in nodes)
-            bundle = phantom(channels=channels).bundle
-            return Request((staging.image_of(nodes),), str(bundle), method, options)
-
-        def run(self, nodes: list[Any], method: str = "none", **options: Any) -> Any:
-            run = self.logic.start(self.request(nodes, method, **options))
-            finish(run)
-            assert run.state.value == "done", run.message
-            return run.results[0]
-
-    made = Segmenter()
-    yield made
-    made.logic.abandon()
-
-
-@pytest.fixture(scope="module")
-def result_folder(phantom: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What SFDALib writes for HEAL with three samples on the phantom. Read only."""
-    from SFDALib.__main__ import main
-
-    made = phantom()
-    output = tmp_path_factory.mktemp("results") / "heal"
-    words = ["run", "--bundle", str(made.bundle), "--input", str(made.image), "--method", "heal"]
-    words += ["--option", "samples=3", "--option", "steps=2", "--device", "cpu"]
-    assert main([*words, "--output", str(output)]) == 0
-    return output
-
-
-@pytest.fixture
-def placed(segmenter: Any, phantom: Callable[..., Any], result_folder: Path) -> Callable[[], Any]:
-    """Puts HEAL's results for a volume into the scene, as a run does at its end."""
-    from SFDASegmenterLib.scene.placement import Origin, Placement
-
-    volume = segmenter.load(phantom().image)
-
-    def place() -> Placement:
-        placement = Placement(result_folder, Origin("head", volume.GetID()), "run")
-        for _step in placement.steps():
-            pass
-        return placement
-
-    return place
-
-
-def finish(run: Any) -> None:
-    end = time.monotonic() + 120
-    while not run.ended:
-        run.advance()
-        time.sleep(0.01)
-        assert time.monotonic() < end, "the run never ended"
-
-
-def centre_ras(slicer: Any, segmentation: Any) -> np.ndarray:
-    """The centre of the first segment in world coordinates, transforms included."""
-    import vtk
-    from vtk.util import numpy_support
-
-    image = slicer.vtkOrientedImageData()
-    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
-    segmentation.GetBinaryLabelmapRepresentation(segment, image)
-    array = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    array = array.reshape(image.GetDimensions()[::-1])
-    extent = image.GetExtent()
-    kji = np.argwhere(array > 0).mean(0) + np.array(extent)[[4, 2, 0]]
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    point = matrix.MultiplyPoint((*kji[::-1], 1.0))[:3]
-    world = [0.0, 0.0, 0.0]
-    segmentation.TransformPointToWorld(point, world)
-    return np.array(world)
-
-
-def ids(slicer: Any) -> set[str]:
-    scene = slicer.mrmlScene
-    return {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}
 
 
 @pytest.mark.parametrize(
@@ -257,6 +162,42 @@ def test_the_window_of_entropy_ends_at_what_the_classes_allow(
     assert maxima == {"entropy": 2.0, "nig_uncertainty": 1.0}
 
 
+def test_a_new_map_needs_an_entry_in_the_layout_alone(
+    segmenter: Any,
+    phantom: Callable[..., Any],
+    result_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is placed with its title, window and colours, found by its role, and gets a legend."""
+    from SFDASegmenterLib.scene import layers
+    from SFDASegmenterLib.scene.placement import Origin, Placement
+
+    from SFDALib.results import layout
+
+    toy = layout.MapFile(
+        "toy", "toy.nrrd", "Toy", "What a toy shows.", unit="mm", maximum=7.0, colormap="viridis"
+    )
+    monkeypatch.setattr(layout, "RESULT_FOLDER", (*layout.RESULT_FOLDER, toy))
+    folder = tmp_path / "heal"
+    shutil.copytree(result_folder, folder)
+    shutil.copyfile(folder / "entropy.nrrd", folder / "toy.nrrd")
+    report = json.loads((folder / "report.json").read_text())
+    report["files_written"]["toy"] = "toy.nrrd"
+    (folder / "report.json").write_text(json.dumps(report))
+    volume = segmenter.load(phantom().image)
+    placement = Placement(folder, Origin("head", volume.GetID()), "run")
+    for _step in placement.steps():
+        pass
+    node = placement.results.maps["toy"]
+    assert node.GetName() == "head HEAL toy"
+    assert node.GetDisplayNode().GetWindowLevelMax() == 7.0
+    assert node.GetDisplayNode().GetColorNode().GetName() == "SFDA viridis"
+    layers.show_overlay(node, 0.6, 0.2)
+    legend = segmenter.slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
+    assert legend.GetTitleText() == "Toy (mm)"
+
+
 def test_samples_are_browsed_and_the_chosen_one_is_shown_first(
     segmenter: Any, placed: Callable[[], Any], result_folder: Path
 ) -> None:
@@ -273,34 +214,6 @@ def test_samples_are_browsed_and_the_chosen_one_is_shown_first(
         assert np.array_equal(shown, sitk.GetArrayFromImage(image))
         score = float(results.get("samples").GetNthDataNode(index).GetAttribute("SFDA.Score"))
         assert score == pytest.approx(report["details"]["samples"][index]["score"], rel=1e-5)
-
-
-def test_the_table_tells_ml_before_and_after(segmenter: Any, placed: Callable[[], Any]) -> None:
-    results = placed().results
-    table = results.get("volumes").GetTable()
-    row = results.report["volumes"][0]
-    names = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
-    values = [table.GetValue(0, i).ToString() for i in range(len(names))]
-    told = dict(zip(names, values, strict=True))
-    assert told["Structure"] == "Brain"
-    assert float(told["Source model (ml)"]) == pytest.approx(row["source_ml"])
-    assert float(told["Change (ml)"]) == pytest.approx(
-        row["result_ml"] - row["source_ml"], abs=1e-6
-    )
-
-
-def test_the_curves_of_an_adaptation_become_a_chart(
-    segmenter: Any, phantom: Callable[..., Any]
-) -> None:
-    volume = segmenter.load(phantom().image)
-    results = segmenter.run([volume], "adami", epochs=2)
-    chart = results.get("curves")
-    assert chart.GetNumberOfPlotSeriesNodes() == len(results.report["adaptation"]["curves"])
-    series = chart.GetNthPlotSeriesNode(0)
-    column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
-    curve = next(iter(results.report["adaptation"]["curves"].values()))
-    assert [column.GetValue(i) for i in range(column.GetNumberOfTuples())] == pytest.approx(curve)
-    assert (results.adapted_bundle / "models" / "model.pt").is_file()
 
 
 def test_provenance_stays_with_the_result(placed: Callable[[], Any]) -> None:
@@ -356,86 +269,6 @@ def test_results_are_named_after_the_volume_that_was_run(
     volume.SetName("renamed since")
     finish(run)
     assert run.results[0].node.GetName().startswith("first ")
-
-
-def test_an_overlay_gives_way_to_what_the_user_had_in_the_foreground(
-    segmenter: Any, placed: Callable[[], Any], phantom: Callable[..., Any]
-) -> None:
-    from SFDASegmenterLib.scene import layers
-
-    slicer = segmenter.slicer
-    results = placed().results
-    mine = segmenter.load(phantom().image)
-    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-    assert composites, "the views are there"
-    for composite in composites:
-        composite.SetForegroundVolumeID(mine.GetID())
-        composite.SetForegroundOpacity(0.35)
-    layers.show_overlay(results.get("entropy"), 0.6, 0.2)
-    layers.show_overlay(results.get("nig_uncertainty"), 0.5, 0.1)
-    for composite in composites:
-        assert composite.GetForegroundVolumeID() == results.get("nig_uncertainty").GetID()
-        assert composite.GetForegroundOpacity() == pytest.approx(0.5)
-    display = results.get("nig_uncertainty").GetDisplayNode()
-    assert display.GetApplyThreshold()
-    assert display.GetLowerThreshold() == pytest.approx(0.1)
-    layers.hide_overlay()
-    for composite in composites:
-        assert composite.GetForegroundVolumeID() == mine.GetID()
-        assert composite.GetForegroundOpacity() == pytest.approx(0.35)
-
-
-def test_the_legend_of_the_shown_map_alone_is_visible(
-    segmenter: Any, placed: Callable[[], Any]
-) -> None:
-    from SFDASegmenterLib.scene import layers
-
-    logic = segmenter.slicer.modules.colors.logic()
-    results = placed().results
-    entropy, nig = results.get("entropy"), results.get("nig_uncertainty")
-    layers.show_overlay(entropy, 0.6, 0.2)
-    layers.show_overlay(nig, 0.6, 0.2)
-    assert not logic.GetColorLegendDisplayNode(entropy).GetVisibility()
-    assert logic.GetColorLegendDisplayNode(nig).GetVisibility()
-    assert logic.GetColorLegendDisplayNode(entropy).GetTitleText() == "Entropy (bits)"
-    layers.hide_overlay()
-    assert not logic.GetColorLegendDisplayNode(nig).GetVisibility()
-
-
-def test_a_saved_scene_brings_the_results_back(
-    segmenter: Any, placed: Callable[[], Any], tmp_path: Path
-) -> None:
-    from SFDASegmenterLib.scene.results import results_in_scene
-
-    slicer = segmenter.slicer
-    results = placed().results
-    centre = centre_ras(slicer, results.node)
-    report = results.report
-    entropy = slicer.util.arrayFromVolume(results.get("entropy")).copy()
-    path = tmp_path / "scene.mrb"
-    assert slicer.util.saveScene(str(path))
-    slicer.mrmlScene.Clear()
-    assert results_in_scene() == []
-    slicer.util.loadScene(str(path))
-    (found,) = results_in_scene()
-    assert found.report == report
-    assert np.array_equal(slicer.util.arrayFromVolume(found.get("entropy")), entropy)
-    assert found.get("entropy").GetDisplayNode().GetColorNode().GetName() == "SFDA inferno"
-    assert np.allclose(centre_ras(slicer, found.node), centre, atol=0.01)
-    assert found.get("samples").GetNumberOfDataNodes() == 3
-    found.select_sample(0)
-    assert found.sample is not None
-    assert found.input is not None
-    assert found.folder is not None, "the run's files are still there"
-
-
-def test_files_that_went_are_not_offered(segmenter: Any, phantom: Callable[..., Any]) -> None:
-    volume = segmenter.load(phantom().image)
-    results = segmenter.run([volume], "adami", epochs=1)
-    assert results.adapted_bundle is not None
-    shutil.rmtree(results.folder.parent)
-    assert results.folder is None
-    assert results.adapted_bundle is None
 
 
 def test_a_cohort_gives_each_volume_its_results_and_names_what_failed(

@@ -1,39 +1,14 @@
-"""What is doubtful of an image is told before a run, while it runs, and after it."""
+"""The warnings of a run about its images, while it runs and after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bundles import describe, write_bundle
-from panel_bench import FOR_EVER, choose_method, choose_model, choose_volume, settle
-
-
-def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
-    panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
-) -> None:
-    """Also where the volume before it had the same size and fitted."""
-    import slicer
-
-    from SFDALib.bundle.description import Fingerprint
-
-    known = replace(describe(), fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
-    volumes = [slicer.util.loadVolume(str(head_file)) for _ in range(2)]
-    array = slicer.util.arrayFromVolume(volumes[1])
-    slicer.util.updateVolumeFromArray(volumes[1], array.max() - array)
-    choose_model(panel, write_bundle(tmp_path / "known", known))
-    choose_method(panel, "none")
-    label = panel.ui.estimateLabel
-    choose_volume(panel, volumes[0])
-    pump(lambda: "of memory" in label.text)
-    assert "inverted" not in label.text
-    choose_volume(panel, volumes[1])
-    pump(lambda: "of memory" in label.text)
-    assert "The image seems to be inverted" in label.text
+from panel_bench import FOR_EVER, settle
 
 
 def test_what_is_doubtful_of_the_image_is_told_while_it_runs_and_not_of_a_cancelled_run(

@@ -29,8 +29,8 @@ SAMPLES = ROOT / "SFDASegmenter" / "Resources" / "Samples"
     ],
 )
 def test_a_click_brings_every_result_into_the_scene(
+    jobs_here: None,
     panel: Any,
-    real_jobs: None,
     fill: Callable[..., Any],
     run: Callable[[], Any],
     method: str,
@@ -58,7 +58,7 @@ def test_a_click_brings_every_result_into_the_scene(
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("heal", {"samples": "2", "steps": "5"}),
+        # HEAL is in the module's self-test.
         pytest.param("adami", {"epochs": "2", "learning_rate": "1e-4"}, marks=pytest.mark.slow),
         pytest.param(
             "early-features", {"epochs": "2", "learning_rate": "2e-5"}, marks=pytest.mark.slow
@@ -210,8 +210,8 @@ def test_leaving_the_module_does_not_stop_a_run(
 
 
 def test_a_failure_of_the_job_is_one_line_with_the_rest_at_hand(
+    jobs_here: None,
     panel: Any,
-    real_jobs: None,
     fill: Callable[..., Any],
     run: Callable[[], Any],
     expected_errors: Callable[[], list[str]],
@@ -270,8 +270,8 @@ def test_methods_that_failed_are_counted_as_methods(
 
 
 def test_several_volumes_are_run_as_a_cohort(
+    jobs_here: None,
     panel: Any,
-    real_jobs: None,
     head_bundle: Path,
     head_file: Path,
     run: Callable[[], Any],
@@ -350,6 +350,24 @@ def test_the_button_can_be_pressed_again_and_again(
     settle()
     assert names[1] == f"{names[0]} 2"
     assert panel.ui.resultSelector.currentNode().GetName() == names[1]
+
+
+def test_a_loader_of_tests_finds_each_self_test_once(slicer_app: Any) -> None:
+    """Slicer's builds load all test classes of the module's file."""
+    import unittest
+
+    import SFDASegmenter as module
+
+    def names(suite: unittest.TestSuite) -> list[str]:
+        found = []
+        for one in suite:
+            is_suite = isinstance(one, unittest.TestSuite)
+            found += names(one) if is_suite else [one.id().rpartition(".")[2]]
+        return found
+
+    loaded = names(unittest.defaultTestLoader.loadTestsFromModule(module))
+    tests = [name for name in loaded if name != "runTest"]
+    assert sorted(tests) == unittest.defaultTestLoader.getTestCaseNames(module.SFDASegmenterTest)
 
 
 @pytest.mark.timeout(900)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from SFDALib.__main__ import parser as command_line
 from SFDALib.jobs.labelled import Labelled, parse
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
-from SFDALib.methods.method import Option
+from SFDALib.methods.option import option
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.volume.reading import Reading
 
 HEAD = Image("head", ("node1",), channels=1)
@@ -61,7 +62,10 @@ def test_a_color_image_for_a_model_of_one_channel_is_refused_with_the_module_tha
 def test_one_volume_for_two_channels_is_refused(request_: Request, phantom: object) -> None:
     bundle = str(phantom(channels=3).bundle)
     image = Image("head", ("node1", "node2", "node1"), channels=3)
-    assert "two channels" in replace(request_, bundle=bundle, images=(image,)).refusal()
+    assert (
+        "same volume for two channels"
+        in replace(request_, bundle=bundle, images=(image,)).refusal()
+    )
 
 
 def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
@@ -86,12 +90,16 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TurningOptions(InferenceOptions):
+    turns: int = option(1, "Half turns.", 1, 3)
+
+
 def test_a_method_that_the_registry_has_can_be_asked_for(
     request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The panel has no list of its own: a new method's options are checked and sent at once."""
-    turns = Option("turns", 1, "Half turns.", 1, 3, kind="int")
-    new = replace(registry.find("none"), name="turned", title="Turned", options=(turns,))
+    new = replace(registry.find("none"), name="turned", title="Turned", options_type=TurningOptions)
     asked = replace(request_, method="turned", options={"turns": 3})
     assert "turned" in asked.refusal()
     monkeypatch.setitem(registry.METHODS, "turned", new)

@@ -1,11 +1,15 @@
-"""Results of several images: each is shown over its own, and only methods are compared."""
+"""A run's results, found in the scene: over their own images, compared, and after a reload."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scene_bench import centre_ras
 
 
 @pytest.fixture
@@ -73,3 +77,39 @@ def test_both_show_the_plane_of_the_view_whatever_was_in_it(panel: Any, cohort: 
         for column in range(3):
             expected = wanted.GetSliceToRAS().GetElement(row, column)
             assert abs(shown.GetElement(row, column)) == pytest.approx(abs(expected))
+
+
+def test_a_saved_scene_brings_the_results_back(
+    segmenter: Any, placed: Callable[[], Any], tmp_path: Path
+) -> None:
+    from SFDASegmenterLib.scene.results import results_in_scene
+
+    slicer = segmenter.slicer
+    results = placed().results
+    centre = centre_ras(slicer, results.node)
+    report = results.report
+    entropy = slicer.util.arrayFromVolume(results.get("entropy")).copy()
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear()
+    assert results_in_scene() == []
+    slicer.util.loadScene(str(path))
+    (found,) = results_in_scene()
+    assert found.report == report
+    assert np.array_equal(slicer.util.arrayFromVolume(found.get("entropy")), entropy)
+    assert found.get("entropy").GetDisplayNode().GetColorNode().GetName() == "SFDA inferno"
+    assert np.allclose(centre_ras(slicer, found.node), centre, atol=0.01)
+    assert found.get("samples").GetNumberOfDataNodes() == 3
+    found.select_sample(0)
+    assert found.sample is not None
+    assert found.input is not None
+    assert found.folder is not None, "the run's files are still there"
+
+
+def test_files_that_went_are_not_offered(segmenter: Any, phantom: Callable[..., Any]) -> None:
+    volume = segmenter.load(phantom().image)
+    results = segmenter.run([volume], "adami", epochs=1)
+    assert results.adapted_bundle is not None
+    shutil.rmtree(results.folder.parent)
+    assert results.folder is None
+    assert results.adapted_bundle is None
