@@ -19,7 +19,9 @@ LIGHT = (
     "SFDALib.jobs.events",
     "SFDALib.jobs.inspect",
     "SFDALib.networks.catalogue",
-    "SFDALib.volume.specification",
+    "SFDALib.volume.formats",
+    "SFDALib.volume.input_spec",
+    "SFDALib.volume.reading",
 )
 HEAVY = ("numpy", "scipy", "skimage", "torch", "monai", "SimpleITK", "matplotlib", "rich", "einops")
 
