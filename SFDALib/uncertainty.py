@@ -64,6 +64,7 @@ def regional_entropy(entropy_map: torch.Tensor, region: Region = "3x3") -> torch
     Returns:
         (k, j, i), in the same unit.
     """
+    axes: tuple[int, ...]
     match region:
         case "3x3":
             axes = (-2, -1)

@@ -24,7 +24,7 @@ from slicer.ScriptedLoadableModule import (
 for _name in [name for name in sys.modules if name.partition(".")[0] == "SFDASegmenterLib"]:
     del sys.modules[_name]
 
-from SFDASegmenterLib import sample_data  # noqa: E402
+from SFDASegmenterLib import sample_data, self_test, self_test_dicom  # noqa: E402
 from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
 from SFDASegmenterLib.panel.services import Services  # noqa: E402
 from SFDASegmenterLib.parameters import Parameters  # noqa: E402
@@ -32,8 +32,6 @@ from SFDASegmenterLib.protocols import Job  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
 from SFDASegmenterLib.scene import views  # noqa: E402
-from SFDASegmenterLib.self_test import SelfTest  # noqa: E402
-from SFDASegmenterLib.self_test_dicom import DicomSelfTest  # noqa: E402
 from SFDASegmenterLib.worker import Worker  # noqa: E402
 
 
@@ -74,6 +72,7 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
+        """Make the panel."""
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/SFDASegmenter.ui"))
         self.layout.addWidget(widget)
@@ -84,14 +83,17 @@ class SFDASegmenterWidget(ScriptedLoadableModuleWidget):
             self.panel.enter()
 
     def enter(self) -> None:
+        """The user opens the module."""
         if self.panel is not None:
             self.panel.enter()
 
     def exit(self) -> None:
+        """The user opens another module."""
         if self.panel is not None:
             self.panel.leave()
 
     def cleanup(self) -> None:
+        """The module is reloaded, or the application ends."""
         if self.panel is not None:
             self.panel.close()
             self.panel = None
@@ -111,10 +113,12 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         self._ended: list[Run] = []  # those before it, whose adapted models are still offered
 
     def getParameterNode(self) -> Parameters:
+        """The panel's state in the scene."""
         return Parameters(super().getParameterNode())
 
     @property
     def running(self) -> bool:
+        """Whether a run has not ended yet."""
         return self.run is not None and not self.run.ended
 
     def start(self, request: Request) -> Run:
@@ -140,5 +144,10 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
         self._ended, self.run = [], None
 
 
-class SFDASegmenterTest(SelfTest, DicomSelfTest, ScriptedLoadableModuleTest):
-    """The self-test that Slicer finds under the module's name."""
+class SFDASegmenterTest(
+    self_test.SelfTest, self_test_dicom.DicomSelfTest, ScriptedLoadableModuleTest
+):
+    """The self-test that Slicer finds under the module's name.
+
+    Its parts are not imported by name: a loader of tests would run each test of theirs once more.
+    """

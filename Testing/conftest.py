@@ -7,6 +7,7 @@ takes seconds in each process.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,13 @@ import pytest
 if TYPE_CHECKING:
     from phantoms import Phantom
 
-pytest_plugins = ["slicer_standin.fixtures", "recorded_jobs", "panel_bench"]
+pytest_plugins = [
+    "slicer_standin.fixtures",
+    "recorded_jobs",
+    "jobs_here",
+    "panel_bench",
+    "scene_bench",
+]
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +49,24 @@ def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Phantom]:
-    """``phantom(spatial_dims=2, classes=2, channels=1)``: made once each. Read only."""
-    import phantoms
+    """``phantom(spatial_dims=2, classes=2, channels=1)``: made once each. Read only.
 
-    folder = tmp_path_factory.mktemp("phantoms")
+    Training one takes about 5 s: the processes of pytest-xdist share them.
+    """
+    import phantoms
+    from filelock import FileLock
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "phantoms"
+    folder.mkdir(exist_ok=True)
 
     @functools.cache
     def made(spatial_dims: int, classes: int, channels: int) -> Phantom:
         name = f"{spatial_dims}d-{classes}-classes-{channels}-channels"
-        return phantoms.make(folder / name, spatial_dims, classes, channels)
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name / "bundle").exists():  # written whole or not at all
+                return phantoms.make(folder / name, spatial_dims, classes, channels)
+        return phantoms.existing(folder / name)
 
     def phantom(spatial_dims: int = 2, classes: int = 2, channels: int = 1) -> Phantom:
         return made(spatial_dims, classes, channels)

@@ -10,142 +10,91 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any
 
-from SFDALib.methods.method import (
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    choice,
-    training_options,
-)
-from SFDALib.progress import Progress
+import torch
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from SFDALib.adaptation.common.loop import Recipe, Setting
-    from SFDALib.bundle.source import Source
-    from SFDALib.methods.outcome import Adapted
-    from SFDALib.volume.grid import Conformed
-
-METHOD = Method(
-    name="early-features",
-    title="Early features (UDAS)",
-    summary="Lets the deep part of the model teach its first layers what the new images look like.",
-    paper="Sheikh, Schultz. Unsupervised domain adaptation for medical image segmentation via"
-    " self-training of early features. MIDL 2022",
-    updates="the layers before the first down-sampling (14,160 weights in the paper's network)",
-    needs=("early-head",),
-    cost="a few passes over the images; only the first layers are trained",
-    options=(
-        *training_options(epochs=50, learning_rate=1e-3, batch=20),
-        choice(
-            "layers",
-            ("all", "last"),
-            "Every layer before the head, or those of its level alone: with a head of level 1 on a"
-            " bundle that was adapted at level 0, the paper's L1 then L2.",
-        ),
-        choice(
-            "weights",
-            ("all", "batch-norm"),
-            "All weights of these layers, or scale and shift of batch normalisation (L1-BN).",
-        ),
-        Option(
-            "detach_teacher",
-            True,
-            "Gradients stop at the teacher, as in the paper; the original code lets them through.",
-            kind="bool",
-        ),
-        choice(
-            "bn",
-            ("train_all", "train_updated", "eval"),
-            "Batch normalisation that uses and learns the target's statistics: everywhere (as the"
-            " original code), in the trained layers alone, or nowhere.",
-        ),
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        Option(
-            "stop_change",
-            0.005,
-            "Stops when the Dice between early and final prediction changes by less; 0: never.",
-            0,
-            1,
-        ),
-        choice(
-            "stop_images",
-            ("all", "batches"),
-            "The stop rule's Dice over all images, or the original's mean over shuffled batches.",
-        ),
-        *INFERENCE_OPTIONS,
-    ),
-    entry="SFDALib.adaptation.early_features:adapt",
-    adapts=True,
-)
+from SFDALib.adaptation.common.batch_norm import affine_parameters
+from SFDALib.adaptation.common.losses import soft_cross_entropy
+from SFDALib.adaptation.common.recipe import Recipe, Setting
+from SFDALib.methods.early_features import EarlyFeaturesOptions
+from SFDALib.networks.outputs import at_resolution, class_probabilities
 
 
-def adapt(
-    model: Source,
-    images: Sequence[Conformed],
-    options: dict[str, Any],
-    seed: int,
-    progress: Progress,
-) -> Adapted:
-    from SFDALib.adaptation.common import loop
-
-    return loop.run(model, images, options, seed, progress, recipe)
-
-
-def recipe(setting: Setting) -> Recipe:
+class EarlyFeatures(Recipe[EarlyFeaturesOptions]):
     """Train the layers before the head until the early and the final prediction agree."""
-    import torch
 
-    from SFDALib.adaptation.common.loop import Recipe
+    drop_last = True
 
-    model, network, options = setting.model, setting.network, setting.options
-    level = model.description.early_head.level
-    stages = model.early_stages(network, level)
+    def __init__(self, setting: Setting[EarlyFeaturesOptions]) -> None:
+        super().__init__(setting)
+        early_head = self.model.description.early_head
+        if early_head is None or self.model.early_head is None:
+            raise ValueError("early head: found none, expected one; the method needs it")
+        self._level, self._head = early_head.level, self.model.early_head
+        self._stages = self.model.early_stages(self.network, self._level)
 
-    def loss(indices: list[int]) -> Tensor:
-        batch = setting.patches.batch(indices)
+    def parameters(self) -> list[nn.Parameter]:
+        """What the options ``layers`` and ``weights`` name."""
+        stages = self._stages[-1:] if self.options.layers == "last" else self._stages
+        if self.options.weights == "batch-norm":
+            return [p for stage in stages for p in affine_parameters(stage)]
+        return [p for stage in stages for p in stage.parameters()]
+
+    def train_mode(self) -> None:
+        """Put batch normalisation into the mode that the option ``bn`` names."""
+        set_mode(self.network, self._stages, self.options.bn)
+
+    def loss(self, indices: list[int]) -> Tensor:
+        """The refinement loss of a batch."""
         return refinement_loss(
-            *(network, stages, model.early_head, batch, options["detach_teacher"]),
-            setting.temperature,
+            self.network,
+            self._stages,
+            self._head,
+            self.patches.batch(indices),
+            self.options.detach_teacher,
+            self.setting.temperature,
         )
 
-    def measures(delivered: nn.Module) -> dict[str, float]:
-        return {"agreement": _agreement(setting, delivered, model.early_stages(delivered, level))}
+    def measures(self, network: nn.Module) -> dict[str, float]:
+        """The agreement of both predictions, by which the training stops."""
+        return {"agreement": self._agreement(network)}
 
-    def stop(curves: Mapping[str, list[float]]) -> str | None:
+    def should_stop(self, curves: Mapping[str, list[float]]) -> str | None:
+        """Stop where the agreement changes by less than ``stop_change``."""
         before, now = curves["agreement"][-2:]
-        if abs(now - before) >= options["stop_change"]:
+        if abs(now - before) >= self.options.stop_change:
             return None
         return (
             f"early and final prediction agree to a Dice of {now:.3f}, which changed by less than"
-            f" {options['stop_change']:g}"
+            f" {self.options.stop_change:g}"
         )
 
-    return Recipe(
-        loss=loss,
-        optimiser=torch.optim.Adam(
-            _trained(stages[-1:] if options["layers"] == "last" else stages, options["weights"]),
-            options["learning_rate"],
-        ),
-        mode=lambda: set_mode(network, stages, options["bn"]),
-        drop_last=True,
-        measures=measures,
-        stop=stop,
-    )
+    @torch.no_grad()
+    def _agreement(self, network: nn.Module) -> float:
+        """Dice between the hard early and final predictions: of all patches together, or the mean
+        over shuffled batches without the last incomplete one.
+        """
+        stages = self.model.early_stages(network, self._level)
+        by_batch = self.options.stop_images == "batches"
+        pairs = []
+        for indices in self._agreement_batches(by_batch):
+            images = self.patches.batch(indices)
+            early = class_probabilities(early_logits(stages, self._head, images)).argmax(1)
+            final = class_probabilities(network(images)).argmax(1)
+            pairs.append((early.cpu(), final.cpu()))
+        if not by_batch:
+            early, final = (torch.cat(side) for side in zip(*pairs, strict=True))
+            pairs = [(early, final)]
+        classes = self.model.description.classes
+        values = [mask_dice(early, final, classes) for early, final in pairs]
+        return float(sum(values) / len(values))
 
-
-def _trained(stages: Sequence[nn.Module], weights: str) -> list[nn.Parameter]:
-    from SFDALib.adaptation.common.batch_norm import affine_parameters
-
-    if weights == "batch-norm":
-        return [p for stage in stages for p in affine_parameters(stage)]
-    return [p for stage in stages for p in stage.parameters()]
+    def _agreement_batches(self, shuffled: bool) -> list[list[int]]:
+        batch = self.options.batch
+        if shuffled:
+            return self.patches.shuffled(batch, self.setting.rng, drop_last=True)
+        return list(self.patches.ordered(batch))
 
 
 def set_mode(network: nn.Module, stages: Sequence[nn.Module], bn: str) -> None:
@@ -158,8 +107,6 @@ def set_mode(network: nn.Module, stages: Sequence[nn.Module], bn: str) -> None:
 
 def early_logits(stages: Sequence[nn.Module], head: nn.Module, images: Tensor) -> Tensor:
     """The head's logits at the images' resolution."""
-    from SFDALib.networks.outputs import at_resolution
-
     features = reduce(lambda x, stage: stage(x), stages, images)
     return at_resolution(head(features), images.shape[2:])
 
@@ -180,43 +127,11 @@ def refinement_loss(
     Two forward passes through the early layers, as in the original: their batch normalisation
     learns twice as fast as that of the deep ones.
     """
-    import torch
-
-    from SFDALib.adaptation.common.losses import soft_cross_entropy
-
     early = early_logits(stages, head, images)
     with torch.set_grad_enabled(not detach_teacher):
         final = network(images) / temperature
         teacher = torch.sigmoid(final) if final.shape[1] == 1 else torch.softmax(final, dim=1)
     return soft_cross_entropy(early, teacher)
-
-
-def _agreement(setting: Setting, network: nn.Module, stages: Sequence[nn.Module]) -> float:
-    """Dice between the hard early and final predictions: of all patches together, or the mean over
-    shuffled batches without the last incomplete one.
-    """
-    import torch
-
-    from SFDALib.networks.outputs import class_probabilities
-
-    model, patches, batch = setting.model, setting.patches, setting.options["batch"]
-    by_batch = setting.options["stop_images"] == "batches"
-    batches = (
-        patches.shuffled(batch, setting.rng, drop_last=True)
-        if by_batch
-        else list(patches.ordered(batch))
-    )
-    pairs = []
-    with torch.no_grad():
-        for indices in batches:
-            images = patches.batch(indices)
-            early = class_probabilities(early_logits(stages, model.early_head, images)).argmax(1)
-            final = class_probabilities(network(images)).argmax(1)
-            pairs.append((early.cpu(), final.cpu()))
-    if not by_batch:
-        pairs = [tuple(torch.cat(side) for side in zip(*pairs, strict=True))]
-    values = [mask_dice(early, final, model.description.classes) for early, final in pairs]
-    return float(sum(values) / len(values))
 
 
 def mask_dice(a: Tensor, b: Tensor, classes: int, smooth: float = 1e-4) -> float:

@@ -1,7 +1,7 @@
 """MuVi: self-training of a 3D network with three views of one volume.
 
-The views are cyclic permutations of the axes: the volume as the model knows it, and with each of
-the two other planes in the place of its slices.
+The views are cyclic permutations of the axes: the volume in the model's orientation, and with each
+of the two other planes as its slices.
 
 1. Segment the volume in the three views. 2. Pseudo-label: every voxel that one of them gives a
 structure with an entropy of at most its threshold; all others are background. 3. Go once over the
@@ -17,157 +17,103 @@ of their channels (in the released code as single numbers of different places, w
 view are its classes (in the released code ``argmax`` runs over the batch instead of the classes,
 which makes every voxel background, so that the other views are drawn to it); windows of a view are
 padded to what the network can halve; the adapted model's own prediction is delivered, not the mean
-over the views, so that it is a model like the source's, and the best state by ``watch``.
+over the views, so that it is a model like the source's, and of all states the best.
 
 Measured so far on one hippocampus with a simulated shift (gamma, bias field, noise), where the last
-state loses 1.5 to 3 Dice points of the source's 0.85 and the watch delivers the source instead.
+state loses 1.5 to 3 Dice points of the source's 0.85 and model selection delivers the source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from SFDALib.methods.method import (
-    INFERENCE_OPTIONS,
-    LOOP_OPTIONS,
-    SETTLE_BN,
-    Method,
-    Option,
-    choice,
-    training_options,
-)
-from SFDALib.progress import Progress
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+from SFDALib.adaptation.common import views
+from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.adaptation.common.recipe import Recipe, Setting
+from SFDALib.inference.predict import predict
+from SFDALib.methods.muvi import MuviOptions
+from SFDALib.networks.outputs import class_logits
 
-    from SFDALib.adaptation.common.loop import Recipe, Setting
-    from SFDALib.bundle.source import Source
-    from SFDALib.methods.outcome import Adapted
-    from SFDALib.volume.grid import Conformed
-
-METHOD = Method(
-    name="muvi",
-    title="MuVi",
-    summary="Learns from what the model is sure of when it looks at the volume from three sides.",
-    paper="Joshi et al. Single image test-time adaptation via multi-view co-training. MICCAI 2025,"
-    " arXiv 2506.23705",
-    updates="all weights",
-    needs=("3d",),
-    cost="three predictions, and three training passes over the overlapping windows an epoch",
-    options=(
-        *training_options(epochs=1, learning_rate=1e-3, batch=1, optimiser="SGD"),
-        Option("momentum", 0.99, "Of SGD (Nesterov).", 0, 0.9999),
-        Option("weight_decay", 3e-5, "L2 penalty in SGD.", 0, 1),
-        Option("clip", 12.0, "Largest norm of a step's gradient.", 1e-6, 1e6),
-        Option(
-            "threshold",
-            0.4,
-            "Entropy in nats up to which the first view labels a voxel; higher labels more, and"
-            " more that is wrong.",
-            0,
-            10,
-        ),
-        Option("threshold_other", 0.2, "The same of the two other views.", 0, 10),
-        Option(
-            "feature_weight",
-            1.0,
-            "Weight of the distance between the views' deepest features; 0: off, in effect as in"
-            " the released code.",
-            0,
-            1000,
-        ),
-        Option(
-            "consistency_weight",
-            1.0,
-            "Weight of the loss of the other views to the first one's labels; 0: off.",
-            0,
-            1000,
-        ),
-        choice(
-            "bn",
-            ("eval", "train"),
-            "Batch normalisation by the running statistics, as published, or by each batch's.",
-        ),
-        SETTLE_BN,
-        *LOOP_OPTIONS,
-        *INFERENCE_OPTIONS,
-    ),
-    entry="SFDALib.adaptation.muvi:adapt",
-    adapts=True,
-    views=3,
-    looks=6,
-    sliding=True,
-)
-SETTLED_BY = 8  # patches; the original re-estimates no statistics
 VIEWS = ((0, 1, 2), (2, 0, 1), (1, 2, 0))  # the axes (k, j, i) in the order of each view
 
 
-def adapt(
-    model: Source,
-    images: Sequence[Conformed],
-    options: dict[str, Any],
-    seed: int,
-    progress: Progress,
-) -> Adapted:
-    from SFDALib.adaptation.common import loop
-
-    return loop.run(model, images, options, seed, progress, recipe)
-
-
-def recipe(setting: Setting) -> Recipe:
+class MuVi(Recipe[MuviOptions]):
     """``L = sum_v D(p_v, y) + sum_{v > 0} a (1 - cos(f_0, f_v)) + c D(p_v, argmax p_0)`` with D
     Dice and cross-entropy, y the pseudo-label and f the deepest features.
     """
-    import torch
 
-    from SFDALib.adaptation.common import views
-    from SFDALib.adaptation.common.loop import Recipe
-    from SFDALib.adaptation.common.patches import TargetPatches
-    from SFDALib.networks.outputs import class_logits
+    shuffle = False
+    reestimation_batch = 8  # the original re-estimates no statistics
 
-    network, options, model = setting.network, setting.options, setting.model
-    features, consistency = options["feature_weight"], options["consistency_weight"]
-    arrays = [image.array for image in setting.images]
-    patches = TargetPatches(model, arrays, options["overlap"])
-    labels: list[TargetPatches] = []
-    deepest = views.deepest(network, patches.batch([0]))
+    def __init__(self, setting: Setting[MuviOptions]) -> None:
+        super().__init__(setting)
+        arrays = [image.array for image in setting.images]
+        self._windows = TargetPatches(self.model, arrays, self.options.overlap)
+        self._labels = self._windows  # replaced by ``on_source``
+        self._deepest = views.deepest(self.network, self._windows.batch([0]))
 
-    def begin(epoch: int) -> None:
-        if epoch == 0:
-            labels[:] = [TargetPatches(model, _pseudo_labels(setting), options["overlap"])]
+    def optimiser(self) -> torch.optim.Optimizer:
+        """SGD with Nesterov momentum."""
+        options = self.options
+        return torch.optim.SGD(
+            self.parameters(),
+            options.learning_rate,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=options.momentum > 0,
+        )
 
-    def loss(indices: list[int]) -> Tensor:
-        images, target = patches.batch(indices), labels[0].batch(indices)[:, 0].long()
-        seen = []
+    @property
+    def max_norm(self) -> float:
+        """The option ``clip``."""
+        return self.options.clip
+
+    @property
+    def training_patches(self) -> TargetPatches:
+        """The overlapping windows of inference."""
+        return self._windows
+
+    def on_source(self) -> None:
+        """Make the pseudo-labels by the network as it is now."""
+        labels = [self._pseudo_label(image.array) for image in self.setting.images]
+        self._labels = TargetPatches(self.model, labels, self.options.overlap)
+
+    def loss(self, indices: list[int]) -> Tensor:
+        """The loss of a batch of windows in all views."""
+        images, target = self._windows.batch(indices), self._labels.batch(indices)[:, 0].long()
+        each = []
         for order in VIEWS:
-            logits, deep = views.turned(network, images, order, model.divisor, deepest)
-            seen.append((class_logits(logits.float() / setting.temperature), deep))
-        total = sum(dice_ce(logits, target) for logits, _ in seen)
-        (first, first_deep), *others = seen
+            logits, deep = views.turned(
+                self.network, images, order, self.model.divisor, self._deepest
+            )
+            each.append((class_logits(logits.float() / self.setting.temperature), deep))
+        (first, first_deep), *others = each
+        total = dice_ce(first, target)
+        for logits, _ in others:
+            total = total + dice_ce(logits, target)
         for logits, deep in others:
-            total = total + features * views.cosine_distance(first_deep, deep)
-            total = total + consistency * dice_ce(logits, first.argmax(1))
+            distance = views.cosine_distance(first_deep, deep)
+            total = total + self.options.feature_weight * distance
+            total = total + self.options.consistency_weight * dice_ce(logits, first.argmax(1))
         return total
 
-    return Recipe(
-        loss=loss,
-        optimiser=torch.optim.SGD(
-            network.parameters(),
-            options["learning_rate"],
-            momentum=options["momentum"],
-            weight_decay=options["weight_decay"],
-            nesterov=options["momentum"] > 0,
-        ),
-        mode=lambda: network.train(options["bn"] == "train"),
-        patches=patches,
-        shuffle=False,
-        clip=options["clip"],
-        settled_by=SETTLED_BY,
-        begin=begin,
-    )
+    def _pseudo_label(self, array: np.ndarray) -> np.ndarray:
+        """Of an image (C, k, j, i), (1, k, j, i) float32 for ``TargetPatches``."""
+        thresholds = (self.options.threshold, *[self.options.threshold_other] * 2)
+        description = replace(self.model.description, temperature=self.setting.temperature)
+        model = replace(self.model, description=description)
+        predictions = []
+        for order in VIEWS:
+            turned = np.ascontiguousarray(array.transpose(0, *(1 + axis for axis in order)))
+            p = predict(model, turned, self.options, network=self.network)
+            predictions.append(views.permuted(p, views.back(order)))
+        return pseudo_label(predictions, thresholds)[None].cpu().numpy().astype(np.float32)
 
 
 def dice_ce(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> Tensor:
@@ -178,8 +124,6 @@ def dice_ce(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> Tensor:
         logits: (B, K, ...).
         labels: (B, ...) whole numbers.
     """
-    import torch.nn.functional as F
-
     p = logits.softmax(1)[:, 1:].flatten(2)
     y = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].flatten(2).to(p)
     over, under = 2 * (p * y).sum(2) + smooth, p.sum(2) + y.sum(2) + smooth
@@ -194,8 +138,6 @@ def pseudo_label(predictions: Sequence[Tensor], thresholds: Sequence[float]) -> 
         predictions: of each view class probabilities (K, k, j, i).
         thresholds: of each view its largest entropy in nats.
     """
-    import torch
-
     label = torch.zeros_like(predictions[0][0], dtype=torch.uint8)
     best = torch.full_like(predictions[0][0], torch.inf, dtype=torch.float32)
     for p, threshold in zip(predictions, thresholds, strict=True):
@@ -203,27 +145,3 @@ def pseudo_label(predictions: Sequence[Tensor], thresholds: Sequence[float]) -> 
         sure = (winner > 0) & (entropy <= threshold) & (entropy < best)
         label[sure], best[sure] = winner[sure], entropy[sure]
     return label
-
-
-def _pseudo_labels(setting: Setting) -> list[np.ndarray]:
-    """Of each image, (1, k, j, i) for ``TargetPatches``, by the network as it is now."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from SFDALib.adaptation.common import views
-    from SFDALib.inference.predict import predict
-
-    options = setting.options
-    thresholds = (options["threshold"], *[options["threshold_other"]] * 2)
-    description = replace(setting.model.description, temperature=setting.temperature)
-    model = replace(setting.model, description=description)
-    found = []
-    for image in setting.images:
-        predictions = []
-        for order in VIEWS:
-            seen = np.ascontiguousarray(image.array.transpose(0, *(1 + axis for axis in order)))
-            p = predict(model, seen, options, network=setting.network)
-            predictions.append(views.permuted(p, views.back(order)))
-        found.append(pseudo_label(predictions, thresholds)[None].cpu().numpy().astype(np.float32))
-    return found

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Region
+from SFDALib.volume.input_spec import Region
 
 
 class Ensemble(nn.Module):

@@ -19,7 +19,7 @@ from SFDALib.bundle.parts import (
 from SFDALib.errors import RequestError
 from SFDALib.methods import needs
 from SFDALib.networks import catalogue
-from SFDALib.volume.specification import InputSpec
+from SFDALib.volume.input_spec import InputSpec
 
 WINDOWS = {
     "dense": "as large as the patch or the image, in fixed steps, borders repeated (MONAI)",

@@ -10,16 +10,9 @@ from typing import Any
 
 from SFDALib.errors import RequestError
 from SFDALib.json_fields import Fields
-from SFDALib.volume.specification import (
-    CROPS,
-    Cleaning,
-    InputSpec,
-    Normalisation,
-    Region,
-    Resampling,
-    check_cleaning,
-    steps,
-)
+from SFDALib.volume.cleaning import Cleaning, check_cleaning
+from SFDALib.volume.input_spec import CROPS, InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation, steps
 
 ORIENTATIONS = ("LR", "PA", "SI")
 SIZE_LIMIT = 1 << 16  # voxels along an axis

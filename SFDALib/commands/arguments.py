@@ -70,7 +70,7 @@ def request_of(form: type[AnyRequest], arguments: argparse.Namespace) -> AnyRequ
         return form.from_file(Path(arguments.job)).checked()
     needed = [one.name for one, kind, _ in described_fields(form) if _is_needed(one, kind)]
     _require([name for name, given in typed.items() if given], needed)
-    stated: dict[str, object] = {}
+    stated: dict[str, Any] = {}
     for one, kind, _ in described_fields(form):
         if typed[one.name] or kind.inferred:
             stated[one.name] = kind.parse(typed[one.name], stated)

@@ -100,17 +100,18 @@ def _image(arguments: argparse.Namespace) -> tuple[Any, Any]:
             "estimate: expected either --input with the image, or --size and --spacing of it"
         )
     if arguments.input:
-        from SFDALib.volume.files import read_volume
+        from SFDALib.volume.image_file import read_volume
 
         volume = read_volume([Path(path) for path in arguments.input])
         return volume.geometry, volume.array
-    size = tuple(int(n) for n in _numbers("--size", arguments.size or "", 3))
-    spacing = _numbers("--spacing", arguments.spacing or "", 3)
-    if min(*size, *spacing) <= 0:
+    i, j, k = (int(n) for n in _numbers("--size", arguments.size or "", 3))
+    x, y, z = _numbers("--spacing", arguments.spacing or "", 3)
+    if min(i, j, k, x, y, z) <= 0:
         raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
     from SFDALib.volume.geometry import Geometry
 
-    return Geometry(size, spacing, direction=_numbers("--direction", arguments.direction, 9)), None
+    direction = _numbers("--direction", arguments.direction, 9)
+    return Geometry((i, j, k), (x, y, z), direction=direction), None
 
 
 def _numbers(option: str, text: str, count: int) -> tuple[float, ...]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SFDALib.commands.arguments import add_computing, add_process
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
-from SFDALib.json_file import read_object
 from SFDALib.training import AUGMENTATIONS
+
+if TYPE_CHECKING:
+    from SFDALib.training.request import TrainingRequest
 
 
 def add(commands: Any) -> None:
+    """Add the command and its three kinds."""
     command = commands.add_parser(
         "train", help="a source model, at the source site", description="Also under torchrun."
     )
@@ -23,12 +26,12 @@ def add(commands: Any) -> None:
     segmentation.add_argument("--config", required=True, help="JSON: network, grid, labels")
     segmentation.add_argument("--loss", choices=("ce", "dice-ce"), default="ce")
     _training_arguments(segmentation, steps=10000, rate=1e-3)
-    segmentation.set_defaults(command=_train, train=_train_segmentation)
+    segmentation.set_defaults(command=_train_segmentation)
     head = kinds.add_parser("early-head", help="a head on early features, for a bundle")
     head.add_argument("--bundle", required=True)
     head.add_argument("--level", type=int, choices=(0, 1), default=0)
     _training_arguments(head, steps=2000, rate=1e-3)
-    head.set_defaults(command=_train, train=_train_early_head)
+    head.set_defaults(command=_train_early_head)
     diffusion = kinds.add_parser("diffusion", help="a diffusion model, for a bundle")
     diffusion.add_argument("--bundle", required=True)
     diffusion.add_argument("--config", required=True, help="JSON: network, spacing, conditions")
@@ -41,7 +44,7 @@ def add(commands: Any) -> None:
     )
     augmentations = [name for name in AUGMENTATIONS if name != "contrast"]  # not the source's own
     _training_arguments(diffusion, 100000, 1e-5, ema=0.999, augmentations=augmentations)
-    diffusion.set_defaults(command=_train, train=_train_diffusion)
+    diffusion.set_defaults(command=_train_diffusion)
 
 
 def _training_arguments(
@@ -78,15 +81,17 @@ def _training_arguments(
     add_process(command)
 
 
-def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
-    from SFDALib.machine.devices import resolve
-    from SFDALib.training.loop import LoopOptions
-    from SFDALib.training.manifest import read_manifest
-    from SFDALib.training.request import TrainingRequest
+# Training imports torch, which takes seconds: each of these imports it when it is asked for.
+def _request(arguments: argparse.Namespace) -> TrainingRequest:
+    from SFDALib.jobs.train import training_request
 
-    if arguments.steps < 1 or arguments.batch < 1 or arguments.learning_rate <= 0:
-        raise RequestError("train: expected --steps and --batch of at least 1, --learning-rate > 0")
-    loop = LoopOptions(
+    return training_request(
+        manifest=Path(arguments.manifest),
+        relabel=arguments.relabel,
+        output=Path(arguments.output),
+        batch=arguments.batch,
+        augment=arguments.augment,
+        half=arguments.half,
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         schedule=arguments.schedule,
@@ -96,54 +101,38 @@ def _train(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         seed=arguments.seed,
         checkpoint_minutes=arguments.checkpoint_minutes,
     )
-    request = TrainingRequest(
-        entries=read_manifest(Path(arguments.manifest), arguments.relabel),
-        output=Path(arguments.output),
-        batch=arguments.batch,
-        augment=arguments.augment,
-        half=arguments.half,
-        loop=loop,
-    )
-    output = str(request.output.resolve())
-    reporter.event("started", output=output)
-    arguments.train(arguments, request, resolve(arguments.device), reporter)
-    reporter.event("result", output=output)
 
 
-def _train_segmentation(
-    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
-) -> None:
-    from SFDALib.bundle.configuration import describe
-    from SFDALib.training import segmentation
+def _train_segmentation(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.train import train_segmentation
 
-    description = describe(read_object(Path(arguments.config)))
-    segmentation.train(request, description, arguments.loss, device, reporter)
+    request, config = _request(arguments), Path(arguments.config)
+    train_segmentation(request, config, arguments.loss, arguments.device, reporter)
 
 
-def _train_early_head(
-    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
-) -> None:
-    from SFDALib.training import early_head
+def _train_early_head(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.train import train_early_head
 
-    early_head.train(request, Path(arguments.bundle), arguments.level, device, reporter)
+    request, bundle = _request(arguments), Path(arguments.bundle)
+    train_early_head(request, bundle, arguments.level, arguments.device, reporter)
 
 
-def _train_diffusion(
-    arguments: argparse.Namespace, request: Any, device: Any, reporter: events.Reporter
-) -> None:
-    from SFDALib.training import diffusion
+def _train_diffusion(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
+    from SFDALib.jobs.train import train_diffusion
 
-    described = diffusion.describe(read_object(Path(arguments.config)))
     try:
-        patch_size = tuple(int(word) for word in arguments.patch_size.split(","))
+        patch_size = tuple(int(number) for number in arguments.patch_size.split(","))
     except ValueError as error:
-        raise RequestError(f"--patch-size: found {arguments.patch_size}, expected n,n") from error
-    diffusion.train(
-        request,
+        raise RequestError(
+            f"--patch-size: found {arguments.patch_size[:60]}, expected whole numbers and commas,"
+            " such as 112,96"
+        ) from error
+    train_diffusion(
+        _request(arguments),
         Path(arguments.bundle),
-        described,
+        Path(arguments.config),
         patch_size,
         arguments.corruption,
-        device,
+        arguments.device,
         reporter,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,8 +63,8 @@ def foreground_mask(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(image, (1, 99), axis=(1, 2, 3), keepdims=True)
     if not np.any(high > low):
         raise RequestError(
-            f"The image is flat, {low.ravel().tolist()} throughout; expected a foreground brighter "
-            "than its background: check that the volume is the intended image."
+            f"image: found the value {low.ravel().tolist()} throughout, expected a foreground"
+            " brighter than its background; check that the volume is the intended image"
         )
     spread = np.where(high > low, high - low, 1)
     intensity = np.clip((image - low) / spread, 0, 1).mean(axis=0)
@@ -74,20 +76,56 @@ def foreground_mask(image: np.ndarray) -> np.ndarray:
     return components == sizes.argmax()
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How samples are drawn.
+
+    Args:
+        image_channels: channels C of the volumes.
+        spatial_dims: 2 or 3, the denoiser's.
+        divisor: each side of the denoiser's input must be a multiple of this; the condition is
+            padded with 0 on both sides and the volume cropped again.
+        seeds: one for each volume, not negative.
+        sampler: a name in ``SAMPLERS``.
+        steps: evaluations of the denoiser for each volume or slice.
+        batch_size: how many volumes (3D) or slices (2D) go through the denoiser at once.
+        shared_noise: all slices of a volume start from, and are given, the same noise, so that
+            they look alike; without effect in 3D.
+        device: where the denoiser computes.
+
+    Raises:
+        RequestError: ``sampler``, ``batch_size`` or a seed is out of range.
+    """
+
+    image_channels: int
+    spatial_dims: int
+    divisor: int
+    seeds: Sequence[int]
+    sampler: str
+    steps: int
+    batch_size: int
+    shared_noise: bool
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise RequestError(
+                f'option sampler: found "{self.sampler}", expected one of {", ".join(SAMPLERS)};'
+                " choose one of them"
+            )
+        if self.batch_size < 1:
+            raise RequestError(f"batch size: found {self.batch_size}, expected 1 or more; raise it")
+        if any(seed < 0 for seed in self.seeds):
+            raise RequestError(
+                f"seeds: found {list(self.seeds)}, expected none below 0; choose others"
+            )
+
+
 def draw_samples(
     denoiser: Denoiser,
     schedule: NoiseSchedule,
     condition: torch.Tensor,
-    *,
-    image_channels: int,
-    spatial_dims: int,
-    divisor: int,
-    seeds: Sequence[int],
-    sampler: str,
-    steps: int,
-    batch_size: int,
-    shared_noise: bool,
-    device: torch.device,
+    drawing: Drawing,
     progress: Callable[[int, int], object],
 ) -> Iterator[torch.Tensor]:
     """Draw one volume for each seed, all for the same condition.
@@ -97,68 +135,62 @@ def draw_samples(
     seeds, the batches or the device.
 
     Args:
-        denoiser: predicts the noise; its weights lie on `device`.
+        denoiser: predicts the noise; its weights lie on ``drawing.device``.
         schedule: what the denoiser was trained with.
         condition: (Cc, k, j, i), 0 where nothing is.
-        image_channels: channels C of the volumes.
-        spatial_dims: 2 or 3, the denoiser's.
-        divisor: each side of the denoiser's input must be a multiple of this; the condition is
-            padded with 0 on both sides and the volume cropped again.
-        seeds: one for each volume, not negative.
-        sampler: a name in `SAMPLERS`.
-        steps: evaluations of the denoiser for each volume or slice.
-        batch_size: how many volumes (3D) or slices (2D) go through the denoiser at once.
-        shared_noise: all slices of a volume start from, and are given, the same noise, so that
-            they look alike; without meaning in 3D.
-        device: where the denoiser computes.
+        drawing: how.
         progress: called after each evaluation with the number done and the total.
 
     Yields:
         For each seed in turn, a volume (C, k, j, i) in [-1, 1] on the CPU.
 
     Raises:
-        RequestError: `sampler`, `steps`, `batch_size` or a seed is out of range.
+        RequestError: ``drawing.steps`` is out of range.
     """
-    if sampler not in SAMPLERS:
-        raise RequestError(f"There is no sampler '{sampler}': choose one of {', '.join(SAMPLERS)}.")
-    if batch_size < 1:
-        raise RequestError(f"The batch size is {batch_size}: choose 1 or more.")
-    if any(seed < 0 for seed in seeds):
-        raise RequestError(f"The seeds are {list(seeds)}: none may be negative.")
-    solver = SAMPLERS[sampler](schedule, steps)
-
+    solver = SAMPLERS[drawing.sampler](schedule, drawing.steps)
+    volumes, size = drawing.spatial_dims == 3, drawing.batch_size
     # The parts that go through the denoiser one by one: the volume itself, or its slices.
-    parts = condition[None] if spatial_dims == 3 else condition.transpose(0, 1)
-    padding, inside = _padding(parts.shape[2:], divisor)
+    parts = condition[None] if volumes else condition.transpose(0, 1)
+    padding, inside = _padding(parts.shape[2:], drawing.divisor)
     parts = functional.pad(parts, padding)
-    image_shape = (image_channels, *parts.shape[2:])
-    todo = [(seed, part) for seed in seeds for part in range(len(parts))]
-
-    total = -(-len(todo) // batch_size) * len(solver.timesteps)
-    done = 0
-
-    def counted(x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        nonlocal done
-        epsilon = denoiser(x, t, c)
-        done += 1
-        progress(done, total)
-        return epsilon
-
+    todo = [(seed, part) for seed in drawing.seeds for part in range(len(parts))]
+    counted = _counted(denoiser, progress, -(-len(todo) // size) * len(solver.timesteps))
     finished: list[torch.Tensor] = []
-    for start in range(0, len(todo), batch_size):
-        batch = todo[start : start + batch_size]
-        generators = [_generator(seed, 0 if shared_noise else part) for seed, part in batch]
-
-        def draw_noise(generators: list[torch.Generator] = generators) -> torch.Tensor:
-            noise = [torch.randn(image_shape, generator=generator) for generator in generators]
-            return torch.stack(noise).to(device)
-
-        condition_batch = parts[[part for _, part in batch]].to(device)
+    for start in range(0, len(todo), size):
+        batch = todo[start : start + size]
+        draw_noise = _noise(batch, drawing, parts.shape[2:])
+        condition_batch = parts[[part for _, part in batch]].to(drawing.device)
         images = solver.sample(counted, draw_noise(), condition_batch, draw_noise)
-        finished.extend(images[(..., *inside)].cpu())
+        finished.extend(images[inside].cpu())
         while len(finished) >= len(parts):
             volume, finished = finished[: len(parts)], finished[len(parts) :]
-            yield volume[0] if spatial_dims == 3 else torch.stack(volume, dim=1)
+            yield volume[0] if volumes else torch.stack(volume, dim=1)
+
+
+def _counted(denoiser: Denoiser, progress: Callable[[int, int], object], total: int) -> Denoiser:
+    """The denoiser, which reports each evaluation."""
+    numbers = itertools.count(1)
+
+    def evaluate(x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        epsilon = denoiser(x, t, condition)
+        progress(next(numbers), total)
+        return epsilon
+
+    return evaluate
+
+
+def _noise(
+    batch: Sequence[tuple[int, int]], drawing: Drawing, size: Sequence[int]
+) -> Callable[[], torch.Tensor]:
+    """A function that draws noise (N, C, spatial...) for seeds and parts, each by its generator."""
+    shape = (drawing.image_channels, *size)
+    generators = [_generator(seed, 0 if drawing.shared_noise else part) for seed, part in batch]
+
+    def draw() -> torch.Tensor:
+        noise = [torch.randn(shape, generator=generator) for generator in generators]
+        return torch.stack(noise).to(drawing.device)
+
+    return draw
 
 
 def _generator(seed: int, part: int) -> torch.Generator:
@@ -168,9 +200,12 @@ def _generator(seed: int, part: int) -> torch.Generator:
 
 
 def _padding(size: Sequence[int], divisor: int) -> tuple[list[int], tuple[slice, ...]]:
-    """What `functional.pad` must add to make each side a multiple, and where the inside is then."""
+    """What ``functional.pad`` must add to make each side a multiple, and the index of
+    the inside of padded images (N, C, spatial...).
+    """
     before = [(-side % divisor) // 2 for side in size]
     after = [-side % divisor - front for side, front in zip(size, before, strict=True)]
     pairs = zip(reversed(before), reversed(after), strict=True)
-    inside = tuple(slice(b, b + side) for b, side in zip(before, size, strict=True))
+    spatial = (slice(b, b + side) for b, side in zip(before, size, strict=True))
+    inside = (slice(None), slice(None), *spatial)
     return [amount for pair in pairs for amount in pair], inside

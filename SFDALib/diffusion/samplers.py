@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from itertools import pairwise
 
 import torch
 
@@ -40,7 +39,7 @@ class Sampler(ABC):
 
     Attributes:
         timesteps: the steps at which the denoiser is evaluated, falling; there can be fewer than
-            `steps` where the sampler's ideal steps are less than one apart.
+            ``steps`` where the sampler's ideal steps are less than one apart.
 
     Raises:
         RequestError: `steps` is out of range.
@@ -49,8 +48,8 @@ class Sampler(ABC):
     def __init__(self, schedule: NoiseSchedule, steps: int) -> None:
         if not 1 <= steps <= schedule.timesteps:
             raise RequestError(
-                f"{steps} sampling steps were asked for; the diffusion network was trained with "
-                f"{schedule.timesteps}: choose 1 to {schedule.timesteps}."
+                f"option steps: found {steps}, expected 1 to {schedule.timesteps}, the time steps"
+                " that the diffusion network was trained with; choose fewer"
             )
         self.timesteps = self._choose(schedule, steps)
         self._alpha_bar: list[float] = [*schedule.alphas_cumprod[self.timesteps].tolist(), 1.0]
@@ -59,7 +58,7 @@ class Sampler(ABC):
     def _choose(self, schedule: NoiseSchedule, steps: int) -> list[int]:
         """The time steps, falling."""
 
-    @abstractmethod
+    @torch.no_grad()
     def sample(
         self,
         denoiser: Denoiser,
@@ -73,12 +72,41 @@ class Sampler(ABC):
             denoiser: predicts the noise.
             x: standard normal, (N, C, spatial...).
             condition: (N, Cc, spatial...).
-            draw_noise: gives fresh standard normal noise of the shape of `x`, in its device's
+            draw_noise: gives fresh standard normal noise of the shape of ``x``, in its device's
                 memory; called only by samplers that add noise on the way.
 
         Returns:
-            Images in [-1, 1], of the shape of `x`.
+            Images in [-1, 1], of the shape of ``x``.
         """
+        previous_x0 = None
+        for index in range(len(self.timesteps)):
+            x0 = self._predict(denoiser, x, index, condition)
+            x = self.step(x, x0, previous_x0, index, draw_noise)
+            previous_x0 = x0
+        return x
+
+    @abstractmethod
+    def step(
+        self,
+        x: torch.Tensor,
+        x0: torch.Tensor,
+        previous_x0: torch.Tensor | None,
+        index: int,
+        draw_noise: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """From x_t to x_s, the next, less noisy time step.
+
+        Args:
+            x: x_t, (N, C, spatial...).
+            x0: the image prediction at t, of the shape of ``x``.
+            previous_x0: that of the step before; None at the first.
+            index: of t in ``timesteps``.
+            draw_noise: as of ``sample``.
+        """
+
+    def _shares(self, index: int) -> tuple[float, float]:
+        """alpha_bar of the index-th time step t and of the next one s."""
+        return self._alpha_bar[index], self._alpha_bar[index + 1]
 
     def _predict(
         self, denoiser: Denoiser, x: torch.Tensor, index: int, condition: torch.Tensor
@@ -101,19 +129,17 @@ class DDPM(Sampler):
     def _choose(self, schedule: NoiseSchedule, steps: int) -> list[int]:
         return _evenly(schedule.timesteps - 1, steps)
 
-    @torch.no_grad()
-    def sample(
+    def step(
         self,
-        denoiser: Denoiser,
         x: torch.Tensor,
-        condition: torch.Tensor,
+        x0: torch.Tensor,
+        previous_x0: torch.Tensor | None,
+        index: int,
         draw_noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        for index, (alpha_bar_t, alpha_bar_s) in enumerate(pairwise(self._alpha_bar)):
-            x0 = self._predict(denoiser, x, index, condition)
-            x, variance = posterior(x0, x, alpha_bar_t, alpha_bar_s)
-            x = x + math.sqrt(variance) * draw_noise()  # the last step's variance is 0
-        return x
+        """Equations 6 and 7."""
+        mean, variance = posterior(x0, x, *self._shares(index))
+        return mean + math.sqrt(variance) * draw_noise()  # the last step's variance is 0
 
 
 def posterior(
@@ -138,19 +164,18 @@ class DDIM(Sampler):
     def _choose(self, schedule: NoiseSchedule, steps: int) -> list[int]:
         return _evenly(_noisiest(_lambdas(schedule)), steps)
 
-    @torch.no_grad()
-    def sample(
+    def step(
         self,
-        denoiser: Denoiser,
         x: torch.Tensor,
-        condition: torch.Tensor,
+        x0: torch.Tensor,
+        previous_x0: torch.Tensor | None,
+        index: int,
         draw_noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        for index, (alpha_bar_t, alpha_bar_s) in enumerate(pairwise(self._alpha_bar)):
-            x0 = self._predict(denoiser, x, index, condition)
-            epsilon = (x - math.sqrt(alpha_bar_t) * x0) / math.sqrt(1 - alpha_bar_t)
-            x = math.sqrt(alpha_bar_s) * x0 + math.sqrt(1 - alpha_bar_s) * epsilon
-        return x
+        """Equation 12."""
+        alpha_bar_t, alpha_bar_s = self._shares(index)
+        epsilon = (x - math.sqrt(alpha_bar_t) * x0) / math.sqrt(1 - alpha_bar_t)
+        return math.sqrt(alpha_bar_s) * x0 + math.sqrt(1 - alpha_bar_s) * epsilon
 
 
 class DPMSolverPlusPlus(Sampler):
@@ -169,26 +194,23 @@ class DPMSolverPlusPlus(Sampler):
         nearest = (lambdas[:, None] - wanted).abs().argmin(dim=0)
         return torch.unique(nearest).flip(0).tolist()
 
-    @torch.no_grad()
-    def sample(
+    def step(
         self,
-        denoiser: Denoiser,
         x: torch.Tensor,
-        condition: torch.Tensor,
+        x0: torch.Tensor,
+        previous_x0: torch.Tensor | None,
+        index: int,
         draw_noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
+        """Algorithm 2, with h the steps in lambda."""
+        alpha_bar_t, alpha_bar_s = self._shares(index)
         h = (0.5 * torch.logit(torch.tensor(self._alpha_bar, dtype=torch.float64))).diff().tolist()
-        previous_x0 = None
-        for index, (alpha_bar_t, alpha_bar_s) in enumerate(pairwise(self._alpha_bar)):
-            x0 = self._predict(denoiser, x, index, condition)
-            estimate = x0
-            if previous_x0 is not None and alpha_bar_s < 1:  # D_i, with r_i = h_{i-1} / h_i
-                estimate = x0 + h[index] / (2 * h[index - 1]) * (x0 - previous_x0)
-            # x_{t_i} = (sigma_{t_i} / sigma_{t_{i-1}}) x_{t_{i-1}} - a_{t_i} (e^{-h_i} - 1) D_i
-            ratio = math.sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t))
-            x = ratio * x - math.sqrt(alpha_bar_s) * math.expm1(-h[index]) * estimate
-            previous_x0 = x0
-        return x
+        estimate = x0
+        if previous_x0 is not None and alpha_bar_s < 1:  # D_i, with r_i = h_{i-1} / h_i
+            estimate = x0 + h[index] / (2 * h[index - 1]) * (x0 - previous_x0)
+        # x_{t_i} = (sigma_{t_i} / sigma_{t_{i-1}}) x_{t_{i-1}} - a_{t_i} (e^{-h_i} - 1) D_i
+        ratio = math.sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t))
+        return ratio * x - math.sqrt(alpha_bar_s) * math.expm1(-h[index]) * estimate
 
 
 SAMPLERS: dict[str, type[Sampler]] = {

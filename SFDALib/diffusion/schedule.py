@@ -14,7 +14,13 @@ from SFDALib.errors import RequestError
 class NoiseSchedule:
     """The variances of a discrete diffusion q(x_t | x_{t-1}) (Ho et al. 2020, arXiv:2006.11239).
 
-    Attributes:
+    >>> schedule = cosine_schedule(250)
+    >>> schedule.timesteps
+    250
+    >>> bool(schedule.alphas_cumprod[0] > 0.99), bool(schedule.alphas_cumprod[-1] < 1e-6)
+    (True, True)
+
+    Args:
         betas: beta_t of each step, t = 0 the least noisy, (T,) float64.
     """
 
@@ -29,13 +35,6 @@ class NoiseSchedule:
     def alphas_cumprod(self) -> torch.Tensor:
         """alpha-bar_t, the share of the image's variance left at step t, (T,) float64."""
         return torch.cumprod(1 - self.betas, dim=0)
-
-    @property
-    def posterior_variance(self) -> torch.Tensor:
-        """beta-tilde_t of q(x_{t-1} | x_t, x_0), eq. 7; 0 at t = 0, (T,) float64."""
-        remaining = self.alphas_cumprod
-        previous = torch.cat([remaining.new_ones(1), remaining[:-1]])
-        return (1 - previous) / (1 - remaining) * self.betas
 
     def q_sample(self, x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Noisy images x_t of q(x_t | x_0), eq. 4: what a denoiser is trained on.
@@ -56,7 +55,9 @@ def cosine_schedule(timesteps: int = 250) -> NoiseSchedule:
     T + 1, so that the points are (T + 1) / T apart; weights depend on it.
     """
     if timesteps < 1:
-        raise RequestError(f"A noise schedule needs at least 1 step, not {timesteps}.")
+        raise RequestError(
+            f"noise schedule: found {timesteps} time steps, expected 1 or more; raise it"
+        )
     s, max_beta = 0.008, 0.999
     x = torch.linspace(0, timesteps + 1, timesteps + 1, dtype=torch.float64)
     f = torch.cos((x / (timesteps + 1) + s) / (1 + s) * math.pi / 2) ** 2

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from SFDALib.evaluation import metrics
 
 _UNDECIDED = 1000  # no label
-_STAPLE_ITERATIONS = 500  # a limit: it converges within tens
+_STAPLE_ITERATIONS = 500  # at most; it converges within tens
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Consensus:
     """One label map out of several.
 
     Args:
-        labels: ``(K, J, I)`` uint8, background where it is undecided.
-        undecided: the number of voxels for which two classes or more come first together.
+        labels: ``(K, J, I)`` uint8; background where two or more classes tie for the first place.
+        undecided: the number of these voxels.
     """
 
     labels: np.ndarray
@@ -34,7 +34,11 @@ class Consensus:
 def vote_entropy(maps: Sequence[np.ndarray]) -> np.ndarray:
     """Entropy of the votes for each voxel's class c, ``-sum_c n_c/N log2(n_c/N)``, in bits.
 
-    Where N maps agree it is 0; at most it is log2 N. Float32 ``(K, J, I)``.
+    Args:
+        maps: N label maps ``(K, J, I)``.
+
+    Returns:
+        Float32 ``(K, J, I)``, from 0 where all maps agree to log2 N.
     """
     share = np.arange(1, len(maps) + 1) / len(maps)
     bits = np.array([0, *(-share * np.log2(share))], np.float32)  # by the number of votes
@@ -47,8 +51,19 @@ def vote_entropy(maps: Sequence[np.ndarray]) -> np.ndarray:
     return total
 
 
+def label_dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean Dice of two label maps over the classes in either; 1 where both have none.
+
+    >>> label_dice(np.array([1, 1, 2]), np.array([1, 1, 0]))
+    0.5
+    """
+    values = np.union1d(np.unique(one), np.unique(other))
+    scores = [metrics.dice(one == value, other == value) for value in values if value]
+    return float(np.mean(scores)) if scores else 1.0
+
+
 def pairwise_dice(maps: Sequence[np.ndarray], value: int) -> np.ndarray:
-    """Dice of one class between every two of N maps, ``(N, N)``; NaN where both lack it."""
+    """Dice of one class between every two of N maps, ``(N, N)``; NaN where neither has it."""
     masks = [labels == value for labels in maps]
     matrix = np.empty((len(masks), len(masks)))
     for row, one in enumerate(masks):
@@ -58,7 +73,7 @@ def pairwise_dice(maps: Sequence[np.ndarray], value: int) -> np.ndarray:
 
 
 def mean_dice(matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean over classes of matrices ``(N, N)``, without the classes that are NaN for a pair."""
+    """Mean of the classes' matrices ``(N, N)``; of each pair over the classes that are not NaN."""
     stack = np.stack(matrices)
     counted = np.isfinite(stack).sum(axis=0)
     total = np.nansum(stack, axis=0)
@@ -66,18 +81,19 @@ def mean_dice(matrices: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def majority(maps: Sequence[np.ndarray]) -> Consensus:
-    """The class that most maps give a voxel; a tie for the first place is background."""
+    """Each voxel's most frequent class; background where two or more classes tie."""
     return _consensus(sitk.LabelVoting([_image(labels) for labels in maps], _UNDECIDED))
 
 
 def staple(maps: Sequence[np.ndarray]) -> Consensus:
-    """The likeliest class of each voxel if every map errs at rates of its own, found by
-    expectation and maximisation (multi-label STAPLE: Warfield et al., IEEE TMI 2004; Rohlfing et
-    al., IPMI 2003); classes of equal likelihood are background.
+    """Multi-label STAPLE (Warfield et al., IEEE TMI 2004; Rohlfing et al., IPMI 2003).
 
-    It runs on the box around everything labelled, since the prior is each class's share of what it
-    sees: the result must not depend on how much air the scan shows. Of two maps it can tell no
-    better one, and gives about their intersection.
+    The likeliest class of each voxel, where every map has error rates of its own, estimated by
+    expectation maximisation; background where two or more classes are equally likely.
+
+    It runs on the bounding box of everything labelled: the prior is each class's share of the
+    voxels, and the result must not depend on how much air is around. With two maps it cannot tell
+    which is better and gives about their intersection.
     """
     labelled = np.any([labels > 0 for labels in maps], axis=0)
     found = np.zeros(labelled.shape, np.uint8)

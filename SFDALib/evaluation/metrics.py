@@ -1,26 +1,17 @@
 """How well a segmentation agrees with a reference: overlap, surface distances in mm, volumes in ml.
 
-Every measure of one class uses one notion of surface: the surface elements ("surfels") that the
-2x2x2 voxel neighbourhoods (2x2 in a single slice) cut out of a mask, each with its area in mm²
-(length in mm), as defined by S. Nikolov et al., "Clinically applicable segmentation of head and
-neck anatomy for radiotherapy", JMIR 2021, and google-deepmind's `surface-distance`; MONAI finds
-them. With d(s) the distance of a surfel of one mask to the closest surfel of the other:
-
 - Dice: 2 |P ∩ R| / (|P| + |R|), in voxels.
-- ASD: the average *symmetric* surface distance (ASSD): the area-weighted mean of d over the surfels
-  of both masks together, in mm. Not one-directional, and not the mean of two directional means.
-- HD95: the larger of the two directional 95th percentiles of d, weighted by area, in mm.
-- Surface Dice: the share of the area of both surfaces with d <= tolerance.
+- ASD: the average *symmetric* surface distance (ASSD), in mm.
+- HD95: the larger of the two directional 95th percentiles of the surface distance, in mm.
+- Surface Dice: the share of both surfaces within a tolerance in mm of the other.
 
-MONAI's own ASD and HD95 run over the centres of boundary voxels, all weighted alike; the two kinds
-differ by up to about a voxel. The image's border counts as surface. A volume of one slice is
-measured as a 2D contour: it has no top or bottom, and its thickness counts only in ml.
+``surface_distance`` defines the last three. Volumes count the thickness of a single slice.
 
-Empty masks. Both empty: nothing to measure, all measures NaN (neither a success nor a failure).
-One empty: a failure, Dice and surface Dice 0; no distance exists, ASD and HD95 NaN. A mean over
-cases is therefore always given with the number counted, excluded and failed (`summarise`).
+Empty masks. Both empty: nothing to measure, all measures are NaN (neither a success nor a failure).
+One empty: a failure, Dice and surface Dice are 0; no distance exists, ASD and HD95 are NaN. A mean
+over cases therefore always says how many cases were counted, excluded and failed (``summarise``).
 
-This room knows arrays and spacings, and nothing of methods, files or geometry beyond the spacing.
+Knows arrays and spacings, and nothing of methods, files or geometry beyond the spacing.
 """
 
 from __future__ import annotations
@@ -31,29 +22,44 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtrit
 
 from SFDALib.errors import RequestError
+from SFDALib.evaluation.surface_distance import (
+    average_symmetric_surface_distance,
+    hausdorff_95,
+    surface_dice_at_tolerance,
+    surface_distances,
+)
 
 MEASURES = ("dice", "asd_mm", "hd95_mm", "surface_dice")
-"""The measures of `ClassMetrics` that `summarise` averages."""
+"""The measures of ``ClassMetrics`` that ``summarise`` averages."""
+
+CONFIDENCE = 0.95  # of the interval of a mean
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Agreement of one class of one case; NaN where the empty-mask policy above says so."""
+    """Agreement of one class of one case; NaN where the policy for empty masks above says so.
+
+    Args:
+        dice: 0 to 1.
+        asd_mm: average symmetric surface distance, mm.
+        hd95_mm: 95th percentile Hausdorff distance, mm.
+        surface_dice: at ``tolerance_mm``, 0 to 1.
+        tolerance_mm: of the surface Dice.
+        predicted_ml, reference_ml: volumes.
+        empty: which of the two masks has no voxel.
+    """
 
     dice: float
     asd_mm: float
-    """Average symmetric surface distance, mm."""
     hd95_mm: float
-    """95th percentile Hausdorff distance, mm."""
     surface_dice: float
-    """Surface Dice at `tolerance_mm`."""
     tolerance_mm: float
     predicted_ml: float
     reference_ml: float
     empty: Literal["none", "prediction", "reference", "both"]
-    """Which of the two masks holds no voxel."""
 
     @property
     def failed(self) -> bool:
@@ -63,48 +69,70 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class MeasureSummary:
-    """One measure over many cases; `counted + excluded` is the number of cases."""
+    """One measure over many cases; ``counted + excluded`` is the number of cases.
+
+    Args:
+        mean: over the finite values; NaN where there is none.
+        low, high: 95 % confidence interval of the mean by Student's t distribution; NaN for fewer
+            than two values.
+        counted: cases in the mean.
+        excluded: cases without a value, not in the mean.
+        failed: cases with exactly one empty mask. They count as 0 in Dice and surface Dice and are
+            excluded from ASD and HD95, whose means must not be shown without this number.
+    """
 
     mean: float
-    """Over the finite values; NaN where there is none."""
+    low: float
+    high: float
     counted: int
-    """Cases in the mean."""
     excluded: int
-    """Cases without a value, not in the mean."""
     failed: int
-    """Cases with exactly one empty mask: counted, as 0, in Dice and surface Dice; excluded from ASD
-    and HD95, whose means must not be shown without this number."""
 
 
-def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Dice of two boolean masks of equal shape; NaN where both are empty, 0 where one is.
+def dice(prediction: np.ndarray, reference: np.ndarray, *, both_empty: float = math.nan) -> float:
+    """Dice of two masks, ``2 |P ∩ R| / (|P| + |R|)``; 0 where one is empty.
 
-    Raises RequestError where the shapes differ.
+        >>> dice(np.array([True, True, False]), np.array([False, True, False]))
+        0.6666666666666666
+        >>> dice(np.array([False]), np.array([False]), both_empty=1.0)
+        1.0
+
+    Args:
+        prediction, reference: boolean, of equal shape.
+        both_empty: the value where neither has a voxel.
+
+    Raises:
+        RequestError: the shapes differ.
     """
     if prediction.shape != reference.shape:
         raise RequestError(
-            f"Found a prediction of shape {prediction.shape} and a reference of shape"
-            f" {reference.shape}; expected equal shapes: resample the prediction to the reference's"
-            " grid (nearest neighbour)."
+            f"prediction: found the shape {prediction.shape}, expected that of the reference,"
+            f" {reference.shape}; resample the prediction to the reference's grid (nearest"
+            " neighbour)"
         )
     total = np.count_nonzero(prediction) + np.count_nonzero(reference)
-    return float(2 * np.count_nonzero(prediction & reference) / total) if total else math.nan
+    return float(2 * np.count_nonzero(prediction & reference) / total) if total else both_empty
 
 
 def volume_ml(mask: np.ndarray, spacing: Sequence[float]) -> float:
-    """Volume in ml of a boolean mask (K, J, I), spacing (k, j, i) in mm; a slice has its thickness.
+    """Volume of a mask in ml; a single slice has its thickness.
 
-    Raises RequestError where the mask is not 3D or the spacing is not three positive numbers.
+    Args:
+        mask: boolean ``(K, J, I)``.
+        spacing: (k, j, i) in mm.
+
+    Raises:
+        RequestError: the mask is not 3D, or the spacing is not three positive numbers.
     """
     if mask.ndim != 3:
         raise RequestError(
-            f"Found a mask of shape {mask.shape}; expected three axes (K, J, I):"
-            " give a single slice as (1, J, I)."
+            f"mask: found the shape {mask.shape}, expected three axes (K, J, I); give a single"
+            " slice as (1, J, I)"
         )
     if len(spacing) != 3 or not all(math.isfinite(s) and s > 0 for s in spacing):
         raise RequestError(
-            f"Found the spacing {tuple(spacing)}; expected three positive numbers in mm (k, j, i):"
-            " correct the volume's header."
+            f"spacing: found {tuple(spacing)}, expected three positive numbers in mm (k, j, i);"
+            " correct the volume's header"
         )
     return float(np.count_nonzero(mask) * math.prod(spacing) / 1000)
 
@@ -117,29 +145,31 @@ def evaluate_mask(
 ) -> ClassMetrics:
     """All measures of one class or region.
 
-    prediction, reference: boolean (K, J, I); K, J or I may be 1 (a single slice).
-    spacing: (k, j, i) in mm. tolerance_mm: of the surface Dice, at least 0.
+    Args:
+        prediction, reference: boolean ``(K, J, I)``; K, J or I may be 1 (a single slice).
+        spacing: (k, j, i) in mm.
+        tolerance_mm: of the surface Dice, at least 0.
 
-    Raises RequestError for unequal shapes, a mask that is not 3D, or an unusable spacing or
-    tolerance.
+    Raises:
+        RequestError: unequal shapes, a mask that is not 3D, or an unusable spacing or tolerance.
     """
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise RequestError(
-            f"Found the tolerance {tolerance_mm} mm; expected a number of at least 0:"
-            " give the surface deviation in mm that counts as agreement."
+            f"tolerance: found {tolerance_mm} mm, expected a number of at least 0; give the"
+            " distance in mm up to which two surfaces count as equal"
         )
     overlap = dice(prediction, reference)
     predicted_ml = volume_ml(prediction, spacing)
     reference_ml = volume_ml(reference, spacing)
-    if predicted_ml and reference_ml:
-        empty = "none"
-        surfaces = _Surfaces.measure(prediction, reference, spacing)
-        asd, hd95 = surfaces.average(), surfaces.percentile(95)
-        surface_dice = surfaces.share_within(tolerance_mm)
-    else:
-        empty = "prediction" if reference_ml else "reference" if predicted_ml else "both"
+    empty = _which_is_empty(predicted_ml, reference_ml)
+    if empty != "none":
         asd = hd95 = math.nan
         surface_dice = overlap
+    else:
+        surfaces = surface_distances(prediction, reference, spacing)
+        asd = average_symmetric_surface_distance(surfaces)
+        hd95 = hausdorff_95(surfaces)
+        surface_dice = surface_dice_at_tolerance(surfaces, tolerance_mm)
     return ClassMetrics(
         overlap, asd, hd95, surface_dice, tolerance_mm, predicted_ml, reference_ml, empty
     )
@@ -152,9 +182,21 @@ def evaluate_labels(
     labels: Iterable[int],
     tolerance_mm: float,
 ) -> dict[int, ClassMetrics]:
-    """`evaluate_mask` for each of `labels` in two integer label maps (K, J, I).
+    """``evaluate_mask`` for each of several labels.
 
-    A region of several labels is measured with `evaluate_mask` and `np.isin(map, labels)`.
+    A region of several labels is measured with ``evaluate_mask`` and ``np.isin(map, labels)``.
+
+    Args:
+        prediction, reference: integer label maps ``(K, J, I)``.
+        spacing: (k, j, i) in mm.
+        labels: the values to measure.
+        tolerance_mm: of the surface Dice.
+
+    Returns:
+        The measures by label.
+
+    Raises:
+        RequestError: as ``evaluate_mask`` does.
     """
     return {
         label: evaluate_mask(prediction == label, reference == label, spacing, tolerance_mm)
@@ -163,71 +205,31 @@ def evaluate_labels(
 
 
 def summarise(cases: Iterable[ClassMetrics]) -> dict[str, MeasureSummary]:
-    """The mean of each of `MEASURES` over the cases of one class, with what it leaves out."""
+    """Mean and confidence interval of each of ``MEASURES`` over the cases of one class."""
     cases = list(cases)
     failed = sum(case.failed for case in cases)
     summary = {}
     for measure in MEASURES:
-        values = [getattr(case, measure) for case in cases]
-        finite = [value for value in values if math.isfinite(value)]
+        finite = [v for v in (getattr(case, measure) for case in cases) if math.isfinite(v)]
         mean = math.fsum(finite) / len(finite) if finite else math.nan
-        summary[measure] = MeasureSummary(mean, len(finite), len(values) - len(finite), failed)
+        margin = _margin_of_mean(finite)
+        summary[measure] = MeasureSummary(
+            mean, mean - margin, mean + margin, len(finite), len(cases) - len(finite), failed
+        )
     return summary
 
 
-@dataclass(frozen=True)
-class _Surfaces:
-    """The surfels of the prediction and of the reference.
+def _margin_of_mean(values: Sequence[float]) -> float:
+    """Half the width of the confidence interval, ``t s / sqrt(n)``; NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    return t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
-    distances: per mask (n,) float32, mm to the closest surfel of the other mask.
-    areas: per mask (n,) float64, mm² (mm for contours).
-    """
 
-    distances: tuple[np.ndarray, np.ndarray]
-    areas: tuple[np.ndarray, np.ndarray]
-
-    @classmethod
-    def measure(
-        cls, prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
-    ) -> _Surfaces:
-        """Of two masks (K, J, I) with a voxel each; a singleton axis is dropped."""
-        import torch
-        from monai.metrics import get_mask_edges, get_surface_distance
-
-        spacing = [float(s) for s in spacing]
-        if 1 in prediction.shape:
-            axis = prediction.shape.index(1)
-            prediction, reference = prediction.squeeze(axis), reference.squeeze(axis)
-            del spacing[axis]
-        # MONAI computes the areas of torch tensors only.
-        masks = (torch.tensor(mask, dtype=torch.bool) for mask in (prediction, reference))
-        edges_p, edges_r, areas_p, areas_r = get_mask_edges(*masks, spacing=spacing)
-        distances = (
-            get_surface_distance(edges_p, edges_r, spacing=spacing),
-            get_surface_distance(edges_r, edges_p, spacing=spacing),
-        )
-        areas = (areas_p[edges_p], areas_r[edges_r])
-        return cls(
-            tuple(d.numpy() for d in distances), tuple(a.numpy().astype(np.float64) for a in areas)
-        )
-
-    def average(self) -> float:
-        """Area-weighted mean distance over both surfaces, mm."""
-        return float(np.average(np.concatenate(self.distances), weights=np.concatenate(self.areas)))
-
-    def percentile(self, percent: float) -> float:
-        """The smallest distance in mm that covers `percent` of the area, of the worse direction."""
-        worst = 0.0
-        for distances, areas in zip(self.distances, self.areas, strict=True):
-            order = np.argsort(distances)
-            covered = np.cumsum(areas[order])
-            at = np.searchsorted(covered, covered[-1] * percent / 100)
-            worst = max(worst, float(distances[order[at]]))
-        return worst
-
-    def share_within(self, tolerance_mm: float) -> float:
-        """The share of the area of both surfaces that lies within `tolerance_mm` of the other."""
-        # In float32, where 3 x 0.1 mm is within 0.3 mm; in float64 it is not.
-        within = np.concatenate(self.distances) <= np.float32(tolerance_mm)
-        areas = np.concatenate(self.areas)
-        return float(areas[within].sum() / areas.sum())
+def _which_is_empty(
+    predicted_ml: float, reference_ml: float
+) -> Literal["none", "prediction", "reference", "both"]:
+    if predicted_ml:
+        return "none" if reference_ml else "reference"
+    return "prediction" if reference_ml else "both"

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
+from SFDALib.methods.heal import HealOptions
 from SFDALib.uncertainty import (
-    EntropyUnit,
-    NIGReading,
-    Region,
     entropy,
     histogram_entropy,
     is_flat,
@@ -26,37 +23,6 @@ from SFDALib.uncertainty import (
     regional_entropy,
     reliability_mask,
 )
-
-
-@dataclass(frozen=True)
-class DenoisingOptions:
-    """Options of hierarchical denoising; the defaults are the readings that METHODS advises.
-
-    Attributes:
-        tau1: a voxel is certain where its entropy is at most tau1, in `entropy_unit`.
-        tau2: a voxel is reliable where its (normalised) NIG variance is at most tau2.
-        entropy_unit: unit of tau1; "nats" is the released code's, about 1.4 times looser.
-        region: window of the mean entropy.
-        entropy_source: E of the NIG. "mean_entropy" is the mean of H / log K over `region`, in
-            [0, 1]; "hist10" the released histogram entropy of the refined map, in bits, 3x3.
-        diff: d of the NIG. "hard" is 1 for a foreground voxel that is not certain, else 0;
-            "prob" is the largest probability of any voxel that is not certain, else 0.
-        nig: how alpha, beta and the variance are read; see `nig_variance`.
-        var_norm: "minmax" cuts the variance scaled to [0, 1] over the image, "none" the raw
-            one. The paper's reading, negative as it is, is always cut raw.
-        hd_combine: Y* keeps the voxels that are reliable ("nig_only"), or those both certain
-            and reliable ("and_entropy").
-    """
-
-    tau1: float = 0.2
-    tau2: float = 0.2
-    entropy_unit: EntropyUnit = "bits"
-    region: Region = "3x3"
-    entropy_source: Literal["mean_entropy", "hist10"] = "mean_entropy"
-    diff: Literal["hard", "prob"] = "hard"
-    nig: NIGReading = "monotone"
-    var_norm: Literal["minmax", "none"] = "minmax"
-    hd_combine: Literal["nig_only", "and_entropy"] = "nig_only"
 
 
 @dataclass(frozen=True)
@@ -87,9 +53,7 @@ class Denoised:
     notes: tuple[str, ...]
 
 
-def hierarchical_denoising(
-    probabilities: torch.Tensor, options: DenoisingOptions | None = None
-) -> Denoised:
+def hierarchical_denoising(probabilities: torch.Tensor, options: HealOptions) -> Denoised:
     """Reject the voxels of the source model's prediction that are not to be trusted.
 
     1. Y_T = arg-max_c p_c; a voxel is certain where H(p) <= tau1 (eqs. 1 and 2).
@@ -100,8 +64,10 @@ def hierarchical_denoising(
 
     Args:
         probabilities: (K, k, j, i) softmax of the source model, K >= 2.
+        options: ``tau1`` to ``hd_combine`` are read. E is the mean of H / log K over ``region``, in
+            [0, 1], or with ``entropy_source=hist10`` the released histogram entropy of the refined
+            map, in bits. The NIG variance of ``nig=paper`` is negative and is never normalised.
     """
-    options = options or DenoisingOptions()
     confidence, predicted = probabilities.max(dim=0)
     foreground = predicted != 0
 

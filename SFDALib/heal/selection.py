@@ -16,33 +16,9 @@ from skimage.feature import canny
 from skimage.morphology import dilation, disk
 from skimage.segmentation import find_boundaries
 
+from SFDALib.methods.heal import HealOptions
+
 LabelEdges = Literal["canny", "boundary"]
-EdgeScore = Literal["recall", "corrected"]
-
-
-@dataclass(frozen=True)
-class SelectionOptions:
-    """Options of edge-guided selection.
-
-    Attributes:
-        canny_sigma: width of Canny's Gaussian in pixels; None means 1 for a volume and 3 for a
-            single image, as in the released code.
-        canny_low: low hysteresis threshold, for intensities in [0, 1].
-        canny_high: high hysteresis threshold, likewise.
-        label_edges: edges of the condition: the same Canny on the label values ("canny", as
-            released) or the pixels of a label that touch another one ("boundary").
-        edge_tolerance: in-plane distance in pixels within which an edge counts as met.
-        edge_score: what the choice goes by. "recall" is the paper's S_i, which a noisy sample
-            raises by having edges everywhere; "corrected" takes off what its edge density d meets
-            by chance, (S_i - d) / (1 - d).
-    """
-
-    canny_sigma: float | None = None
-    canny_low: float = 0.1
-    canny_high: float = 0.2
-    label_edges: LabelEdges = "canny"
-    edge_tolerance: int = 0
-    edge_score: EdgeScore = "recall"
 
 
 @dataclass(frozen=True)
@@ -119,12 +95,12 @@ def label_edges(
             assert_never(method)
 
 
-def condition_edges(labels: np.ndarray, options: SelectionOptions, axis: int = 0) -> np.ndarray:
+def condition_edges(labels: np.ndarray, options: HealOptions, axis: int = 0) -> np.ndarray:
     """The edges that samples are compared with, (k, j, i) bool, of Y* (k, j, i)."""
     return label_edges(labels, options.label_edges, **_detector(options, labels, axis))
 
 
-def _detector(options: SelectionOptions, labels: np.ndarray, axis: int) -> dict[str, Any]:
+def _detector(options: HealOptions, labels: np.ndarray, axis: int) -> dict[str, Any]:
     """Canny's arguments; its sigma depends on whether there are several slices."""
     sigma = options.canny_sigma
     if sigma is None:
@@ -162,7 +138,7 @@ def _scaled(image: np.ndarray) -> np.ndarray:
 def select_sample(
     samples: Sequence[np.ndarray],
     condition_labels: np.ndarray,
-    options: SelectionOptions | None = None,
+    options: HealOptions,
     axis: int = 0,
 ) -> Selection:
     """Choose the sample whose Canny edges cover most of the condition's edges.
@@ -175,7 +151,6 @@ def select_sample(
             brain area.
         axis: the axis of (k, j, i) along which the slices lie.
     """
-    options = options or SelectionOptions()
     detector = _detector(options, condition_labels, axis)
     condition = condition_edges(condition_labels, options, axis)
     agreements, densities = [], []

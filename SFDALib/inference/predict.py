@@ -1,13 +1,12 @@
-"""From an image on the model's grid to a probability map: windows, blending, mirroring.
+"""From an image on the model's grid to class probabilities: sliding windows, mirrored copies.
 
 Knows no methods. Probabilities stay on the model's device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,44 +16,38 @@ from torch import Tensor, nn
 from SFDALib.bundle.assembly import split
 from SFDALib.bundle.description import Description, Sliding
 from SFDALib.bundle.source import Source
-from SFDALib.inference.sliding_window import blend
+from SFDALib.inference.sliding_window import sliding_window_mean, whole_image_size, window_size
 from SFDALib.machine.batch_size import batch_that_fits
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress, silent
-
-
-def window(
-    size: tuple[int, ...], patch_size: tuple[int, ...], divisor: tuple[int, ...]
-) -> tuple[int, ...]:
-    """The window for an image of ``size``: the patch, or less where the image is smaller."""
-    return tuple(
-        min(patch, -(-n // multiple) * multiple)
-        for n, patch, multiple in zip(size[-len(patch_size) :], patch_size, divisor, strict=True)
-    )
-
-
-def whole(size: Sequence[int], divisor: tuple[int, ...]) -> tuple[int, ...]:
-    """One window for an image of ``size``: as large as that, or a little more."""
-    return tuple(-(-n // multiple) * multiple for n, multiple in zip(size, divisor, strict=True))
 
 
 @torch.no_grad()
 def predict(
     model: Source,
     image: np.ndarray,
-    options: dict[str, Any],
+    options: InferenceOptions,
     progress: Progress = silent,
     network: nn.Module | None = None,
     stage: str = "segmenting",
 ) -> Tensor:
-    """Class probabilities ``(K, k, j, i)`` of an image ``(C, k, j, i)``, on the model's device.
+    """Class probabilities of an image.
 
-    The logits of windows, mirrored copies and sets of weights are averaged, windows with weights
-    as the bundle says, and divided by its temperature. A 2D network sees the slices as batches.
+    The logits of mirrored copies, of the members of an ensemble and of overlapping windows are
+    averaged, windows by the weights that the bundle states, and divided by the bundle's
+    temperature. A 2D network processes the slices in batches.
 
     Args:
-        options: ``method.INFERENCE_OPTIONS``.
+        model: the source model.
+        image: ``(C, k, j, i)`` on the model's grid, float32.
+        options: of any method.
+        progress: called with the stage, the slices (or images) done and their number.
         network: instead of the bundle's own, with the same architecture.
+        stage: name of the stage for ``progress``.
+
+    Returns:
+        ``(K, k, j, i)`` on the model's device, float32.
     """
     network = model.network if network is None else network
     network.eval()
@@ -64,11 +57,11 @@ def predict(
     data = data.transpose(0, 1) if slices else data[None]  # (N, C, [k,] j, i)
     size = description.patch_size
     if description.windows == "dense":
-        size = window(data.shape[2:], size, model.divisor)
+        size = window_size(data.shape[2:], size, model.divisor)
     elif description.windows == "whole":
-        size = whole(data.shape[2:], model.divisor)
+        size = whole_image_size(data.shape[2:], model.divisor)
     batch = batch_that_fits(network, (data.shape[1], *size), model.device)
-    flips = _flips(description) if options["mirror"] else [()]
+    flips = _flips(description) if options.mirror else [()]
     averaged, class_logits = split(network)
 
     def logits(patches: Tensor) -> Tensor:
@@ -80,7 +73,7 @@ def predict(
     results = []
     for chunk in _chunks(len(data), batch):
         images = data[chunk].to(model.device)
-        blended = _blended(images, size, batch, logits, options["overlap"], description)
+        blended = _blended(images, size, batch, logits, options.overlap, description)
         results.append(class_probabilities(class_logits(blended) / description.temperature))
         progress(stage, chunk.stop, len(data))
     result = torch.cat(results)
@@ -95,13 +88,13 @@ def _blended(
     overlap: float,
     description: Description,
 ) -> Tensor:
-    """The mean of what the windows give, laid as the description says."""
+    """The mean of the windows' logits, with windows placed as the description says."""
     if description.windows in ("even", "whole"):
-        return blend(images, size, batch, logits, overlap)
+        return sliding_window_mean(images, size, batch, logits, overlap)
     how = description.sliding
     if description.windows == "dense":
         how = Sliding("gaussian", padding="replicate")
-    return sliding_window_inference(
+    result = sliding_window_inference(
         images,
         size,
         batch,
@@ -112,11 +105,13 @@ def _blended(
         padding_mode=how.padding,
         cval=how.value,
     )
+    assert isinstance(result, Tensor)  # as ``logits`` returns one
+    return result
 
 
 def _flips(description: Description) -> list[tuple[int, ...]]:
-    """Every combination of the patch's axes along which the model may be mirrored, as dimensions
-    of a batch; the first is none.
+    """Every combination of the axes along which the model may be mirrored, as dimensions of a
+    batch; the first is empty.
     """
     allowed = description.mirror_axes
     axes = range(description.spatial_dims) if allowed is None else allowed

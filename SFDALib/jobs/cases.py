@@ -10,7 +10,8 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.memory_need import refuse_too_large
 from SFDALib.training.manifest import Case, Entry, read_case
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.reading import Reading
 
 
 def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) -> tuple[Case, ...]:
@@ -24,7 +25,7 @@ def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) ->
     cases = []
     for one in labelled:
         paths = tuple(map(Path, one.image))
-        refuse_too_large(paths, model, judged=False, reading=reading)
+        refuse_too_large(ImageFile(paths, reading), model, judged=False)
         entry = Entry(paths, Path(one.labels), "train")
         case = read_case(entry, model.description.input_spec, model.description.classes, reading)
         if not case.labels.any():

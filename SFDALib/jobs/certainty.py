@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from SFDALib.bundle.description import Description, Label
-from SFDALib.jobs.engine import Target
+from SFDALib.jobs.image_run import Target
 from SFDALib.results import layout
 from SFDALib.results.images import write_bytes
 from SFDALib.volume.labelling import byte_maps, least_byte

@@ -3,131 +3,177 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from SFDALib.errors import Cancelled, RequestError
+from SFDALib.jobs.adapted_bundle import write_adapted_bundle
 from SFDALib.jobs.cohort_images import images_in, names_of
-from SFDALib.jobs.engine import Engine, Stopwatch, open_engine
+from SFDALib.jobs.engine import Engine, open_engine
 from SFDALib.jobs.events import Reporter
-from SFDALib.jobs.failures import Attempts
-from SFDALib.jobs.judgement import judge_result
+from SFDALib.jobs.failures import Failures
+from SFDALib.jobs.image_run import ImageRun, adapt, read_conformed
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Cohort
-from SFDALib.jobs.write_result import Outcome, write_result
+from SFDALib.jobs.run import deliver
+from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import ImageFile
 
 log = logging.getLogger(__name__)
 
 
-def run_cohort(job: Cohort, reporter: Reporter) -> dict[str, Any]:
-    """Carry the job out on every image of ``job.input``.
+def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
+    """Carry a cohort out.
 
-    An image that cannot be used is reported in cohort.json and does not stop the others; a defect
-    of ours does. Where it is cancelled, or the disk is full, the images that are done are kept, and
+    An image that cannot be used is reported in cohort.json and does not stop the others; a bug
+    does. Where the run is cancelled, or the disk is full, the images that are done are kept, and
     cohort.json says so.
+
+    Args:
+        cohort: checked, see ``Cohort.checked``.
+        reporter: of progress and events.
+
+    Returns:
+        The content of cohort.json.
 
     Raises:
         RequestError: the request is unusable for every image, or the disk refuses the results.
         Cancelled: by the user or the system.
     """
-    with ResultFolder(job.output) as folder:
-        reporter.event("started", job=job.to_dict())
-        device = devices.resolve(job.device)
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
-        found = images_in(job.input, engine.model.description.input_spec.channels)
-        names = _names([name for name, _ in found])
-        images = {name: files for name, (_, files) in zip(names, found, strict=True)}
-        labelled = matched(job.labels, [[str(file) for file in files] for files in images.values()])
-        engine = engine.learning_from(labelled, job.reading)
-        engine = replace(engine, probabilities=job.probabilities)
-        attempt = Attempts(reporter)
-        reports: dict[str, dict[str, Any]] = {}
-        early: Cancelled | DiskError | None = None
+    output = Path(cohort.output).resolve()
+    early: Cancelled | DiskError | None = None
+    with ResultFolder(cohort.output) as folder:
+        reporter.event("started", job=cohort.to_dict())
+        running = _open(cohort, folder, reporter)
         try:
-            shared = None
-            if job.adapt == "once":
-                shared = _adapt_once(engine, images, job.reading, folder, attempt, reporter)
-            for index, (name, files) in enumerate(images.items()):
-                reporter("cohort", index, len(images), image=files[0].name)
-                if name in attempt.errors:
-                    continue
-                with attempt(name, image=files[0].name):
-                    one = replace(engine, stopwatch=Stopwatch())
-                    target = one.read(files, reporter, job.reading)
-                    adapted = shared or one.adapt([target.conformed], reporter)
-                    segmented = one.segment(target, adapted, reporter)
-                    judgement = judge_result(one, target, segmented, adapted, job.gate, reporter)
-                    outcome = Outcome(segmented, adapted, judgement)
-                    extra = {"cohort": job.adapt}
-                    with ResultFolder(folder / name) as inside:
-                        if adapted and not shared:
-                            one.write_adapted_bundle(inside / layout.ADAPTED_BUNDLE.name, adapted)
-                        reports[name] = write_result(inside, one, target, outcome, extra, reporter)
-            reporter("cohort", len(images), len(images))
+            running.run()
         except (Cancelled, DiskError) as error:
             early = error
-        # whole ones alone: it may have ended in the midst of writing
-        done = {name: report for name, report in reports.items() if (folder / name).is_dir()}
+        done = running.done()
         if not done:
             if early is not None:
                 raise early
-            first = next(iter(attempt.errors.values()))
-            raise RequestError(f"cohort: none of {len(images)} image(s) worked; {first}")
-        summary = {
-            "method": job.method,
-            "adapted": job.adapt,
-            "options": dict(job.options),
-            "seed": job.seed,
+            raise RequestError(
+                f"cohort: none of {len(running.images)} image(s) worked; {running.failures.first}"
+            )
+        summary = running.summary(done, early)
+        write_report(folder / layout.COHORT.name, summary)
+    if early is not None:
+        kind = Cancelled if isinstance(early, Cancelled) else RequestError
+        raise kind(
+            f"{_why(early)}; {len(done)} of {len(running.images)} images are done, in {output}"
+        )
+    reporter.event("result", output=str(output), done=len(done))
+    return summary
+
+
+@dataclass
+class _Running:
+    """A cohort that is carried out.
+
+    Args:
+        cohort, engine, reporter: what to do.
+        images: the files of each image, by the name of its folder.
+        folder: of the whole result.
+        failures: of images.
+        stages: of the adaptation to all images.
+        reports: of the images that are done.
+    """
+
+    cohort: Cohort
+    engine: Engine
+    images: Mapping[str, tuple[Path, ...]]
+    folder: Path
+    reporter: Reporter
+    failures: Failures
+    stages: Stages = field(default_factory=Stages)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Run every image; nothing if it was to be adapted to all and none could be read."""
+        shared = self._adapt_once() if self.cohort.adapt == "once" else None
+        for index, (name, files) in enumerate(self.images.items()):
+            self.reporter("cohort", index, len(self.images), image=files[0].name)
+            if name not in self.failures.messages:
+                with self.failures.recorded(name, image=files[0].name):
+                    self._run_image(name, files, shared)
+        self.reporter("cohort", len(self.images), len(self.images))
+
+    def _adapt_once(self) -> Adapted | None:
+        """Adapt to all images that can be read, and write the adapted bundle."""
+        conformed = []  # the source model segments the images later, one by one
+        for name, files in self.images.items():
+            with self.failures.recorded(name, image=files[0].name):
+                image = ImageFile(files, self.cohort.reading)
+                conformed.append(read_conformed(self.engine, image, self.stages)[1])
+        if not conformed:
+            return None
+        shared = adapt(self.engine, conformed, self.stages, self.reporter)
+        write_adapted_bundle(self.folder / layout.ADAPTED_BUNDLE.name, self.engine, shared)
+        return shared
+
+    def _run_image(self, name: str, files: tuple[Path, ...], shared: Adapted | None) -> None:
+        image = ImageRun.read(self.engine, files, self.cohort.reading, self.reporter)
+        with ResultFolder(self.folder / name) as inside:
+            extra = {"cohort": self.cohort.adapt}
+            self.reports[name] = deliver(image, inside, self.cohort.gate, shared, extra)
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """The reports of the images whose folder is complete; the last may have been interrupted
+        while it was written.
+        """
+        return {name: report for name, report in self.reports.items() if self._is_complete(name)}
+
+    def _is_complete(self, name: str) -> bool:
+        return (self.folder / name).is_dir()
+
+    def summary(
+        self, done: Mapping[str, dict[str, Any]], early: Cancelled | DiskError | None
+    ) -> dict[str, Any]:
+        """The content of cohort.json."""
+        return {
+            "method": self.cohort.method,
+            "adapted": self.cohort.adapt,
+            "options": dict(self.cohort.options),
+            "seed": self.cohort.seed,
             "done": len(done),
-            "failed": len(attempt.errors),
+            "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
             "images": [
                 {
                     "image": files[0].name,
                     "folder": name if name in done else None,
-                    "error": attempt.errors.get(name),
+                    "error": self.failures.messages.get(name),
                     "volumes": done.get(name, {}).get("volumes", []),
                     "trust": _in_short(done.get(name, {}).get("trust")),
                 }
-                for name, files in images.items()
+                for name, files in self.images.items()
             ],
-            "seconds": dict(engine.stopwatch.seconds),
+            "seconds": dict(self.stages.seconds),
         }
-        write_report(folder / layout.COHORT.name, summary)
-    output = str(Path(job.output).resolve())
-    if early is not None:
-        kind = Cancelled if isinstance(early, Cancelled) else RequestError
-        raise kind(f"{_why(early)}; {len(done)} of {len(images)} images are done, in {output}")
-    reporter.event("result", output=output, done=len(done))
-    return summary
 
 
-def _adapt_once(
-    engine: Engine,
-    images: Mapping[str, tuple[Path, ...]],
-    reading: Reading,
-    folder: Path,
-    attempt: Attempts,
-    reporter: Reporter,
-) -> Adapted | None:
-    """Adapt to all images that can be read, and write the adapted bundle."""
-    conformed = []  # what the source model makes of each comes one by one
-    for name, files in images.items():
-        with attempt(name, image=files[0].name):
-            conformed.append(engine.conform(files, reading)[1])
-    if not conformed:
-        return None
-    shared = engine.adapt(conformed, reporter)
-    engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, shared)
-    return shared
+def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
+    """Load the model and find the images."""
+    device = devices.resolve(cohort.device)
+    bundle = Path(cohort.bundle)
+    engine = open_engine(
+        bundle, cohort.method, cohort.options, device, cohort.seed, cohort.probabilities
+    )
+    found = images_in(cohort.input, engine.model.description.input_spec.channels)
+    taken = {file.name for file in layout.COHORT_FOLDER}
+    names = names_of([name for name, _ in found], taken)
+    images = {name: files for name, (_, files) in zip(names, found, strict=True)}
+    labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
+    engine = engine.learning_from(labelled, cohort.reading)
+    return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 
 def _why(early: Cancelled | DiskError) -> str:
@@ -137,8 +183,3 @@ def _why(early: Cancelled | DiskError) -> str:
 def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
     """The verdict without its reasons, which the image's own report has."""
     return trust and {name: trust[name] for name in ("decision", "delivered")}
-
-
-def _names(images: Sequence[str]) -> list[str]:
-    """A folder name for each image, none of those that the cohort itself writes."""
-    return names_of(images, {file.name for file in layout.COHORT_FOLDER})

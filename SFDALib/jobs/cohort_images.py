@@ -8,7 +8,7 @@ from pathlib import Path
 from SFDALib.errors import RequestError
 from SFDALib.jobs.labelled import CHANNEL, stem
 from SFDALib.volume.dicom.stacks import dicom_files
-from SFDALib.volume.files import SUFFIXES
+from SFDALib.volume.formats import SUFFIXES
 
 DEEPEST = 6  # folders below one that is given
 

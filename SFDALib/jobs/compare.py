@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ import numpy as np
 from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
 from SFDALib.evaluation import agreement
-from SFDALib.jobs.engine import Engine, Stopwatch, Target, open_engines
+from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.events import Reporter
-from SFDALib.jobs.failures import Attempts
+from SFDALib.jobs.failures import Failures
+from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
-from SFDALib.jobs.run import run_on
+from SFDALib.jobs.run import deliver, new_notes
 from SFDALib.jobs.volumes import ml
 from SFDALib.jobs.write_result import DISPLAY
 from SFDALib.machine import devices
@@ -34,9 +34,9 @@ from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_c
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_labels
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.orientation import oriented
 
 log = logging.getLogger(__name__)
 CONSENSUS = {"staple": agreement.staple, "majority": agreement.majority}
@@ -44,67 +44,92 @@ CONSENSUS = {"staple": agreement.staple, "majority": agreement.majority}
 Maps = Mapping[str, np.ndarray]  # by method, (K, J, I)
 
 
-def compare(request: Comparison, reporter: Reporter) -> dict[str, Any]:
-    """Carry the comparison out and return what comparison.json holds.
+def compare(comparison: Comparison, reporter: Reporter) -> dict[str, Any]:
+    """Carry a comparison out.
 
-    A method that fails is reported there and does not stop the others; a defect of ours does.
-    What is compared are the methods' own results, whatever the judge says of them.
+    A method that fails is reported in comparison.json and does not stop the others; a bug does.
+    What is compared are the methods' own results, whatever the judge's verdict on them.
+
+    Args:
+        comparison: checked, see ``Comparison.checked``.
+        reporter: of progress and events.
+
+    Returns:
+        The content of comparison.json.
 
     Raises:
         RequestError: the request is unusable, or no method beside the reference worked.
     """
-    with ResultFolder(request.output) as folder:
-        reporter.event("started", comparison=request.to_dict())
-        device = devices.resolve(request.device)
-        labelled = matched(request.labels, [request.input])
-        opened = open_engines(Path(request.bundle), request.methods, device, request.seed)
-        engines = {
-            name: engine.learning_from(labelled, request.reading) for name, engine in opened.items()
-        }
-        # any but the reference, which needs less memory: its options of inference are all methods'
+    output = Path(comparison.output).resolve()
+    with ResultFolder(comparison.output) as folder:
+        reporter.event("started", comparison=comparison.to_dict())
+        engines = _open(comparison)
+        # Read for the method that needs more memory; the options of inference are all methods'.
         reader = next(engine for name, engine in engines.items() if name != REFERENCE)
-        target = reader.read([Path(path) for path in request.input], reporter, request.reading)
-        shared = dict(reader.stopwatch.seconds)
-        attempt = Attempts(reporter)
-        reports: dict[str, dict[str, Any]] = {}
-        for index, (name, engine) in enumerate(engines.items()):
-            reporter("compare", index, len(engines), method=name)
-            devices.start_afresh(device)
-            with attempt(name, method=name):
-                watch = Stopwatch(dict(shared))  # as a run of its own
-                one = replace(engine, stopwatch=watch, probabilities=request.probabilities)
-                with ResultFolder(folder / name) as inside:
-                    report = run_on(target, one, inside, reporter, gate="off")
-                reports[name] = report
-        reporter("compare", len(engines), len(engines))
+        paths = [Path(path) for path in comparison.input]
+        image = ImageRun.read(reader, paths, comparison.reading, reporter)
+        shared = dict(image.stages.seconds)
+        failures = Failures(reporter)
+        reports = _run_each(image, engines, folder, failures)
         if not reports.keys() - {REFERENCE}:
-            first = next(iter(attempt.errors.values()))
-            raise RequestError(f"compare: no method worked beside {REFERENCE}; {first}")
-        agreed = _agreement(folder, target, engines, reports, reporter)
+            raise RequestError(f"compare: no method worked beside {REFERENCE}; {failures.first}")
+        agreed = _agreement(folder, image.target, engines, reports, reporter)
         trusts = _judge_again(reports, agreed["dice"], agreed["voters"])
         summary = {
-            "input": [path.name for path in target.paths],
+            "input": [path.name for path in image.target.paths],
             "bundle": next(iter(reports.values()))["bundle"],
-            "seed": request.seed,
-            "device": devices.describe(device),
+            "seed": comparison.seed,
+            "device": devices.describe(reader.model.device),
             "methods": [
-                _row(engine, reports.get(name), attempt.errors.get(name), trusts.get(name))
+                _row(engine, reports.get(name), failures.messages.get(name), trusts.get(name))
                 for name, engine in engines.items()
             ],
             "chosen": choice(trusts) or REFERENCE,
             "done": len(reports),
-            "failed": len(attempt.errors),
+            "failed": len(failures.messages),
             "shared_seconds": shared,
             "files_written": layout.written(folder, layout.COMPARISON_FOLDER),
             **agreed,
         }
         write_report(folder / layout.COMPARISON.name, summary)
     for name, report in reports.items():
-        for note in report["notes"]:
+        for note in new_notes(report, image):
             log.info("%s: %s", name, note)
-    log.info("The comparison is in %s", Path(request.output).resolve())
-    reporter.event("result", output=str(Path(request.output).resolve()), done=summary["done"])
+    log.info("The comparison is in %s", output)
+    reporter.event("result", output=str(output), done=summary["done"])
     return summary
+
+
+def _open(comparison: Comparison) -> dict[str, Engine]:
+    """The model loaded once, for every method."""
+    device = devices.resolve(comparison.device)
+    labelled = matched(comparison.labels, [comparison.input])
+    opened = open_engines(
+        Path(comparison.bundle),
+        comparison.methods,
+        device,
+        comparison.seed,
+        comparison.probabilities,
+    )
+    return {
+        name: engine.learning_from(labelled, comparison.reading) for name, engine in opened.items()
+    }
+
+
+def _run_each(
+    image: ImageRun, engines: Mapping[str, Engine], folder: Path, failures: Failures
+) -> dict[str, dict[str, Any]]:
+    """Every method's result in a folder of its own; the reports of those that worked."""
+    reports: dict[str, dict[str, Any]] = {}
+    for index, (name, engine) in enumerate(engines.items()):
+        image.reporter("compare", index, len(engines), method=name)
+        devices.reset_peak_memory(engine.model.device)
+        with failures.recorded(name, method=name), ResultFolder(folder / name) as inside:
+            report = deliver(image.with_engine(engine), inside, gate="off")
+        if name not in failures.messages:
+            reports[name] = report
+    image.reporter("compare", len(engines), len(engines))
+    return reports
 
 
 def _judge_again(
@@ -131,10 +156,10 @@ def _row(
     trust: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """What comparison.json says of one method."""
-    row = {
+    row: dict[str, Any] = {
         "method": engine.method.name,
         "title": engine.method.title,
-        "options": dict(engine.options),
+        "options": engine.options.to_dict(),
         "folder": None if report is None else engine.method.name,
         "error": error,
     }

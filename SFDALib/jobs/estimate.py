@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from SFDALib.bundle.assembly import members
 from SFDALib.bundle.source import Source
-from SFDALib.inference.predict import whole, window
-from SFDALib.jobs.engine import LOWER_MEMORY, Engine, open_engines
+from SFDALib.inference.sliding_window import whole_image_size, window_count, window_size
+from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.memory_need import memory_need
 from SFDALib.machine import devices
 from SFDALib.machine.batch_size import (
@@ -33,10 +32,12 @@ from SFDALib.machine.batch_size import (
     free_bytes,
 )
 from SFDALib.methods.method import Work
+from SFDALib.methods.shared_options import InferenceOptions
+from SFDALib.rounding import round_up
 from SFDALib.trust.fingerprint import unlike
-from SFDALib.volume.files import Header
+from SFDALib.volume.conform import shape_on
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.grid import shape_on
+from SFDALib.volume.image_file import Header
 
 START = 6.0  # seconds until torch, monai and the bundle are loaded, and for reading and writing
 BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in batches
@@ -116,7 +117,7 @@ def estimate(
         round(need, 1),
         free,
         _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
-        () if voxels is None else tuple(unlike(voxels, model.description)),
+        () if voxels is None else tuple(unlike(list(voxels), model.description)),
     )
 
 
@@ -124,25 +125,24 @@ def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     """What the network sees at once, ``(C, ...)``."""
     inside = shape[1:] if model.description.input_spec.is_2d else shape
     if model.description.windows == "whole":
-        return (model.description.input_spec.channels, *whole(inside, model.divisor))
-    size = window(inside, model.description.patch_size, model.divisor)
+        return (model.description.input_spec.channels, *whole_image_size(inside, model.divisor))
+    size = window_size(inside, model.description.patch_size, model.divisor)
     return (model.description.input_spec.channels, *size)
 
 
-def _patches(
-    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...]
-) -> float:
+def _patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[int, ...]) -> float:
     """How many patches go through the segmentation network, forwards, for one image."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
-    flips = 2 ** (len(patch) - 1) if options["mirror"] else 1
-    passes = flips * work.passes * _windows(shape, patch[1:], options["overlap"], slices)
-    overlap = options["overlap"] if work.sliding else 0.0
+    flips = 2 ** (len(patch) - 1) if options.mirror else 1
+    even = model.description.windows in ("even", "whole")
+    passes = flips * work.passes * _windows(shape, patch[1:], options.overlap, slices, even)
+    overlap = options.overlap if work.sliding else 0.0
     trained = work.epochs * _windows(shape, patch[1:], overlap, slices) + work.patches
     return passes + BACKWARD * work.views * trained
 
 
 def _network_bytes(
-    model: Source, work: Work, options: Mapping[str, Any], shape: tuple[int, ...], images: int
+    model: Source, work: Work, options: Any, shape: tuple[int, ...], images: int
 ) -> float:
     """What the segmentation network holds at most, its weights included."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
@@ -151,7 +151,7 @@ def _network_bytes(
     inference = held * batch_that_fits(model.network, patch, model.device) + weights
     if not work.epochs + work.patches:
         return inference
-    batch = min(int(options["batch"]), images * _windows(shape, patch[1:], 0.0, slices))
+    batch = min(options.batch, images * _windows(shape, patch[1:], 0.0, slices))
     trained = activation_bytes(members(model.network)[0], patch)  # one after the other
     return max(
         inference, KEPT * batch * work.views * trained + 4 * weights
@@ -166,12 +166,16 @@ def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], jud
     return memory_need(header, voxels, grid.channels, classes, judged, probabilities=True)
 
 
-def _windows(shape: tuple[int, ...], size: tuple[int, ...], overlap: float, slices: bool) -> int:
-    """How many windows cover the image; those of every slice where the network is 2D."""
+def _windows(
+    shape: tuple[int, ...],
+    size: tuple[int, ...],
+    overlap: float,
+    slices: bool,
+    even: bool = False,
+) -> int:
+    """How many windows cover the image; those of every slice if the network is 2D."""
     inside = shape[1:] if slices else shape
-    padded = tuple(max(n, patch) for n, patch in zip(inside, size, strict=True))
-    step = tuple(max(1, int(patch * (1 - overlap))) for patch in size)
-    return len(dense_patch_slices(padded, size, step)) * (shape[0] if slices else 1)
+    return window_count(inside, size, overlap, even) * (shape[0] if slices else 1)
 
 
 @dataclass(frozen=True)
@@ -186,17 +190,18 @@ class _Draw:
 
 
 def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
-    network, description = model.diffusion, model.description
-    spacing = description.diffusion.spacing[::-1]
+    network, description = model.require_diffusion(), model.description
+    diffusion = description.require_diffusion()
+    spacing = diffusion.spacing[::-1]
     own = description.input_spec.spacing[::-1]
     drawn = [
         n if new is None or mm is None else max(1, round(n * mm / new))
         for n, mm, new in zip(shape, own, spacing, strict=True)
     ]
     slices = description.input_spec.is_2d
-    sides = [-(-n // network.divisor) * network.divisor for n in (drawn[1:] if slices else drawn)]
+    sides = [round_up(n, network.divisor) for n in (drawn[1:] if slices else drawn)]
     patch = (network.image_channels, *sides)
-    conditions = description.diffusion.network["condition_channels"]
+    conditions = diffusion.network["condition_channels"]
 
     def more(channels_first: tuple[int, ...], place: torch.device) -> tuple[Tensor, Tensor]:
         return (
@@ -256,15 +261,15 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> str:
-    """
-    Args:
-        largest: the method that needs most.
+    """Args:
+    largest: the method that needs most.
     """
     if free is None or need <= free:
         return ""
-    options, of = largest.options, "" if alone else f"{largest.method.name}."
+    of = "" if alone else f"{largest.method.name}."
     lower = " and ".join(
-        f"{of}{name} (now {options[name]})" for name in LOWER_MEMORY if name in options
+        f"{of}{name} (now {value})"
+        for name, value in largest.method.memory_options(largest.options).items()
     )
     remedy = f"lower {lower}, or choose another device" if lower else "choose another device"
     return f"This will probably not fit: it needs {need:.0f} MB, {free:.0f} MB are free; {remedy}."

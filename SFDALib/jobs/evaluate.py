@@ -15,14 +15,15 @@ from SFDALib.results import layout
 from SFDALib.results.folder import write_atomically
 from SFDALib.results.images import read_segment_names
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_labels
-from SFDALib.volume.geometry import Volume, on_grid_of
+from SFDALib.volume.geometry import Volume
+from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.regrid import on_grid_of
 
 
 def evaluate(
     results: Sequence[Path], reference: Path, tolerance_mm: float, table: Path | None
 ) -> dict[str, Any]:
-    """Dice, ASD, HD95, surface Dice and volumes of each class of each result.
+    """Dice, ASD, HD95, surface Dice and volumes of each class of each result, and their means.
 
     Args:
         results: segmentation files or result folders.
@@ -31,43 +32,70 @@ def evaluate(
         tolerance_mm: of the surface Dice.
         table: where to write the same as JSON.
 
+    Returns:
+        "results", a row for each result; "means", for each class the mean of every measure over
+        the results with its 95 % interval, see ``metrics.MeasureSummary``.
+
     Raises:
         RequestError: unreadable, or on different grids.
     """
     reference_labels = read_labels(reference)
-    files = [path / layout.SEGMENTATION.name if path.is_dir() else path for path in results]
-    rows = []
-    for path, file in zip(results, files, strict=True):
-        together = _on_one_grid(read_labels(file), reference_labels)
-        if together is None:
-            raise RequestError(
-                f"{file}: found another grid than that of {reference}, expected both on the input"
-                " image's grid; resample one of them"
-            )
-        found, truth = together
-        labels = np.union1d(np.unique(found.array), np.unique(truth.array))
-        measured = metrics.evaluate_labels(
-            found.array[0],
-            truth.array[0],
-            truth.geometry.spacing_kji,
-            [int(label) for label in labels if label],
-            tolerance_mm,
-        )
-        names = read_segment_names(file)
-        classes = {
-            str(label): {"name": names.get(label, f"label {label}"), **asdict(values)}
-            for label, values in measured.items()
-        }
+    rows: list[dict[str, Any]] = []
+    cases: dict[int, list[metrics.ClassMetrics]] = {}  # by label
+    names: dict[int, str] = {}
+    for path in results:
+        file = path / layout.SEGMENTATION.name if path.is_dir() else path
+        measured = _measure(file, reference, reference_labels, tolerance_mm)
+        named = read_segment_names(file)
+        classes = {}
+        for label, values in measured.items():
+            name = named.get(label, f"label {label}")
+            classes[str(label)] = {"name": name, **asdict(values)}
+            cases.setdefault(label, []).append(values)
+            names.setdefault(label, name)
         rows.append({"result": str(path), "classes": classes})
-    summary = {"reference": str(reference), "tolerance_mm": tolerance_mm, "results": rows}
+    means = {
+        str(label): {
+            "name": names[label],
+            **{measure: asdict(found) for measure, found in metrics.summarise(values).items()},
+        }
+        for label, values in sorted(cases.items())
+    }
+    summary = {
+        "reference": str(reference),
+        "tolerance_mm": tolerance_mm,
+        "results": rows,
+        "means": means,
+    }
     if table is not None:
         with write_atomically(table) as partial:
             write_report(partial, summary)
     return summary
 
 
+def _measure(
+    file: Path, reference: Path, reference_labels: Volume, tolerance_mm: float
+) -> dict[int, metrics.ClassMetrics]:
+    """The measures of one segmentation by label, of every label in it or in the reference."""
+    together = _on_one_grid(read_labels(file), reference_labels)
+    if together is None:
+        raise RequestError(
+            f"{file}: found another grid than that of {reference}, expected both on the input"
+            " image's grid; resample one of them"
+        )
+    found, truth = together
+    labels = np.union1d(np.unique(found.array), np.unique(truth.array))
+    return metrics.evaluate_labels(
+        found.array[0],
+        truth.array[0],
+        truth.geometry.spacing_kji,
+        [int(label) for label in labels if label],
+        tolerance_mm,
+    )
+
+
 def _on_one_grid(found: Volume, truth: Volume) -> tuple[Volume, Volume] | None:
-    """Both on the grid of the reference, or of the result where the reference is a part of it;
+    """Both on the grid of the reference, or on that of the result where the reference is cropped;
     None where their voxels lie at different places.
     """
     if (moved := on_grid_of(found, truth.geometry)) is not None:

@@ -1,4 +1,4 @@
-"""Go on after what fails by itself, as one image of a cohort or one method of a comparison does."""
+"""Record the failure of one image or one method, and continue with the next."""
 
 from __future__ import annotations
 
@@ -15,27 +15,39 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Attempts:
-    """What failed, and why: ``with attempt(name, image="a.nrrd"): ...`` notes it and goes on.
+class Failures:
+    """What failed, and why: ``with failures.recorded(name, image="a.nrrd"): ...``.
 
-    A defect of ours and a cancellation pass, and a disk that would refuse the next one, too.
+    Args:
+        reporter: of the events.
+        messages: one line for each image or method that failed, by its name.
     """
 
     reporter: Reporter
-    errors: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, name: str, **told: str) -> Iterator[None]:
-        """
+    def recorded(self, name: str, **details: str) -> Iterator[None]:
+        """Record a failure in place of raising it.
+
+        Bugs, cancellation and disk errors are raised; a disk that refuses one result refuses the
+        next one, too.
+
         Args:
-            told: further fields of the event that tells a failure.
+            name: of the image or the method.
+            details: further fields of the event.
         """
         try:
             yield
         except DiskError:
             raise
         except SFDAError as error:
-            line = str(error)  # alone: the error holds the tensors of its frames
+            line = str(error)  # only the text: the traceback keeps the frames' tensors alive
             log.error("%s: %s", name, line)
-            self.reporter.event("failed", **told, message=line)
-            self.errors[name] = line
+            self.reporter.event("failed", **details, message=line)
+            self.messages[name] = line
+
+    @property
+    def first(self) -> str:
+        """The first failure."""
+        return next(iter(self.messages.values()))

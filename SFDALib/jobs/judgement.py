@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import assembly
 from SFDALib.inference.predict import predict
-from SFDALib.jobs.engine import Engine, Target
+from SFDALib.jobs.engine import Engine
+from SFDALib.jobs.image_run import ImageRun
 from SFDALib.methods.outcome import Adapted, Segmented
-from SFDALib.progress import Progress, silent
+from SFDALib.progress import Progress
 from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
 from SFDALib.volume.intensity import normalise_unit
 
 LOOKS = 2  # of each network at the changed image, see ``trust.signals.stability``
-COLLAPSE = "collapse"  # how ``Adapted.stopped`` begins where the watch stopped it for that
 
 
 @dataclass(frozen=True)
@@ -58,35 +58,25 @@ class Judgement:
 
 
 def judge_result(
-    engine: Engine,
-    target: Target,
-    segmented: Segmented,
-    adapted: Adapted | None,
-    gate: str,
-    progress: Progress,
+    image: ImageRun, segmented: Segmented, adapted: Adapted | None, gate: str
 ) -> Judgement | None:
     """The judgement of a result; None where it is the source model's own and nothing was done."""
-    if segmented.probabilities is target.source_probabilities:
+    if segmented.probabilities is image.target.source_probabilities:
         return None
-    signals = engine.attempt(
-        "judging", lambda _: signals_of(engine, target, segmented, adapted, progress)
-    )
+    signals = image.attempt("judging", lambda _: signals_of(image, segmented, adapted))
     return Judgement(signals, judge(signals), gate)
 
 
-def signals_of(
-    engine: Engine,
-    target: Target,
-    segmented: Segmented,
-    adapted: Adapted | None,
-    progress: Progress = silent,
-) -> Signals:
-    """The signals of a result; the second look costs two passes of each network, and each diffusion
-    sample one.
+def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -> Signals:
+    """The signals of a result.
+
+    Each network segments ``LOOKS`` changed copies of the image, and the source network each
+    diffusion sample.
     """
+    engine, target = image.engine, image.target
     model = engine.model
     looks = LOOKS * (1 if adapted is None else 2) + len(segmented.samples)
-    passes = _Passes(engine, progress, looks)
+    passes = _Passes(engine, image.reporter, looks)
     source_again = passes.of(model.network)
     geometry = target.conformed.geometry
     again = distance = None
@@ -106,7 +96,7 @@ def signals_of(
             source_again=source_again,
             result_again=again,
             weight_distance=distance,
-            collapsed=adapted is not None and adapted.stopped.startswith(COLLAPSE),
+            collapsed=adapted is not None and adapted.collapsed,
             draws=[
                 source_again(
                     normalise_unit(sample.numpy(), model.description.input_spec.normalisation)
@@ -149,7 +139,7 @@ class _Passes:
     def of(self, network: nn.Module) -> Segment:
         def segment(image: np.ndarray) -> Tensor:
             engine = self._engine
-            options = dict(engine.options)
+            options = engine.options
             found = predict(engine.model, image, options, self._tell, network, "judging")
             self._done += 1
             return found

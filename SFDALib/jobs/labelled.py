@@ -83,7 +83,7 @@ def _parse(word: str) -> list[Labelled]:
         return [Labelled(labels, tuple(image.split(CHANNELS)))]
     if not os.path.isdir(word):
         return [Labelled(word)]
-    from SFDALib.volume.files import SUFFIXES
+    from SFDALib.volume.formats import SUFFIXES
 
     found = sorted(os.path.join(word, name) for name in os.listdir(word))
     return [Labelled(file) for file in found if file.lower().endswith(SUFFIXES)]
@@ -154,7 +154,7 @@ def _names(files: Sequence[str]) -> set[str]:
 
 def stem(file: str) -> str:
     """A file's name without its folder and its ending as an image."""
-    from SFDALib.volume.files import SUFFIXES
+    from SFDALib.volume.formats import SUFFIXES
 
     name = os.path.basename(os.path.abspath(file))
     ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
@@ -162,9 +162,8 @@ def stem(file: str) -> str:
 
 
 def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
-    """
-    Raises:
-        RequestError: labels without a method that learns from them, or the other way round.
+    """Raises:
+    RequestError: labels without a method that learns from them, or the other way round.
     """
     wanting = [name for name in methods if NEED in registry.find(name).needs]
     if wanting and not labelled:

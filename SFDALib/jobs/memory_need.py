@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 
 from SFDALib.bundle.source import Source
 from SFDALib.machine import main_memory
-from SFDALib.volume.files import Header, read_header
-from SFDALib.volume.grid import shape_on
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.conform import shape_on
+from SFDALib.volume.image_file import Header, ImageFile
 
 FLOAT = 4  # bytes
 # Arrays held at once where most are held, measured by Testing/Benchmarks/memory.py: the voxels as
@@ -25,24 +22,22 @@ JUDGED_ARRAYS = 8
 
 
 def refuse_too_large(
-    paths: Sequence[Path],
+    image: ImageFile,
     model: Source,
     judged: bool,
-    reading: Reading | None = None,
     delivered: bool = False,
 ) -> None:
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
         judged: whether a method makes something of it that is judged.
-        reading: what the user states of the files.
         delivered: whether the probabilities of the classes are written, too.
 
     Raises:
         OutOfMemoryError: with what it needs and what is free.
         RequestError: a file that is no image.
     """
-    header = read_header(paths, reading)
+    header = image.header
     grid, classes = model.description.input_spec, model.description.classes
     on_grid = math.prod(shape_on(grid, header.geometry))
     size = "x".join(str(n) for n in header.geometry.size)
@@ -51,7 +46,7 @@ def refuse_too_large(
         need += DELIVERED_COPIES * classes * math.prod(header.geometry.size)
     main_memory.refuse_beyond(
         need,
-        f"{paths[0]}: an image of {size} voxels, {on_grid:.3g} of them on the model's grid,",
+        f"{image.paths[0]}: an image of {size} voxels, {on_grid:.3g} of them on the model's grid,",
         "crop or resample it, close other programs, or choose a machine with more memory",
     )
 

@@ -30,11 +30,11 @@ from SFDALib.jobs.fields import (
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
 from SFDALib.methods import registry
-from SFDALib.volume.specification import Reading
+from SFDALib.methods.registry import REFERENCE
+from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
 ADAPT = ("each", "once")
-REFERENCE = "none"  # the method with which every comparison compares the others
 
 
 class Device(Kind):
@@ -265,7 +265,7 @@ class Job(Request):
 
     def checked(self) -> Self:
         super().checked()
-        options = registry.find(self.method).values(self.options)
+        options = registry.find(self.method).values(self.options).to_dict()
         labelled.check(self.labels, (self.method,))
         return replace(self, options=options)
 
@@ -332,7 +332,7 @@ class Comparison(Request):
                 inference that differs from the reference's, or nothing to compare.
         """
         super().checked()
-        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {}))
+        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {})).to_dict()
         methods = {REFERENCE: source}
         for name, given in self.methods.items():
             method = registry.find(name)
@@ -341,7 +341,7 @@ class Comparison(Request):
                 for option in method.options
                 if option.name in source
             }
-            methods[name] = method.values({**shared, **given})
+            methods[name] = method.values({**shared, **given}).to_dict()
             for option, value in shared.items():
                 if methods[name][option] != value:
                     raise RequestError(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SFDALib.jobs.engine import Engine, Target, open_engine
+from SFDALib.jobs.adapted_bundle import write_adapted_bundle
+from SFDALib.jobs.engine import open_engine
 from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.image_run import ImageRun
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
+from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
 
@@ -21,38 +24,63 @@ log = logging.getLogger(__name__)
 
 
 def run(job: Job, reporter: Reporter) -> dict[str, Any]:
-    """Carry the job out and return its report.
+    """Carry a job out.
+
+    Args:
+        job: checked, see ``Job.checked``.
+        reporter: of progress and events.
+
+    Returns:
+        The content of report.json.
 
     Raises:
         RequestError: anything about the request that cannot be done; nothing is written then.
     """
+    output = Path(job.output).resolve()
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
-        engine = open_engine(Path(job.bundle), job.method, job.options, device, job.seed)
-        engine = engine.learning_from(matched(job.labels, [job.input]), job.reading)
-        engine = replace(engine, probabilities=job.probabilities)
-        target = engine.read([Path(path) for path in job.input], reporter, job.reading)
-        report = run_on(target, engine, folder, reporter, job.gate)
-    for note in report["notes"]:
+        bundle = Path(job.bundle)
+        engine = open_engine(
+            bundle, job.method, job.options, device, job.seed, job.probabilities
+        ).learning_from(matched(job.labels, [job.input]), job.reading)
+        image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
+        report = deliver(image, folder, job.gate)
+    for note in new_notes(report, image):
         log.info("%s", note)
-    log.info("The result is in %s", Path(job.output).resolve())
-    reporter.event("result", output=str(Path(job.output).resolve()), volumes=report["volumes"])
+    log.info("The result is in %s", output)
+    reporter.event("result", output=str(output), volumes=report["volumes"])
     return report
 
 
-def run_on(
-    target: Target, engine: Engine, folder: Path, reporter: Reporter, gate: str
+def deliver(
+    image: ImageRun,
+    folder: Path,
+    gate: str,
+    shared: Adapted | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Adapt to an image that was read, segment it, and write everything into its result folder.
+    """Adapt to an image, segment it, and write everything into its result folder.
+
+    Args:
+        image: the image and the method.
+        folder: the result folder, which exists.
+        gate: as in a ``Job``.
+        shared: weights that were adapted to several images, in place of adapting to this one.
+        extra: further fields of the report.
 
     Returns:
-        The report.
+        The content of report.json.
     """
-    adapted = engine.adapt([target.conformed], reporter)
-    segmented = engine.segment(target, adapted, reporter)
-    judgement = judge_result(engine, target, segmented, adapted, gate, reporter)
-    if adapted is not None:
-        engine.write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, adapted)
+    adapted = image.adapt() if shared is None else shared
+    segmented = image.segment(adapted)
+    judgement = judge_result(image, segmented, adapted, gate)
+    if adapted is not None and shared is None:
+        write_adapted_bundle(folder / layout.ADAPTED_BUNDLE.name, image.engine, adapted)
     outcome = Outcome(segmented, adapted, judgement)
-    return write_result(folder, engine, target, outcome, {}, reporter)
+    return write_result(folder, image, outcome, extra or {})
+
+
+def new_notes(report: Mapping[str, Any], image: ImageRun) -> list[str]:
+    """The report's notes without those on the image, which were logged when it was read."""
+    return [note for note in report["notes"] if note not in image.target.notes]

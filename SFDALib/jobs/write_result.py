@@ -12,22 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SFDALib.adaptation import none
 from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Engine, Target, checksums
+from SFDALib.jobs.engine import Engine
+from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
 from SFDALib.jobs.volumes import change_text, implausible, measure_volumes
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted, Segmented
-from SFDALib.progress import Progress, silent
+from SFDALib.progress import Progress
 from SFDALib.results import layout
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
 from SFDALib.results.report import software_versions, write_report
 from SFDALib.uncertainty import entropy
-from SFDALib.volume.grid import oriented
+from SFDALib.volume.orientation import oriented
 
 WRITING = "restoring and writing"  # the stage
 DISPLAY = "LPS"  # arrays as radiologists look at them: i to the left, j to the back, k up
@@ -72,11 +73,9 @@ class Restored:
 
 def write_result(
     folder: Path,
-    engine: Engine,
-    target: Target,
+    image: ImageRun,
     outcome: Outcome,
     extra: Mapping[str, Any],
-    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write every file of ``layout.RESULT_FOLDER`` but the adapted bundle.
 
@@ -85,11 +84,9 @@ def write_result(
 
     Args:
         folder: an empty folder, or one that holds the adapted bundle already.
-        engine: the model, the method and the options of the run.
-        target: the image.
+        image: the model, the method with its options, and the image.
         outcome: what the method made of it.
         extra: further fields of the report.
-        progress: informed of the steps.
 
     Returns:
         The report, as in report.json.
@@ -98,13 +95,14 @@ def write_result(
         RequestError: the image or the bundle was changed on disk during the run.
         OSError: the disk is full.
     """
+    engine, target = image.engine, image.target
     _check_unchanged(engine, target)
-    with engine.stage(WRITING):
-        measured = _write_images(folder, engine, target, outcome, progress)
+    with image.stages.stage(WRITING, engine.options):
+        measured = _write_images(folder, engine, target, outcome, image.reporter)
     report = {
         **_what_was_run(engine, target),
         **measured,
-        **_what_the_method_did(engine, target, outcome, measured["volumes"]),
+        **_what_the_method_did(image, outcome, measured["volumes"]),
         "files_written": layout.written(folder),
         **extra,
     }
@@ -156,7 +154,7 @@ def _ticks(progress: Progress, total: int) -> Tick:
 def _check_unchanged(engine: Engine, target: Target) -> None:
     """Refuse to write if the image or the bundle changed on disk during the run."""
     for path, what, changed in (
-        (target.paths[0], "image", lambda: checksums(target.paths) != target.checksums),
+        (target.paths[0], "image", lambda: target.image.checksums() != target.checksums),
         (engine.bundle.path, "bundle", lambda: engine.bundle.sha256() != engine.bundle_sha256),
     ):
         try:
@@ -196,7 +194,7 @@ def _write_segmentations(
 ) -> None:
     """The delivered one, the source model's, the method's own and the denoised one."""
     title = engine.method.title
-    own, source = (restored.own, title), (restored.source, none.METHOD.title)
+    own, source = (restored.own, title), (restored.source, registry.find(registry.REFERENCE).title)
     found = {
         layout.SEGMENTATION: source if outcome.delivers_source else own,
         layout.SOURCE_SEGMENTATION: source,
@@ -280,7 +278,7 @@ def _what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,
-        "options": dict(engine.options),
+        "options": engine.options.to_dict(),
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),
@@ -298,7 +296,7 @@ def _what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
 
 
 def _what_the_method_did(
-    engine: Engine, target: Target, outcome: Outcome, volumes: list[dict[str, Any]]
+    image: ImageRun, outcome: Outcome, volumes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The report's part on the method: its details, verdict, notes, adaptation and costs."""
     adapted, judgement = outcome.adapted, outcome.judgement
@@ -306,9 +304,9 @@ def _what_the_method_did(
         "details": dict(outcome.segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
-            *target.notes,
-            *engine.model.description.cautions,
-            *engine.stopwatch.notes,
+            *image.target.notes,
+            *image.engine.model.description.cautions,
+            *image.stages.notes,
             *outcome.segmented.notes,
             *(adapted.notes if adapted else ()),
             *implausible(volumes),
@@ -321,8 +319,8 @@ def _what_the_method_did(
             "best_epoch": adapted.best_epoch,
             "stopped": adapted.stopped,
         },
-        "seconds": dict(engine.stopwatch.seconds),
-        "peak_memory_mb": devices.peak_memory_mb(engine.model.device),
+        "seconds": dict(image.stages.seconds),
+        "peak_memory_mb": devices.peak_memory_mb(image.engine.model.device),
     }
 
 

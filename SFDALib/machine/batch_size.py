@@ -1,4 +1,4 @@
-"""How much memory is free, and how many patches fit."""
+"""How much memory a device has free, and how many patches fit into a batch."""
 
 from __future__ import annotations
 
@@ -13,54 +13,56 @@ from torch import Tensor, nn
 
 from SFDALib.machine import main_memory
 
-SHARE = 0.6  # of the free memory that a batch may take
-LARGEST = 6 << 30  # bytes that it may take, however much is free: more gains nothing
-# On a CPU, whatever is free: another batch gives other last digits. Larger ones gain nothing.
+SHARE = 0.6  # of a GPU's free memory that a batch may take
+LARGEST = 6 << 30  # bytes that a batch may take on a GPU: larger batches are not faster
+# On a CPU the batch must not depend on the free memory: another batch size changes the last digits.
+# Larger batches are not faster.
 CPU_BATCH = 8
-CPU_ROOM = 1 << 30  # bytes
+CPU_ROOM = 1 << 30  # bytes that a batch may take on a CPU
 GPU_BATCH = 64
-UNKNOWN = 4 << 30
-_sparing: ContextVar[bool] = ContextVar("sparing", default=False)
+UNKNOWN = 4 << 30  # bytes assumed free where the system does not say
+_single: ContextVar[bool] = ContextVar("one_patch_at_a_time", default=False)
 
-# By network and the shapes of its input: the count takes a tenth of a second, and an adaptation
-# asks after every epoch.
+# Cache by network and input shapes: counting takes 0.1 s, and adaptation asks after every epoch.
 _known: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], ...], int]] = WeakKeyDictionary()
 
 
 def known_free_bytes(device: torch.device) -> int | None:
-    """Free memory of a device; None where the system does not say.
+    """Free memory of a device in bytes; None where the system does not say.
 
-    Of a GPU also what torch keeps for later, which counts as taken there.
+    On a GPU, memory that torch has reserved but not allocated counts as free.
     """
     if device.type != "cuda":
         return main_memory.available()
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + kept
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a device; a cautious constant where the system does not say."""
+    """Free memory of a device in bytes; ``UNKNOWN`` where the system does not say."""
     known = known_free_bytes(device)
     return UNKNOWN if known is None else known
 
 
 @contextmanager
-def sparing() -> Iterator[None]:
-    """Inside, patches go through networks one by one: for a second attempt after memory ran out."""
-    token = _sparing.set(True)
+def one_patch_at_a_time() -> Iterator[None]:
+    """Within this context ``batch_that_fits`` returns 1: to retry after an out-of-memory error."""
+    token = _single.set(True)
     try:
         yield
     finally:
-        _sparing.reset(token)
+        _single.reset(token)
 
 
 def activation_bytes(
     network: nn.Module, patch: tuple[int, ...], extra: tuple[Tensor, ...] = ()
 ) -> int:
-    """Bytes of everything that the layers put out for one patch ``(C, ...)``, counted on the meta
-    device: what training must keep and an upper bound for inference.
+    """Bytes of the outputs of all layers for one patch, counted on the meta device.
+
+    Training must keep them; for inference they are an upper bound.
 
     Args:
+        patch: shape ``(C, ...)``.
         extra: further arguments of the network's forward, on the meta device.
     """
     known = _known.setdefault(network, {})
@@ -93,12 +95,16 @@ def batch_that_fits(
     device: torch.device,
     extra: tuple[Tensor, ...] = (),
 ) -> int:
-    """How many patches ``(C, ...)`` go through the network at once.
+    """How many patches go through the network at once, at least 1.
 
     On a CPU this depends on the network and the patch alone, so that the same run gives the same
-    result bit for bit; on a GPU it follows the memory that is free.
+    result bit for bit; on a GPU it depends on the free memory.
+
+    Args:
+        patch: shape ``(C, ...)``.
+        extra: as for ``activation_bytes``.
     """
-    if _sparing.get():
+    if _single.get():
         return 1
     if device.type == "cuda":
         most, room = GPU_BATCH, min(SHARE * free_bytes(device), LARGEST)

@@ -1,4 +1,4 @@
-"""Which device computes, without ever falling back in silence."""
+"""Choose the device that computes, and its memory. A fall-back to the CPU is always reported."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from SFDALib.errors import RequestError
 from SFDALib.machine import main_memory
 from SFDALib.machine.batch_size import known_free_bytes
 
-MPS_SINCE = (2, 11)  # earlier versions lack 3D operations there, or compute them wrongly
+MPS_SINCE = (2, 11)  # earlier torch lacks 3D operations on Apple GPUs or computes them wrongly
 OLD_MPS = "found torch %s, expected at least 2.11 for an Apple GPU"
 log = logging.getLogger(__name__)
 
 
 def resolve(name: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda" (the first), "cuda:1" or "mps".
+    """The torch device for "auto", "cpu", "cuda" (the first), "cuda:1" or "mps".
 
     Raises:
-        RequestError: a device was asked for that this machine, or its torch, does not have.
+        RequestError: a device that this machine, or its torch, does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -53,14 +53,17 @@ def resolve(name: str) -> torch.device:
 
 
 def _mps_is_sound() -> bool:
-    """Whether this torch computes on Apple GPUs what it computes elsewhere."""
+    """Whether this torch computes correctly on Apple GPUs."""
     numbers = torch.__version__.split("+")[0].split(".")[:2]
     return tuple(int("".join(filter(str.isdigit, n)) or 0) for n in numbers) >= MPS_SINCE
 
 
 def listed() -> list[dict[str, Any]]:
-    """What this machine has to compute on: name as typed, title as shown, free memory in MB (None
-    where the system does not say).
+    """The devices of this machine.
+
+    Returns:
+        For each "name" as typed, "title" as shown, and "free_mb", its free memory in MiB (None
+        where the system does not say).
     """
     found = [torch.device("cpu")]
     found += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
@@ -73,13 +76,13 @@ def listed() -> list[dict[str, Any]]:
 
 
 def free_mb(device: torch.device) -> float | None:
-    """Free memory of a device; None where the system does not say."""
+    """Free memory of a device in MiB; None where the system does not say."""
     free = known_free_bytes(device)
     return None if free is None else round(free / 2**20, 1)
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for the report."""
+    """The device as the report names it, such as "cpu (8 threads)"."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
@@ -89,16 +92,16 @@ def describe(device: torch.device) -> str:
 
 
 def release(device: torch.device) -> None:
-    """Give back what is cached on the device, and what a failure left in memory."""
-    gc.collect()  # a failure that was told still holds the tensors of its frames, in a cycle
+    """Free memory cached by torch, and tensors that a caught exception still references."""
+    gc.collect()  # its traceback and frames form a cycle
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def start_afresh(device: torch.device) -> None:
-    """Give back what is cached on the device, and let ``peak_memory_mb`` begin anew.
+def reset_peak_memory(device: torch.device) -> None:
+    """Free cached memory, and reset what ``peak_memory_mb`` measures.
 
-    Of the process it does on Linux alone; elsewhere its peak remains that since the start.
+    The peak of the process can be reset on Linux only; elsewhere it is that since the start.
     """
     release(device)
     if device.type == "cuda":
@@ -108,7 +111,7 @@ def start_afresh(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Largest memory since the start, or since ``start_afresh``: of the process, and of the GPU."""
+    """Peak memory in MiB since the start or ``reset_peak_memory``: "process", and "gpu" on CUDA."""
     peaks = {}
     if device.type == "cuda":
         peaks["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

@@ -1,4 +1,4 @@
-"""How much main memory this process may still take, and has taken. Standard library alone."""
+"""Free and peak main memory of this process (standard library alone)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 
 from SFDALib.errors import OutOfMemoryError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 CGROUPS = Path("/sys/fs/cgroup")
-# v2 and v1: the limit and the use of a control group, by which containers and schedulers bound it
+# Limit and use of a control group (v2, v1): containers and schedulers limit memory by it
 CGROUP_FILES = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -18,34 +23,33 @@ CGROUP_FILES = (
 
 
 def available() -> int | None:
-    """Bytes that the system can give, within the limits set to this process (control group,
-    ``ulimit -v``); None where the system does not say.
+    """Bytes that this process can still allocate within the system's free memory and its own limits
+    (control group, ``ulimit -v``); None where the system does not say.
     """
     return min(_bounds(), default=None)
 
 
 def peak() -> int | None:
-    """Most bytes that this process has taken; None where the system does not say."""
+    """Peak memory of this process in bytes; None where the system does not say."""
     try:
         return _field("/proc/self/status", "VmHWM:")
     except (OSError, LookupError, ValueError):  # not Linux
         pass
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return None
-    # On Linux this begins with what the program that started us had taken.
+    # On Linux ru_maxrss is inherited from the parent process, hence VmHWM there.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
     )
 
 
 def refuse_beyond(need: float, what: str, remedy: str) -> None:
-    """Refuse before anything is loaded.
+    """Refuse work that needs more memory than is free.
 
     Args:
         need: bytes.
-        what: of what and for what, in words.
+        what: the beginning of the message: which input, and which work on it.
+        remedy: the end of the message: what the user can do.
 
     Raises:
         OutOfMemoryError: fewer bytes are available.
@@ -59,6 +63,7 @@ def refuse_beyond(need: float, what: str, remedy: str) -> None:
 
 
 def _bounds() -> Iterator[int]:
+    """Free bytes by each of the limits that the system states."""
     try:
         yield _field("/proc/meminfo", "MemAvailable:")
     except (OSError, LookupError, ValueError):  # not Linux
@@ -72,12 +77,11 @@ def _bounds() -> Iterator[int]:
         except (OSError, ValueError):  # no such group, or "max": no limit
             continue
     try:
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            yield max(0, limit - _field("/proc/self/status", "VmSize:"))
-    except (ImportError, OSError, LookupError, ValueError):  # Windows; not Linux
+        if resource is not None:
+            address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+            if address_space != resource.RLIM_INFINITY:
+                yield max(0, address_space - _field("/proc/self/status", "VmSize:"))
+    except (OSError, LookupError, ValueError):  # not Linux
         return
 
 

@@ -1,10 +1,10 @@
-"""Running out of memory: recognised, and told with what lowers the need."""
+"""Recognise out-of-memory errors of Python, torch and CUDA, and add the remedy."""
 
 from __future__ import annotations
 
 from SFDALib.errors import OutOfMemoryError
 
-# torch has an exception of its own for GPUs alone; on a CPU its allocator raises a RuntimeError.
+# torch has its own exception for GPUs only; its CPU allocator raises a RuntimeError.
 # cuBLAS and cuDNN 8 say ..._STATUS_ALLOC_FAILED, cuDNN 9 ..._DEVICE_ALLOCATION_FAILED.
 SIGNS = (
     *("out of memory", "can't allocate memory", "not enough memory"),
@@ -13,9 +13,10 @@ SIGNS = (
 
 
 def as_out_of_memory(error: BaseException, remedy: str = "") -> OutOfMemoryError | None:
-    """The failure to tell if ``error`` means that memory ran out, else None.
+    """The error to report if ``error`` means that memory ran out, else None.
 
     Args:
+        error: what was caught.
         remedy: what lowers the need, such as "lower --option batch, now 24".
     """
     text = str(error)

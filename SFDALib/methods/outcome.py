@@ -40,12 +40,13 @@ class Adapted:
     Args:
         weights: the network's state dict; the source's own is untouched.
         members: how many sets of weights they hold for each of the source's; their logits are
-            averaged, see ``networks.assembly.ensemble_of``.
+            averaged, see ``bundle.assembly.ensemble_of``.
         curves: named series, one value an epoch, epoch 0 being the source model and, with the
             option ``settle_bn``, epoch 1 the settled one.
         best_epoch: the epoch whose weights these are; 0 is the source's.
         stopped: why it ended, in plain words.
         notes: what else a reader of the report should know.
+        collapsed: whether it was stopped because it collapsed.
     """
 
     weights: Mapping[str, Tensor]
@@ -54,3 +55,4 @@ class Adapted:
     stopped: str
     notes: tuple[str, ...] = ()
     members: int = 1
+    collapsed: bool = False

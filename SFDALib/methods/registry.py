@@ -1,12 +1,13 @@
-"""The methods, one line each; the rest is in a method's own file. Standard library alone."""
+"""The methods in the order in which they are shown. Standard library alone."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
-from SFDALib.adaptation import (
+from SFDALib.errors import RequestError
+from SFDALib.methods import (
     adaent,
     adami,
     bn_statistics,
@@ -15,6 +16,7 @@ from SFDALib.adaptation import (
     dpl,
     early_features,
     few_labels,
+    heal,
     iapc,
     intent,
     muvi,
@@ -24,8 +26,6 @@ from SFDALib.adaptation import (
     tent,
     upl,
 )
-from SFDALib.errors import RequestError
-from SFDALib.heal import pipeline as heal
 from SFDALib.methods.method import Method
 
 METHODS: dict[str, Method] = {
@@ -51,6 +51,8 @@ METHODS: dict[str, Method] = {
     )
 }
 
+REFERENCE = none.METHOD.name  # what the other methods are compared with: the source model as it is
+
 
 def find(name: str) -> Method:
     """The method of that name.
@@ -75,7 +77,7 @@ def lacking(holds: Collection[str]) -> dict[str, str | None]:
     return {method.name: method.lacks(holds) for method in METHODS.values()}
 
 
-def entry(method: Method) -> Callable[..., Any]:
-    """The function that a method names."""
-    module, function = method.entry.split(":")
-    return getattr(importlib.import_module(module), function)
+def entry(method: Method) -> Any:
+    """The class or function that ``method.entry`` names."""
+    module, name = method.entry.split(":")
+    return getattr(importlib.import_module(module), name)

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import binary_erosion, gaussian_filter
 from torch import Tensor, nn
 
 from SFDALib.bundle import source
 from SFDALib.bundle.description import DiffusionDescription
 from SFDALib.bundle.open_model import open_model
 from SFDALib.diffusion.drawing import foreground_mask, mask_condition
-from SFDALib.diffusion.schedule import cosine_schedule
+from SFDALib.diffusion.schedule import NoiseSchedule, cosine_schedule
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network
 from SFDALib.progress import Progress
 from SFDALib.training import loop
-from SFDALib.training.manifest import Case, diffusion_grid, load_cases
+from SFDALib.training.manifest import Case, diffusion_input_spec, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
 
-MOST_MISSING = 0.95  # share of the image in which a damaged mask may be empty
+MOST_MISSING = 0.95  # share of the image, at most, in which a damaged mask is made empty
 
 
 def describe(config: Mapping[str, Any]) -> DiffusionDescription:
-    """The diffusion model of a training's configuration: network, spacing, timesteps, foreground.
+    """The diffusion model that a configuration describes: network, spacing, timesteps, foreground.
 
     Raises:
         RequestError: a missing or unknown field.
@@ -57,9 +58,18 @@ def train(
     """Train on the ``train`` cases; write the bundle with the diffusion network.
 
     Args:
-        patch_size: what the network sees, (j, i) or (k, j, i).
-        corruption: share of the patches whose mask condition is damaged as a denoised pseudo-label
-            may be (pieces missing, borders stripped), so that samples stay plausible there.
+        request: cases, output and options.
+        bundle: the source model to which the diffusion network is added.
+        diffusion: network, spacing, timesteps and condition.
+        patch_size: of the network's input, (j, i) or (k, j, i) voxels.
+        corruption: share of the patches whose mask condition is damaged (pieces missing, borders
+            eroded), as that of a denoised pseudo-label may be. Raise it where samples copy such
+            damage.
+        device: to train on.
+        progress: informed of the loss.
+
+    Raises:
+        RequestError: the output exists, or the bundle or a case is unusable.
     """
     workers = loop.start_workers(device)
     request.prepare(workers)
@@ -69,54 +79,34 @@ def train(
     cases = load_cases(
         request.entries,
         "train",
-        diffusion_grid(described),
+        diffusion_input_spec(described.input_spec, diffusion),
         described.classes,
         request.work / f"diffusion-{workers.rank}",
     )
     if diffusion.foreground:
         cases = [_with_foreground(case, described.classes) for case in cases]
-    patches = Patches(cases, patch_size, request.batch, request.augment)
-    schedule = cosine_schedule(diffusion.timesteps)
     torch.manual_seed(request.loop.seed)
-    network = build_network(diffusion.network)
-
-    def draw(step: int) -> loop.Batch:
-        images, labels = patches.draw(request.loop.seed, step, workers.rank)
-        rng = np.random.default_rng([request.loop.seed + 1, step, workers.rank])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        body = labels >= described.classes if diffusion.foreground else None
-        labels = labels % described.classes
-        body = None if body is None else body | (labels > 0)
-        labels = torch.stack([_corrupted(one, corruption, rng) for one in labels])
-        condition = torch.stack(
-            [
-                _condition(one, described.classes, None if body is None else body[index])
-                for index, one in enumerate(labels)
-            ]
-        )
-        clean = images * 2 - 1
-        t = torch.randint(schedule.timesteps, (len(clean),), generator=generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        return schedule.q_sample(clean, t, noise), t, condition, noise
-
-    def batch_loss(
-        trained: nn.Module, noisy: Tensor, t: Tensor, condition: Tensor, noise: Tensor
-    ) -> Tensor:
-        return F.l1_loss(trained(noisy, t, condition), noise)
-
+    batches = NoisyPatches(
+        Patches(cases, patch_size, request.batch, request.augment),
+        described.classes,
+        cosine_schedule(diffusion.timesteps),
+        diffusion.foreground,
+        corruption,
+        request.loop.seed,
+        workers.rank,
+    )
     weights, curve = loop.fit(
-        network,
-        draw,
-        batch_loss,
+        build_network(diffusion.network),
+        batches.draw,
+        noise_loss,
         request.loop,
-        request.identity(
+        request.checkpoint(
             "diffusion",
             diffusion=asdict(diffusion),
             patch_size=patch_size,
             corruption=corruption,
             bundle=opened.sha256(),
         ),
-        request.work / "checkpoint.pt",
         workers,
         progress,
     )
@@ -136,10 +126,64 @@ def train(
     )
 
 
-def _with_foreground(case: Case, classes: int) -> Case:
-    """The body's silhouette, carried in the label map: ``classes`` is added where it is.
+@dataclass(frozen=True)
+class NoisyPatches:
+    """What the network learns from: noisy patches, their mask conditions and their noise.
 
-    So patches, padding and augmentation treat both alike.
+    Args:
+        patches: images and label maps.
+        classes: K, background included.
+        schedule: of the noise.
+        foreground: whether the body's silhouette is part of the condition; it is then in the label
+            maps, see ``_with_foreground``.
+        corruption: share of the patches whose mask condition is damaged.
+        seed: of the run.
+        rank: of this process.
+    """
+
+    patches: Patches
+    classes: int
+    schedule: NoiseSchedule
+    foreground: bool
+    corruption: float
+    seed: int
+    rank: int
+
+    def draw(self, step: int) -> loop.Batch:
+        """The batch of a step: noisy images ``x_t``, timesteps ``t``, conditions and noise.
+
+        Images and noise are ``(N, C, [k,] j, i)``, conditions ``(N, Cc, [k,] j, i)``.
+        """
+        images, labels = self.patches.draw(self.seed, step, self.rank)
+        rng = np.random.default_rng([self.seed + 1, step, self.rank])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        body = labels >= self.classes if self.foreground else None
+        labels = labels % self.classes
+        body = None if body is None else body | (labels > 0)
+        labels = torch.stack([_corrupted(one, self.corruption, rng) for one in labels])
+        condition = torch.stack(
+            [
+                _condition(one, self.classes, None if body is None else body[index])
+                for index, one in enumerate(labels)
+            ]
+        )
+        clean = images * 2 - 1
+        t = torch.randint(self.schedule.timesteps, (len(clean),), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        return self.schedule.q_sample(clean, t, noise), t, condition, noise
+
+
+def noise_loss(
+    network: nn.Module, noisy: Tensor, t: Tensor, condition: Tensor, noise: Tensor
+) -> Tensor:
+    """L1 distance between the noise and the network's prediction of it (Med-DDPM)."""
+    return F.l1_loss(network(noisy, t, condition), noise)
+
+
+def _with_foreground(case: Case, classes: int) -> Case:
+    """The case with the body's silhouette in its label map: ``classes`` is added inside the body.
+
+    In this way patches, padding and augmentation treat labels and body alike.
     """
     body = foreground_mask(np.asarray(case.image))
     labels = np.where(body | (case.labels > 0), case.labels + classes, case.labels)
@@ -154,11 +198,15 @@ def _condition(labels: Tensor, classes: int, body: Tensor | None) -> Tensor:
 
 
 def _corrupted(labels: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """Labels as hierarchical denoising may leave them: a stripped border, missing pieces."""
+    """Labels damaged as by hierarchical denoising: the border eroded, pieces missing.
+
+    Args:
+        labels: ``([k,] j, i)``.
+        share: the probability of any damage.
+        rng: decides on it.
+    """
     if rng.random() >= share or not (labels > 0).any():
         return labels
-    from scipy.ndimage import binary_erosion, gaussian_filter
-
     array = labels.numpy()
     keep = binary_erosion(array > 0, iterations=int(rng.integers(1, 4)))
     field = gaussian_filter(rng.standard_normal(array.shape), rng.uniform(2, 8))

@@ -1,4 +1,4 @@
-"""Train a head on the early features of a bundle's network, which stays as it is (UDAS)."""
+"""Train a head on the early features of a bundle's network, whose weights are frozen (UDAS)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,18 @@ from SFDALib.training.segmentation import segmentation_loss
 def train(
     request: TrainingRequest, bundle: Path, level: int, device: torch.device, progress: Progress
 ) -> None:
-    """Train the head of ``level`` 0 or 1 on the ``train`` cases; write the bundle with it."""
+    """Train the head of a level on the ``train`` cases; write the bundle with it.
+
+    Args:
+        request: cases, output and options.
+        bundle: the source model; its own weights are not changed.
+        level: 0 or 1, after how many downsampling stages the head reads the features.
+        device: to train on.
+        progress: informed of the loss.
+
+    Raises:
+        RequestError: the output exists, or the bundle or a case is unusable.
+    """
     workers = loop.start_workers(device)
     request.prepare(workers)
     opened = open_model(bundle)
@@ -58,8 +69,7 @@ def train(
         lambda step: patches.draw(request.loop.seed, step, workers.rank),
         batch_loss,
         request.loop,
-        request.identity("early-head", level=level, bundle=opened.sha256()),
-        request.work / "checkpoint.pt",
+        request.checkpoint("early-head", level=level, bundle=opened.sha256()),
         workers,
         progress,
     )

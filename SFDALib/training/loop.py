@@ -1,5 +1,7 @@
-"""The one training loop: batches drawn ahead, mixed precision, EMA, checkpoints, resume, several
-processes.
+"""The training loop that all trainings share.
+
+Batches are drawn ahead for a GPU; mixed precision, an exponential moving average (EMA) of the
+weights, checkpoints from which a training goes on, and several processes.
 """
 
 from __future__ import annotations
@@ -10,9 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from SFDALib.errors import RequestError
 from SFDALib.progress import Progress
-from SFDALib.results.folder import writing
+from SFDALib.training.checkpoint import Checkpoint, Curve, State
 
-LOSS_POINTS = 200  # a curve keeps about so many points, each a mean
+LOSS_POINTS = 200  # of a loss curve, about; each is the mean since the point before
 DRAWING = 4  # threads that draw the next batches while a GPU works on this one
 AHEAD = 8  # batches drawn at most before they are needed
 Batch = tuple[Tensor, ...]
@@ -38,7 +38,8 @@ class LoopOptions:
         learning_rate: of Adam at the start.
         schedule: "cosine" falls to a hundredth at the end, "constant" stays.
         weight_decay: L2 in Adam.
-        ema: decay a step of the moving average that is kept as the weights; 0 for none.
+        ema: decay a step of the exponential moving average of the weights, which is then what is
+            delivered; 0 for none.
         mixed_precision: bfloat16 autocast.
         seed: of weights and patches.
         checkpoint_minutes: between two checkpoints.
@@ -72,7 +73,13 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes of a ``torchrun``; one alone without."""
+    """The processes of a ``torchrun``; a single one without it.
+
+    Args:
+        rank: of this process, from 0.
+        count: of processes.
+        device: of this process.
+    """
 
     rank: int
     count: int
@@ -80,9 +87,11 @@ class Workers:
 
     @property
     def leads(self) -> bool:
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def wait(self) -> None:
+        """Wait until every process has arrived here."""
         if self.count > 1:
             torch.distributed.barrier()
 
@@ -105,23 +114,69 @@ def fit(
     draw: Callable[[int], Batch],
     loss: Callable[..., Tensor],
     options: LoopOptions,
-    identity: dict[str, Any],
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     workers: Workers,
     progress: Progress,
-) -> tuple[dict[str, Tensor], list[tuple[int, float]]]:
-    """Minimise ``loss(network, *draw(step))`` and return the weights and the loss curve.
+) -> tuple[dict[str, Tensor], Curve]:
+    """Minimise ``loss(network, *draw(step))`` with Adam, from the checkpoint on if there is one.
 
-    ``draw`` must be a function of the step alone and safe in several threads; the loss gets its
-    tensors on the device. ``identity`` says what is being trained: a checkpoint of the same
-    training is gone on with, one of another is refused.
+    Args:
+        network: on any device; it is moved to that of ``workers`` and trained in place.
+        draw: the batch of a step. It must depend on the step alone, and may be called in several
+            threads.
+        loss: of the network and the tensors of a batch on the device; a scalar.
+        options: steps, learning rate and the like.
+        checkpoint: where the state is saved, and of which training; the options and the number of
+            processes are added to its identity.
+        workers: the processes that train together.
+        progress: informed of each point of the curve.
+
+    Returns:
+        The state dict on the CPU, of the moving average where there is one, and the loss curve.
+
+    Raises:
+        RequestError: the checkpoint is of another training, the loss is no longer finite, or the
+            disk is full.
     """
+    identity = {**checkpoint.identity, **asdict(options), "processes": workers.count}
+    identity.pop("checkpoint_minutes")
+    checkpoint = replace(checkpoint, identity=identity)
+    state, trained = _prepare(network, options, workers)
+    first = checkpoint.load(state)
+    saved = time.monotonic()
+    losses: list[float] = []
+    steps = range(first, options.steps)
+    for step, batch in zip(steps, draw_ahead(draw, steps, workers.device), strict=True):
+        # set anew at each step, so that a checkpoint need not hold a scheduler's state
+        for group in state.optimiser.param_groups:
+            group["lr"] = options.learning_rate * _factor(options, step)
+        losses.append(_step(trained, state, batch, loss, options, workers.device))
+        if not math.isfinite(losses[-1]):
+            raise RequestError(
+                f"training: found a loss of {losses[-1]} at step {step + 1}, expected a number;"
+                " lower the learning rate or look for wrong images in the manifest"
+            )
+        if (step + 1) % max(1, options.steps // LOSS_POINTS) == 0 or step + 1 == options.steps:
+            state.curve.append((step + 1, sum(losses) / len(losses)))
+            losses = []
+            if workers.leads:
+                progress("training", step + 1, options.steps, loss=round(state.curve[-1][1], 5))
+        if workers.leads and time.monotonic() - saved > 60 * options.checkpoint_minutes:
+            checkpoint.save(state, step + 1)
+            saved = time.monotonic()
+    if workers.leads:
+        checkpoint.save(state, options.steps)
+    workers.wait()
+    return state.weights(), state.curve
+
+
+def _prepare(network: nn.Module, options: LoopOptions, workers: Workers) -> tuple[State, nn.Module]:
+    """The state at the start, and the module to call: the network or its parallel wrapper."""
     network = network.to(workers.device).train()
     if not any(p.ndim == 5 for p in network.parameters()):  # torch refuses it for 3D convolutions
-        network = network.to(memory_format=torch.channels_last)  # halves a step's time on CPUs
-    trained = network
-    if workers.count > 1:
-        trained = DistributedDataParallel(network)
+        # halves a step's time on CPUs
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    trained = network if workers.count == 1 else DistributedDataParallel(network)
     optimiser = torch.optim.Adam(
         [p for p in network.parameters() if p.requires_grad],
         lr=options.learning_rate,
@@ -132,51 +187,35 @@ def fit(
         average = AveragedModel(
             network, multi_avg_fn=get_ema_multi_avg_fn(options.ema), use_buffers=True
         )
-    identity = {**identity, **asdict(options), "processes": workers.count}
-    identity.pop("checkpoint_minutes")
-    first, curve = _resume(checkpoint, network, optimiser, average, identity, workers)
-    saved = time.monotonic()
-    losses: list[float] = []
-    steps = range(first, options.steps)
-    for step, batch in zip(steps, _drawn(draw, steps, workers.device), strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * _factor(options, step)
-        with torch.autocast(
-            workers.device.type, dtype=torch.bfloat16, enabled=options.mixed_precision
-        ):
-            value = loss(trained, *(tensor.to(workers.device) for tensor in batch))
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        optimiser.step()
-        if average is not None:
-            average.update_parameters(network)
-        losses.append(value.item())
-        if not math.isfinite(losses[-1]):
-            raise RequestError(
-                f"training: found a loss of {losses[-1]} at step {step + 1}, expected a number;"
-                " lower the learning rate or look for wrong images in the manifest"
-            )
-        if (step + 1) % max(1, options.steps // LOSS_POINTS) == 0 or step + 1 == options.steps:
-            curve.append((step + 1, sum(losses) / len(losses)))
-            losses = []
-            if workers.leads:
-                progress("training", step + 1, options.steps, loss=round(curve[-1][1], 5))
-        if workers.leads and time.monotonic() - saved > 60 * options.checkpoint_minutes:
-            _save(checkpoint, network, optimiser, average, identity, step + 1, curve)
-            saved = time.monotonic()
-    if workers.leads:
-        _save(checkpoint, network, optimiser, average, identity, options.steps, curve)
-    workers.wait()
-    kept = average.module if average is not None else network
-    return {k: v.detach().cpu().contiguous() for k, v in kept.state_dict().items()}, curve
+    return State(network, optimiser, average), trained
 
 
-def _drawn(
+def _step(
+    trained: nn.Module,
+    state: State,
+    batch: Batch,
+    loss: Callable[..., Tensor],
+    options: LoopOptions,
+    device: torch.device,
+) -> float:
+    """One step of the optimiser and of the moving average; the loss before it."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.mixed_precision):
+        value = loss(trained, *(tensor.to(device) for tensor in batch))
+    state.optimiser.zero_grad(set_to_none=True)
+    value.backward()
+    state.optimiser.step()
+    if state.average is not None:
+        state.average.update_parameters(state.network)
+    return value.item()
+
+
+def draw_ahead(
     draw: Callable[[int], Batch], steps: Iterable[int], device: torch.device
 ) -> Iterator[Batch]:
-    """The batches of the steps in their order; beside a GPU, drawn by threads before they are due.
+    """The batches of the steps in their order; for a GPU, threads draw them before they are needed.
 
-    On the CPU they would only take what the network computes with.
+    On the CPU threads would compete with the network. PyTorch's ``DataLoader`` would need ``draw``
+    to be sent to other processes, which closures cannot be on Windows and macOS.
     """
     if device.type == "cpu":
         yield from map(draw, steps)
@@ -192,58 +231,7 @@ def _drawn(
 
 
 def _factor(options: LoopOptions, step: int) -> float:
+    """The learning rate of a step as a share of that at the start."""
     if options.schedule == "constant":
         return 1.0
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-
-
-def _save(
-    path: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: AveragedModel | None,
-    identity: dict[str, Any],
-    step: int,
-    curve: list[tuple[int, float]],
-) -> None:
-    state = {
-        "identity": identity,
-        "step": step,
-        "curve": curve,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "average": average.state_dict() if average is not None else None,
-    }
-    partial = path.with_suffix(".partial")
-    try:
-        with writing(path.parent), open(partial, "wb") as stream:  # which tells why it cannot be
-            torch.save(state, stream)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _resume(
-    path: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: AveragedModel | None,
-    identity: dict[str, Any],
-    workers: Workers,
-) -> tuple[int, list[tuple[int, float]]]:
-    if not path.exists():
-        return 0, []
-    # not to the GPU, where Adam would have to fetch its count of steps for every weight
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
-        differing = [key for key in identity if state["identity"].get(key) != identity[key]]
-        raise RequestError(
-            f"{path.parent}: found the checkpoint of another training (other"
-            f" {', '.join(differing) or 'fields'}), expected none or one of this; repeat the"
-            " command that made it to go on, or remove the folder to start anew"
-        )
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    if average is not None:
-        average.load_state_dict(state["average"])
-    return state["step"], [tuple(point) for point in state["curve"]]

@@ -1,5 +1,6 @@
-"""The training cases: a manifest CSV or nnU-Net's raw folder, and the cases on the model's grid,
-cached on the disk.
+"""The training cases, from a manifest (CSV) or nnU-Net's raw folder.
+
+The cases are preprocessed once, as the model expects its input, and cached on the disk.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,25 +17,32 @@ from types import SimpleNamespace
 import numpy as np
 
 from SFDALib import json_file
-from SFDALib.bundle.description import Description
+from SFDALib.bundle.description import DiffusionDescription
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import writing
-from SFDALib.volume.files import read_labels, read_volume
-from SFDALib.volume.geometry import Volume, on_grid_of
-from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import InputSpec, Reading, unit
+from SFDALib.volume.conform import conform, conform_labels
+from SFDALib.volume.geometry import Volume
+from SFDALib.volume.image_file import read_labels, read_volume
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import unit
+from SFDALib.volume.reading import Reading
+from SFDALib.volume.regrid import on_grid_of
 
 COLUMNS = ("image", "label", "split")
 SPLITS = ("train", "val")
-INTENSITIES = 10_000  # of a case, for the model's fingerprint
-LIMIT = 64 << 20  # letters of a manifest
+INTENSITIES = 10_000  # voxels of a case that are kept for the model's fingerprint
+LIMIT = 64 << 20  # characters of a manifest
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a manifest: the image's files (several are its channels) and its labels.
+    """One row of a manifest.
 
-    ``relabel`` are pairs of a value in the file and the bundle's label that it means.
+    Args:
+        images: the image's files; several are its channels.
+        label: the file of its segmentation.
+        split: "train" or "val".
+        relabel: pairs of a value in the file and the bundle's label that it stands for.
     """
 
     images: tuple[Path, ...]
@@ -45,8 +53,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Case:
-    """A case on the model's grid: ``image`` (C, k, j, i) float32, ``labels`` (k, j, i) uint8;
-    ``intensities`` (C, n) are some of the image as stored, inside the labels.
+    """A preprocessed case.
+
+    Args:
+        name: of the first image file.
+        image: ``(C, k, j, i)`` float32.
+        labels: ``(k, j, i)`` uint8.
+        spacing_kji: mm.
+        intensities: ``(C, n)`` float32, of n voxels inside the labels, as stored in the image.
     """
 
     name: str
@@ -57,12 +71,14 @@ class Case:
 
 
 def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
-    """Read ``image,label,split``; paths are relative to the manifest, channels joined by ``;``.
+    """Read a manifest with the columns ``image,label,split``, or nnU-Net's raw data.
 
-    Rows of other splits than train and val are left out. A folder is taken for nnU-Net's raw data:
-    imagesTr, labelsTr and dataset.json; every case is for training.
+    Paths are relative to the manifest; the files of several channels are joined by ``;``. Rows of
+    other splits than train and val are ignored. A folder is read as nnU-Net's raw data: imagesTr,
+    labelsTr and dataset.json; every case is for training.
 
     Args:
+        path: of the CSV file or the folder.
         relabel: what labels in the files mean in the bundle, such as "1=2,2=1,4=3" for BraTS's own
             (1 necrosis, 2 edema, 4 enhancing) and a model with nnU-Net's (1 edema, 2 necrosis).
 
@@ -75,10 +91,10 @@ def read_manifest(path: Path, relabel: str = "") -> tuple[Entry, ...]:
 
 
 def read_relabel(words: str) -> tuple[tuple[int, int], ...]:
-    """Pairs of labels from words such as "1=2,2=1".
+    """Pairs of labels from a text such as "1=2,2=1".
 
     Raises:
-        RequestError: they are none.
+        RequestError: the text is not such a list, or a label is not from 0 to 255.
     """
     try:
         pairs = [word.split("=") for word in words.split(",")] if words else []
@@ -87,7 +103,8 @@ def read_relabel(words: str) -> tuple[tuple[int, int], ...]:
             raise ValueError
     except ValueError as error:
         raise RequestError(
-            f'--relabel: found "{words[:60]}", expected pairs of labels 0 to 255 such as 1=2,2=1'
+            f'--relabel: found "{words[:60]}", expected pairs of labels from 0 to 255; write them'
+            " as 1=2,2=1"
         ) from error
     return found
 
@@ -118,6 +135,7 @@ def _read_raw(folder: Path) -> list[Entry]:
 
 
 def _read_csv(path: Path) -> list[Entry]:
+    """The rows of a manifest; every file exists."""
     try:
         if not os.path.isfile(path):  # a pipe or a device has no end
             raise RequestError(f"{path}: no such file, expected a CSV file; check the path")
@@ -149,38 +167,54 @@ def _read_csv(path: Path) -> list[Entry]:
 
 
 def read_case(entry: Entry, spec: InputSpec, classes: int, reading: Reading | None = None) -> Case:
-    """Read an image and its labels, and conform both to ``grid``.
+    """Read an image and its labels, and preprocess both.
 
     Args:
-        reading: what the user states of the image's files.
+        entry: their files.
+        spec: what the model expects of its input.
+        classes: K, background included.
+        reading: how the user says that the image's files are to be read.
 
     Raises:
         RequestError: labels on another grid than their image, or outside the bundle's classes.
     """
     volume, labels = read_volume(entry.images, reading), read_labels(entry.label)
+    matching = labels
     if not labels.geometry.matches(volume.geometry):
-        labels = on_grid_of(labels, volume.geometry)
-    if labels is None:
-        raise RequestError(
-            f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
-            " labels on the image's grid; resample them"
-        )
-    array = _relabelled(labels.array, entry.relabel)[0]
+        moved = on_grid_of(labels, volume.geometry)
+        if moved is None:
+            raise RequestError(
+                f"{entry.label}: found another grid than that of {entry.images[0]}, expected"
+                " labels on the image's grid; resample them"
+            )
+        matching = moved
+    array = _relabelled(matching.array, entry.relabel)[0]
     if array.max() >= classes:
         raise RequestError(
             f"{entry.label}: found label {array.max()}, expected at most"
             f" {classes - 1} as described; correct the labels or the description"
         )
     conformed = conform(volume, spec)
-    spacing = tuple(float(mm) for mm in conformed.geometry.spacing_kji)
-    labels = conform_labels(array, conformed)
-    return Case(entry.images[0].name, conformed.array, labels, spacing, _inside(volume, array))
+    return Case(
+        entry.images[0].name,
+        conformed.array,
+        conform_labels(array, conformed),
+        _floats(conformed.geometry.spacing_kji),
+        _inside(volume, array),
+    )
 
 
 def load_cases(
     entries: Sequence[Entry], split: str, spec: InputSpec, classes: int, cache: Path
 ) -> list[Case]:
-    """Conform the cases of one split to ``grid``, once: arrays are cached and mapped to memory.
+    """The preprocessed cases of one split, cached on the disk and mapped into memory.
+
+    Args:
+        entries: of every split.
+        split: "train" or "val".
+        spec: what the model expects of its input.
+        classes: K, background included.
+        cache: the folder for the arrays.
 
     Raises:
         RequestError: labels on another grid than their image, or outside the bundle's classes.
@@ -197,10 +231,11 @@ def load_cases(
                 cache.mkdir(parents=True, exist_ok=True)
                 _save(image_file, case.image)
                 _save(stem.with_suffix(".spacing.npy"), np.asarray(case.spacing_kji))
-                _save(stem.with_suffix(".intensities.npy"), case.intensities)
+                if case.intensities is not None:
+                    _save(stem.with_suffix(".intensities.npy"), case.intensities)
                 partial = stem.with_suffix(".partial.npy")
                 _save(partial, case.labels)
-                os.replace(partial, label_file)  # last and at once: where it is, all are whole
+                os.replace(partial, label_file)  # last: where it exists, all are complete
             del case
         spacing = np.load(stem.with_suffix(".spacing.npy"))
         intensities = stem.with_suffix(".intensities.npy")
@@ -209,7 +244,7 @@ def load_cases(
                 entry.images[0].name,
                 np.load(image_file, mmap_mode="r"),
                 np.load(label_file, mmap_mode="r"),
-                tuple(float(mm) for mm in spacing),
+                _floats(spacing),
                 np.load(intensities) if intensities.exists() else None,
             )
         )
@@ -217,18 +252,19 @@ def load_cases(
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    """Write an array through Python, which tells a full disk; numpy itself may cut it short."""
+    """Write an array through Python, which raises on a full disk; NumPy alone may not."""
     with open(path, "wb") as file:
         np.lib.format.write_array(SimpleNamespace(write=file.write), array)
 
 
 def _inside(volume: Volume, labels: np.ndarray) -> np.ndarray:
-    """Up to ``INTENSITIES`` voxels of each channel inside the labels, evenly chosen."""
+    """About ``INTENSITIES`` voxels inside the labels at equal distances, ``(C, n)``."""
     inside = volume.array[:, labels > 0]
     return inside[:, :: max(1, inside.shape[1] // INTENSITIES)].astype(np.float32)
 
 
 def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The labels with each first value of the pairs replaced by the second."""
     meaning = np.arange(256, dtype=np.uint8)
     for old, new in pairs:
         meaning[old] = new
@@ -236,7 +272,7 @@ def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndar
 
 
 def _key(entry: Entry, spec: InputSpec) -> str:
-    """Names a conformed case: other or changed files, or another grid, have another key."""
+    """The name of a cached case; it changes with the files and with the model's input."""
     files = [
         (str(file.resolve()), status.st_size, status.st_mtime_ns)
         for file in (*entry.images, entry.label)
@@ -245,13 +281,13 @@ def _key(entry: Entry, spec: InputSpec) -> str:
     return hashlib.sha256(repr((files, entry.relabel, spec)).encode()).hexdigest()[:16]
 
 
-def diffusion_grid(description: Description) -> InputSpec:
-    """The grid of a bundle's diffusion model: the segmentation model's, at its own spacing and with
-    intensities from 0 to 1.
+def _floats(spacing: Iterable[float]) -> tuple[float, float, float]:
+    k, j, i = (float(mm) for mm in spacing)
+    return k, j, i
+
+
+def diffusion_input_spec(spec: InputSpec, diffusion: DiffusionDescription) -> InputSpec:
+    """The input of a diffusion model: the segmentation model's ``spec``, at the diffusion model's
+    spacing and with intensities from 0 to 1.
     """
-    spec = description.input_spec
-    return replace(
-        spec,
-        spacing=description.require_diffusion().spacing,
-        normalisation=unit(spec.normalisation),
-    )
+    return replace(spec, spacing=diffusion.spacing, normalisation=unit(spec.normalisation))

@@ -1,37 +1,41 @@
-"""Random patches of the training cases: a function of (seed, step, rank) and nothing else.
+"""Random patches of the training cases, determined by (seed, step, rank) alone.
 
-So a training that was interrupted goes on with exactly the patches that it would have seen.
+A training that was interrupted therefore continues with the patches that it would have drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from SFDALib.gin import random_convolutions
 from SFDALib.training.manifest import Case
+
+Padding = Literal["edge", "constant"]
 
 FOREGROUND_SHARE = 1 / 3  # of 3D patches, centred on a foreground voxel, as in nnU-Net
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Draws batches.
+    """Batches of random patches.
 
     Args:
-        cases: on the model's grid.
-        size: patch size, (j, i) of whole slices or (k, j, i).
-        batch: patches a batch and process.
+        cases: preprocessed.
+        size: of a patch in voxels, (j, i) or (k, j, i).
+        batch: patches in a batch of one process.
         augment: one of ``training.AUGMENTATIONS``: "none"; "geometric" for random left-right flips
             and small rotations and scalings; "intensity" for these and random brightness, contrast
             and gamma, as nnU-Net does; "contrast" for all of these and the contrast of another
             scanner or modality by random convolutions (``gin``), in every patch.
         flip_axis: array axis from the end (1 is i) that runs from right to left; None for a model
-            that may not be mirrored along it.
+            that must not be given mirrored images.
     """
 
     cases: Sequence[Case]
@@ -41,7 +45,16 @@ class Patches:
     flip_axis: int | None = 1
 
     def draw(self, seed: int, step: int, rank: int) -> tuple[Tensor, Tensor]:
-        """Images ``(N, C, [k,] j, i)`` and labels ``(N, [k,] j, i)`` int64."""
+        """The batch of a step.
+
+        Args:
+            seed: of the training.
+            step: of the optimiser.
+            rank: of this process.
+
+        Returns:
+            Images ``(N, C, [k,] j, i)`` float32 and labels ``(N, [k,] j, i)`` int64.
+        """
         rng = np.random.default_rng([seed, step, rank])
         images, labels = [], []
         for _ in range(self.batch):
@@ -59,6 +72,7 @@ class Patches:
         return batch, torch.from_numpy(np.stack(labels)).long()
 
     def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One patch: image ``(C, [k,] j, i)`` and labels ``([k,] j, i)``."""
         weights = np.array([self._extent(case) for case in self.cases], dtype=float)
         case = self.cases[rng.choice(len(self.cases), p=weights / weights.sum())]
         if len(self.size) == 2:
@@ -70,7 +84,7 @@ class Patches:
         return _cut(image, window, self.size, "edge"), _cut(labels, window, self.size, "constant")
 
     def _extent(self, case: Case) -> int:
-        """How often a case is drawn: by its slices in 2D, evenly in 3D."""
+        """The weight of a case in drawing: its number of slices in 2D, the same for all in 3D."""
         return case.labels.shape[0] if len(self.size) == 2 else 1
 
     def _window(self, labels: np.ndarray, rng: np.random.Generator) -> list[int]:
@@ -89,8 +103,7 @@ class Patches:
     def _augmented(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        from scipy.ndimage import affine_transform
-
+        """Both mirrored by chance, rotated and scaled in plane."""
         if rng.random() < 0.5 and self.flip_axis:
             image, labels = np.flip(image, -self.flip_axis), np.flip(labels, -self.flip_axis)
         angle, scale = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.9, 1.1, size=2)
@@ -107,14 +120,17 @@ class Patches:
         return image, affine_transform(labels, matrix, offset, order=0, mode="constant")
 
 
-def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], padding: str) -> np.ndarray:
+def _cut(
+    array: np.ndarray, start: Sequence[int], size: Sequence[int], padding: Padding
+) -> np.ndarray:
     """Cut a window of the last axes, padded on both sides where the array is smaller."""
     lead = array.ndim - len(size)
     window = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
     patch = np.asarray(array[(slice(None),) * lead + window])
     lack = [n - m for n, m in zip(size, patch.shape[lead:], strict=True)]
     if any(lack):
-        patch = np.pad(patch, [(0, 0)] * lead + [(n // 2, n - n // 2) for n in lack], padding)
+        widths = [(0, 0)] * lead + [(n // 2, n - n // 2) for n in lack]
+        patch = np.pad(patch, widths, mode=padding)
     return patch
 
 

@@ -1,4 +1,4 @@
-"""What the three trainings share: their request, the work folder, and writing the bundle."""
+"""What the three trainings share: the request, the work folder, and writing the bundle."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from SFDALib.bundle import source
 from SFDALib.bundle.weights import Weights
 from SFDALib.errors import RequestError
 from SFDALib.results.folder import ResultFolder
+from SFDALib.training.checkpoint import Checkpoint, Curve
 from SFDALib.training.loop import LoopOptions, Workers
 from SFDALib.training.manifest import Entry
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """One training: the cases, where the bundle goes, and how.
+    """One training: the cases, the output and the options.
 
     Args:
         entries: the manifest's cases.
@@ -42,36 +43,48 @@ class TrainingRequest:
 
     @property
     def work(self) -> Path:
-        """Holds the checkpoint and the conformed cases until the bundle is written."""
+        """The folder of the checkpoint and the preprocessed cases until the bundle is written."""
         return self.output.parent / f".{self.output.name}.training"
 
     def prepare(self, workers: Workers) -> None:
-        """Refuse an existing output and make the work folder."""
+        """Make the work folder.
+
+        Raises:
+            RequestError: the output exists, or the work folder cannot be made.
+        """
         if self.output.exists():
             raise RequestError(f"{self.output}: exists already; choose another name or remove it")
         if workers.leads:
             try:
                 self.work.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise RequestError(f"{self.work}: cannot be made ({error.strerror})") from error
+                raise RequestError(
+                    f"{self.work}: cannot be made ({error.strerror}); choose another --output"
+                ) from error
         workers.wait()
 
-    def identity(self, task: str, **fields: Any) -> dict[str, Any]:
-        """What tells a checkpoint of this training from that of another."""
+    def checkpoint(self, task: str, **fields: Any) -> Checkpoint:
+        """The checkpoint of this training.
+
+        Args:
+            task: which of the trainings.
+            fields: what else must be the same for the training to be continued.
+        """
         cases = [
             [*map(str, entry.images), str(entry.label), entry.split, *map(list, entry.relabel)]
             for entry in self.entries
         ]
-        return {
+        identity = {
             "task": task,
             "cases": cases,
             "batch": self.batch,
             "augment": self.augment,
             **fields,
         }
+        return Checkpoint(self.work / "checkpoint.pt", identity)
 
-    def provenance(self, task: str, curve: list[tuple[int, float]]) -> dict[str, Any]:
-        """What is written about this training into the bundle."""
+    def provenance(self, task: str, curve: Curve) -> dict[str, Any]:
+        """The bundle's record of this training: cases, options, final loss and versions."""
         return {
             task: {
                 "date": date.today().isoformat(),
@@ -85,7 +98,7 @@ class TrainingRequest:
         }
 
     def finish(self, workers: Workers, write: Callable[[Path], None]) -> None:
-        """Write the bundle whole or not at all, then drop the work folder."""
+        """Write the bundle, complete or not at all, then remove the work folder."""
         if workers.leads:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             with ResultFolder(self.output) as folder:
@@ -96,4 +109,5 @@ class TrainingRequest:
 
 
 def weights_for_shipping(request: TrainingRequest, weights: Weights) -> Weights:
+    """The weights as the bundle gets them: in half precision if the request says so."""
     return source.half(weights) if request.half else weights

@@ -1,6 +1,8 @@
-"""Train a source segmentation network, and measure what adaptation will want to know of the source.
+"""Train a source segmentation network, and measure what adaptation needs of the source images.
 
-Cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft Dice.
+These are the volumes of the structures, the intensities inside them and the softmax temperature.
+The loss is the cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft
+Dice.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from monai.losses import DiceLoss
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
@@ -25,7 +29,7 @@ from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
 from SFDALib.trust import fingerprint
 
-SIZE_MARGIN = 0.25  # plausible volumes reach this share beyond the smallest and largest seen
+SIZE_MARGIN = 0.25  # plausible volumes: from 25 % below the smallest to 25 % above the largest
 
 
 def train(
@@ -38,7 +42,14 @@ def train(
     """Train on the manifest's ``train`` cases; calibrate on its ``val`` cases; write a bundle.
 
     Args:
-        loss: "ce" or "dice-ce".
+        request: cases, output and options.
+        description: of the model to train.
+        loss: "ce" (cross-entropy) or "dice-ce" (plus soft Dice).
+        device: to train on.
+        progress: informed of the loss.
+
+    Raises:
+        RequestError: the output exists, or a case is unusable.
     """
     workers = loop.start_workers(device)
     request.prepare(workers)
@@ -54,14 +65,13 @@ def train(
         lambda step: patches.draw(request.loop.seed, step, workers.rank),
         lambda trained, images, labels: segmentation_loss(trained(images), labels, loss),
         request.loop,
-        request.identity(
+        request.checkpoint(
             "segmentation",
             network=dict(description.network),
             grid=asdict(description.input_spec),
             patch_size=description.patch_size,
             loss=loss,
         ),
-        request.work / "checkpoint.pt",
         workers,
         progress,
     )
@@ -97,17 +107,21 @@ def segmentation_loss(logits: Tensor, labels: Tensor, kind: str = "ce") -> Tenso
         entropy = F.cross_entropy(logits, labels)
     if kind == "ce":
         return entropy
-    from monai.losses import DiceLoss
-
     probabilities = class_probabilities(logits)
     dice = DiceLoss(include_background=False, to_onehot_y=True, batch=True)
     return entropy + dice(probabilities, labels[:, None])
 
 
 def calibrate(network: nn.Module, patches: Patches, device: torch.device, draws: int = 16) -> float:
-    """The temperature T that makes softmax(logits / T) most likely on patches of known labels.
+    """The temperature T for which ``softmax(logits / T)`` has the least cross-entropy on patches.
 
-    Guo et al. 2017 (arXiv:1706.04599), by minimising the cross-entropy over log T.
+    Guo et al. 2017 (arXiv:1706.04599); found by a bounded search over log T, T from 0.25 to 8.
+
+    Args:
+        network: in evaluation mode.
+        patches: with their labels.
+        device: of the network.
+        draws: how many batches of patches.
     """
     pairs: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad():
@@ -119,19 +133,20 @@ def calibrate(network: nn.Module, patches: Patches, device: torch.device, draws:
         scale = float(np.exp(-log_temperature))
         return sum(segmentation_loss(z * scale, y).item() for z, y in pairs) / len(pairs)
 
-    from scipy.optimize import minimize_scalar
-
     found: Any = minimize_scalar(loss_at, bounds=(np.log(0.25), np.log(8.0)), method="bounded")
     return round(float(np.exp(found.x)), 4)
 
 
 def _fingerprint(cases: list[Case], channels: int) -> tuple[Fingerprint, ...]:
-    """What intensities the training images have inside the labels, channel by channel."""
+    """The intensities of the training images inside the labels, for each channel."""
     known = [case.intensities for case in cases if case.intensities is not None]
-    found = [
-        fingerprint.measured([values[channel] for values in known]) for channel in range(channels)
-    ]
-    return tuple(found) if all(found) else ()
+    found = []
+    for channel in range(channels):
+        measured = fingerprint.measured([values[channel] for values in known])
+        if measured is None:
+            return ()
+        found.append(measured)
+    return tuple(found)
 
 
 def measured(label: Label, cases: Sequence[Case], description: Description) -> Label:

@@ -1,8 +1,8 @@
-"""Whether an image's intensities are of the kind that a model was trained on.
+"""Whether an image's intensities are like those that a model was trained on.
 
-The model's fingerprint says where the labelled voxels of its training images lie. What is told here
-is what goes wrong in practice: Hounsfield units with an offset or another scale, an inverted image,
-an export to 8 bits. It is told, never mended.
+The model's fingerprint has the range of the intensities inside the labels of its training images.
+Reported, but never corrected, are errors of practice: Hounsfield units with an offset or another
+scale, an inverted image, an export to 8 bits.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from SFDALib.bundle.description import Description, Fingerprint
-from SFDALib.volume.specification import steps
+from SFDALib.volume.normalisation import steps
 
-SAMPLES = 200_000  # voxels that are looked at
-LEAST_SHARE = 0.001  # of the voxels, that lie where 99 % of the labelled training voxels do
+SAMPLES = 200_000  # voxels of an image that are used
+LEAST_SHARE = 0.001  # of an image's voxels that must lie in the fingerprint's range
 AIR = -200  # HU; a CT has smaller values, that of air being about -1000
-BRIGHT = 0.75  # of an image's range: what surrounds a body is darker than that
-BYTE = (254, 255)  # the largest value of an image of 8 bits that was scaled to fill them
+BRIGHT = 0.75  # of an image's range; the air around a body is darker than this
+BYTE = (254, 255)  # the largest value of an image that was scaled to 8 bits
 COLOURS = ("fixed", 0.0, 255.0, 0.0, 255.0)
 ADVICE = "The model was trained on other intensities; check the image before you use the result."
 
 
 def unlike(array: Sequence[np.ndarray], description: Description) -> list[str]:
-    """A sentence for each channel of an image ``(C, K, J, I)`` that does not fit, with its advice.
+    """A sentence with advice for each channel of an image that does not fit.
 
-    Models that scale each image by its own intensities do not mind their range; a range is judged
-    where intensities are taken as they are (as of CT).
+    The range of intensities is only compared where the model takes them as they are (as for CT),
+    not where it scales each image by its own intensities.
+
+    Args:
+        array: ``(C, K, J, I)``.
+        description: of the model.
     """
     names = description.modality.split(", ")
     found = _beyond_colours(array, description)
@@ -42,7 +46,7 @@ def unlike(array: Sequence[np.ndarray], description: Description) -> list[str]:
 
 
 def _beyond_colours(array: Sequence[np.ndarray], description: Description) -> list[str]:
-    """Of models of pictures, which take 0 to 255: what lies beyond is cut off."""
+    """Values outside 0 to 255, for models of colour pictures, which clip them."""
     for step in steps(description.input_spec.normalisation):
         if (step.kind, step.lower, step.upper, step.mean, step.std) == COLOURS:
             least = min(float(channel.min()) for channel in array)
@@ -56,17 +60,18 @@ def _beyond_colours(array: Sequence[np.ndarray], description: Description) -> li
 
 
 def measured(samples: Sequence[np.ndarray]) -> Fingerprint | None:
-    """The fingerprint of intensities inside labels, of all images together; None without any."""
-    values = np.concatenate([np.asarray(one, np.float64).ravel() for one in samples] or [[]])
-    if not values.size:
+    """The fingerprint of the intensities inside the labels of all images; None without any."""
+    flat = [np.asarray(one, np.float64).ravel() for one in samples]
+    if not any(one.size for one in flat):
         return None
+    values = np.concatenate(flat)
     low, median, high = np.percentile(values, [0.5, 50, 99.5])
     numbers = (low, median, high, values.mean(), values.std())
     return Fingerprint(*(float(f"{number:.6g}") for number in numbers))
 
 
 def _is_absolute(description: Description, channel: int) -> bool:
-    """Whether the channel's intensities count as they are: the first step measures nothing."""
+    """Whether the model takes a channel's intensities as they are, without scaling each image."""
     first = next(
         step
         for step in steps(description.input_spec.normalisation)
@@ -76,6 +81,7 @@ def _is_absolute(description: Description, channel: int) -> bool:
 
 
 def _unlike(channel: np.ndarray, known: Fingerprint, absolute: bool, modality: str) -> str | None:
+    """What does not fit in one channel; None if nothing was found."""
     values = channel.reshape(-1)[:: max(1, channel.size // SAMPLES)].astype(np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
@@ -107,13 +113,13 @@ def _unlike(channel: np.ndarray, known: Fingerprint, absolute: bool, modality: s
 
 
 def _border(channel: np.ndarray) -> float:
-    """The median of the outermost voxels, but for the first and last slice."""
+    """The median of the voxels at the four borders of all slices."""
     sides = (channel[:, 0], channel[:, -1], channel[:, :, 0], channel[:, :, -1])
     return float(np.median(np.concatenate([side.ravel() for side in sides])))
 
 
 def _is_inverted(channel: np.ndarray, values: np.ndarray) -> bool:
-    """Whether what surrounds the body, at the borders, is the brightest of a volume."""
+    """Whether the borders, around the body, are among the brightest parts of a volume."""
     if min(channel.shape) < 2:
         return False
     low, high = np.percentile(values, [1, 99])

@@ -1,7 +1,7 @@
-"""What can be seen, without labels, of a result beside the source model's segmentation.
+"""Measure, without labels, how a result differs from the source model's segmentation.
 
-All on the model's grid. Numbers of several classes are means over the classes that the source or
-the result shows; the worst class counts where that is said.
+All on the model's grid. Numbers are means over the classes that are in the source's or in the
+result's segmentation, unless they are said to be of the worst class.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from SFDALib.bundle.description import Label
-from SFDALib.evaluation.metrics import dice
+from SFDALib.evaluation.agreement import label_dice
 from SFDALib.uncertainty import entropy
 
 Segment = Callable[[np.ndarray], Tensor]
 """An image ``(C, k, j, i)`` to class probabilities ``(K, k, j, i)``."""
 
-BAND = 3  # voxels in plane on either side of a border, with which its gradients are compared
-CONTRAST = 0.8  # of the second view, around each channel's mean
-LEAST_RATIO = 0.01  # of volumes: a mask that vanished is taken for one of a hundredth
+BAND = 3  # voxels in plane on either side of a contour; its gradients are compared with these
+CONTRAST = 0.8  # of the image with lower contrast, around each channel's mean
+LEAST_RATIO = 0.01  # of two volumes; also used for a class that vanished
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class Evidence:
         labels: the bundle's foreground classes.
         voxel_ml: volume of a voxel of the model's grid.
         area_mm2: area of a voxel within its slice.
-        source_again: the source model on another view of the image.
-        result_again: what made the result, likewise; None where it is no single network.
+        source_again: the source model, to be applied to the changed image.
+        result_again: the adapted network; None for a method without one (HEAL).
         weight_distance: ``||w - w_source|| / ||w_source||``; None where no weight changed.
-        collapsed: whether the adaptation was stopped for collapse.
-        draws: where chance made the result, label maps (k, j, i) of it and of what else was drawn.
-        draw_scores: what one of them was chosen by.
+        collapsed: whether the adaptation was stopped because it collapsed.
+        draws: label maps (k, j, i) of all diffusion samples (HEAL).
+        draw_scores: the score S of each sample.
     """
 
     image: np.ndarray
@@ -61,24 +63,26 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Signals:
-    """The numbers; None where there is nothing to measure.
+    """What was measured; None where that is impossible.
 
     Args:
-        entropy_*: mean entropy in bits where either of the two shows a class; None of labels alone.
-        stability_*: Dice between the segmentation and that of flipped and duller views, 0 to 1.
+        entropy_*: mean entropy in bits over the voxels labelled in either segmentation; None for a
+            method that gives labels alone.
+        stability_*: mean Dice of the segmentation with those of the flipped image and of the image
+            with lower contrast, 0 to 1.
         size_error_*: ``|log(size / expected)|``, of the volume in ml or, of a single slice, of the
             area.
         outside_*: ``|log(volume / nearest bound)|`` outside the plausible range in ml; 0 inside.
         largest_*: share of the largest connected component.
         components_*: number of connected components, all classes together.
-        edge_*: mean gradient on the borders over that in a band around them; above 1 they follow
-            edges of the image.
+        edge_*: mean gradient on the contours over that in a band around them; above 1 the contours
+            follow edges of the image.
         agreement: Dice between the result and the source's segmentation.
         shrinkage, growth: log of the factor by which the worst class shrank or grew; 0 if none did.
         weight_distance, collapsed: as in ``Evidence``.
         draw_agreement: mean Dice between every two of the draws.
         draw_spread: the best score of a draw less the worst.
-        others: mean Dice with the results of other methods, where several ran on the image.
+        others: mean Dice with the results of other methods, in a comparison.
     """
 
     entropy_source: float | None
@@ -106,7 +110,10 @@ class Signals:
 
 
 def measure(evidence: Evidence) -> Signals:
-    """The signals of one result."""
+    """The signals of one result.
+
+    Two passes of each network over the image, see ``stability``.
+    """
     source = evidence.source.argmax(0).cpu().numpy()
     result = evidence.result.argmax(0).cpu().numpy()
     gradient = _gradient(evidence.image)
@@ -117,7 +124,7 @@ def measure(evidence: Evidence) -> Signals:
     ]
     changes = [math.log(_ratio(now, was)) for was, now in sizes if was or now]
     scores = evidence.draw_scores
-    values: dict[str, float | int | None] = {}
+    values: dict[str, Any] = {}
     for name, labels, probabilities, again in (
         ("source", source, evidence.source, evidence.source_again),
         ("result", result, evidence.result, evidence.result_again),
@@ -134,7 +141,7 @@ def measure(evidence: Evidence) -> Signals:
         }
     return Signals(
         **values,
-        agreement=agreement(source, result),
+        agreement=label_dice(source, result),
         shrinkage=max(0.0, *(-change for change in changes), 0.0),
         growth=max(0.0, *changes, 0.0),
         weight_distance=evidence.weight_distance,
@@ -144,24 +151,23 @@ def measure(evidence: Evidence) -> Signals:
     )
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean Dice of two label maps over the classes in either; 1 where both show none."""
-    values = np.union1d(np.unique(one), np.unique(other))
-    scores = [dice(one == value, other == value) for value in values if value]
-    return float(np.mean(scores)) if scores else 1.0
-
-
 def stability(labels: np.ndarray, image: np.ndarray, segment: Segment) -> float:
-    """Mean agreement of the labels with those of two views: flipped along i, and duller."""
+    """Mean Dice with the segmentations of the image flipped along i and with lower contrast.
+
+    Args:
+        labels: ``(k, j, i)``, of the image as it is.
+        image: ``(C, k, j, i)``.
+        segment: the network that made the labels.
+    """
     mean = image.mean(axis=(1, 2, 3), keepdims=True)
-    duller = (mean + CONTRAST * (image - mean)).astype(np.float32)
+    lower = (mean + CONTRAST * (image - mean)).astype(np.float32)
     flipped = np.ascontiguousarray(image[..., ::-1])
-    views = (segment(flipped).flip(-1), segment(duller))
-    return float(np.mean([agreement(labels, p.argmax(0).cpu().numpy()) for p in views]))
+    views = (segment(flipped).flip(-1), segment(lower))
+    return float(np.mean([label_dice(labels, p.argmax(0).cpu().numpy()) for p in views]))
 
 
 def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> float:
-    """``||w - w_source|| / ||w_source||`` over all floating-point entries."""
+    """``||w - w_source|| / ||w_source||`` over all floating-point entries of two state dicts."""
     moved = total = 0.0
     for name, value in source.items():
         if value.is_floating_point():
@@ -172,8 +178,8 @@ def weight_distance(weights: Mapping[str, Tensor], source: Mapping[str, Tensor])
 
 
 def _pairwise(draws: Sequence[np.ndarray]) -> float | None:
-    """Mean agreement of every two of them."""
-    scores = [agreement(one, other) for one, other in combinations(draws, 2)]
+    """Mean Dice between every two of them."""
+    scores = [label_dice(one, other) for one, other in combinations(draws, 2)]
     return float(np.mean(scores)) if scores else None
 
 
@@ -185,13 +191,13 @@ def _ratio(now: float, was: float) -> float:
 
 def _mean_entropy(probabilities: Tensor, shown: Tensor) -> float | None:
     values = entropy(probabilities.float(), "bits").cpu()
-    if not values.any():  # one-hot: labels, of which nobody knows how sure they are
+    if not values.any():  # one-hot: labels without probabilities
         return None
     return float(values[shown].mean() if shown.any() else values.mean())
 
 
 def _size_error(labels: np.ndarray, evidence: Evidence) -> float | None:
-    """Mean over the classes whose size the bundle knows."""
+    """Mean over the classes whose mean size is in the bundle."""
     errors = []
     for label in evidence.labels:
         count = int((labels == label.value).sum())
@@ -203,7 +209,7 @@ def _size_error(labels: np.ndarray, evidence: Evidence) -> float | None:
 
 
 def _outside(labels: np.ndarray, evidence: Evidence) -> float | None:
-    """Mean over the classes with a range in ml; a single slice shows no volume."""
+    """Mean over the classes with a plausible range in ml; None for a single slice."""
     errors = []
     for label in evidence.labels:
         if labels.shape[0] > 1 and label.size_ml:
@@ -215,9 +221,7 @@ def _outside(labels: np.ndarray, evidence: Evidence) -> float | None:
 
 
 def _components(labels: np.ndarray, classes: Sequence[Label]) -> tuple[float | None, int]:
-    """Mean share of the largest component over the classes shown, and how many there are."""
-    from scipy import ndimage
-
+    """Mean share of the largest component over the classes, and the number of all components."""
     shares, total = [], 0
     for label in classes:
         numbered, count = ndimage.label(labels == label.value)
@@ -230,17 +234,14 @@ def _components(labels: np.ndarray, classes: Sequence[Label]) -> tuple[float | N
 
 def _gradient(image: np.ndarray) -> np.ndarray:
     """In-plane gradient magnitude (k, j, i), of the channels' mean."""
-    from scipy import ndimage
-
     mean = image.mean(axis=0)
     along = (ndimage.correlate1d(mean, (-0.5, 0, 0.5), axis, mode="nearest") for axis in (1, 2))
-    return np.hypot(*along)
+    first, second = along
+    return np.hypot(first, second)
 
 
 def _edge_agreement(labels: np.ndarray, gradient: np.ndarray) -> float | None:
-    """Mean gradient on the borders of the labels over that within BAND voxels of them."""
-    from scipy import ndimage
-
+    """Mean gradient on the contours of the labels over that within BAND voxels of them."""
     cross = ndimage.generate_binary_structure(2, 1)[None]
     high = ndimage.maximum_filter(labels, footprint=cross)
     border = high != ndimage.minimum_filter(labels, footprint=cross)

@@ -1,4 +1,4 @@
-"""Scale intensities as a model expects them."""
+"""Scale intensities as a model expects them (``Normalisation``)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
-from SFDALib.volume.specification import Normalisation, Normalisations, steps, unit
+from SFDALib.volume.normalisation import Normalisation, Normalisations, steps, unit
 
 SQUARED = 1e15  # beyond it, sums of squares may leave single precision
 
@@ -17,7 +18,7 @@ def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
     together; float32.
     """
     result = array.astype(np.float32)
-    around = functools.cache(lambda: body(array))  # only where a step asks for it
+    around = functools.cache(lambda: body(array))  # computed only if a step needs it
     for step in steps(normalisation):
         if step.together:
             result = _normalised(result, step, around)
@@ -28,7 +29,7 @@ def normalise(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
 
 
 def normalise_unit(array: np.ndarray, normalisation: Normalisations) -> np.ndarray:
-    """Scale an image ``(C, k, j, i)`` in the 0..1 of ``specification.unit`` for the model."""
+    """Normalise an image ``(C, k, j, i)`` that was scaled to 0..1 by ``normalisation.unit``."""
     array = array.astype(np.float32)
     for step in steps(unit(normalisation)):
         if step.kind == "fixed":
@@ -39,8 +40,6 @@ def normalise_unit(array: np.ndarray, normalisation: Normalisations) -> np.ndarr
 
 def body(array: np.ndarray) -> np.ndarray:
     """Where any channel of ``(C, k, j, i)`` is not 0, with holes filled; (k, j, i) bool."""
-    from scipy.ndimage import binary_fill_holes
-
     return binary_fill_holes((array != 0).any(axis=0))
 
 

@@ -1,10 +1,11 @@
-"""SimpleITK's readers, the header first."""
+"""SimpleITK's readers: the header first, the voxels later."""
 
 from __future__ import annotations
 
 import math
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,8 +16,10 @@ Reader = sitk.ImageFileReader
 
 
 def opened(path: Path, image_io: str) -> Reader:
-    """A reader that has read the header alone, by the ITK reader that is named: left to itself, ITK
-    takes what the content looks like.
+    """A reader that has read the header, but no voxels.
+
+    Args:
+        image_io: the class of ITK that reads it; without one ITK chooses by the content.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
@@ -26,9 +29,10 @@ def opened(path: Path, image_io: str) -> Reader:
 
 
 def voxel_bytes(reader: Reader) -> int:
-    """Bytes of the voxels that a header promises."""
+    """Bytes of the voxels that a header states."""
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())  # such as "vector of 64-bit float"
-    bits = int(re.search(r"\d+", kind)[0]) * (2 if "complex" in kind else 1)
+    found = re.search(r"\d+", kind)
+    bits = int(found[0] if found else 8) * (2 if "complex" in kind else 1)
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * bits // 8
 
 
@@ -56,5 +60,6 @@ def channels_first(image: sitk.Image, path: Path) -> np.ndarray:
     return array
 
 
-def refuse_complex(path: Path) -> None:
+def refuse_complex(path: Path) -> NoReturn:
+    """Refuse an image of complex numbers."""
     raise RequestError(f"{path}: found complex numbers, expected intensities; export the magnitude")

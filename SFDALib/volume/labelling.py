@@ -1,35 +1,45 @@
 """From probabilities on a model's grid to labels on the input's grid.
 
-What decides a voxel's label is said by the model's ``InputSpec``: the largest probability, or a
-region painted over earlier ones, a threshold of the model's own, and transforms that clean the
-labels.
+``InputSpec`` says how a voxel's label is decided: by the largest probability, by regions
+painted one over another, or by a threshold; and which transforms clean the labels.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from SFDALib.volume.specification import Cleaning, InputSpec, Region
+from SFDALib.volume.apply_cleaning import apply_cleaning
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.input_spec import InputSpec, Region
 
-if TYPE_CHECKING:
-    from SFDALib.volume.grid import Conformed
-
-EVEN = 0.5  # a region's threshold where the model says none; it has to be more
-CERTAIN = 85.0  # a logit: float32 knows no probability nearer to 1 that is not 1
+EVEN = 0.5  # a region's probability must be larger, unless the model has its own threshold
+CERTAIN = 85.0  # logit of a voxel that cleaning changed: its probability is 1 in float32
 Spacing = tuple[float, ...]
 Resampled = Callable[..., Tensor]  # of maps and the value outside, as ``Conformed.resampled``
 
 
-def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
+class Grids(Protocol):
+    """The model's grid, the input's grid, and the two steps from one to the other."""
+
+    @property
+    def input_spec(self) -> InputSpec: ...
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def input_geometry(self) -> Geometry: ...
+    def resampled(self, maps: Tensor, outside: float = 0.0) -> Tensor: ...
+    def placed(self, maps: Tensor, outside: float = 0.0) -> Tensor: ...
+
+
+def labels(conformed: Grids, probabilities: Tensor) -> np.ndarray:
     """Labels ``(K, J, I)`` uint8 on the input's grid from probabilities ``(C, k, j, i)``.
 
     They are interpolated class by class, as probabilities or as logits, so that borders are smooth
@@ -40,7 +50,7 @@ def labels(conformed: Conformed, probabilities: Tensor) -> np.ndarray:
     return rule.painted(rule.found()).cpu().numpy()
 
 
-def byte_maps(conformed: Conformed, probabilities: Tensor) -> tuple[np.ndarray, list[int]]:
+def byte_maps(conformed: Grids, probabilities: Tensor) -> tuple[np.ndarray, list[int]]:
     """The probabilities that the labels are made of, on the input's grid, as bytes.
 
     Of one class a channel they are those of background (0) and each label, which add up to 1. The
@@ -69,19 +79,19 @@ def least_byte(spec: InputSpec) -> int | None:
     return None
 
 
-def _rule(conformed: Conformed, probabilities: Tensor) -> _Rule:
+def _rule(conformed: Grids, probabilities: Tensor) -> _Rule:
     kind = _Regions if conformed.input_spec.regions else _Classes
     return kind(conformed, probabilities)
 
 
 class _Rule:
-    """How labels come about on one image.
+    """How labels are decided on one image.
 
     The labels are first decided and cleaned on the model's grid, where the model cleans them there;
     what that changes is certain from then on.
     """
 
-    def __init__(self, conformed: Conformed, probabilities: Tensor) -> None:
+    def __init__(self, conformed: Grids, probabilities: Tensor) -> None:
         self.conformed, self.input_spec, self.probabilities = (
             conformed,
             conformed.input_spec,
@@ -108,9 +118,8 @@ class _Rule:
         raise NotImplementedError
 
     def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
-        """
-        Args:
-            spacing: mm along the axes of ``found``.
+        """Args:
+        spacing: mm along the axes of ``found``.
         """
         raise NotImplementedError
 
@@ -161,7 +170,7 @@ class _Classes(_Rule):
         return resampled(_log(p) if self.input_spec.resampling.maps == "logits" else p)
 
     def _of(self, value: int) -> Tensor:
-        if self.cleaned is None:
+        if self.cleaned is None or self.changed is None:
             return self.probabilities[value]
         return torch.where(
             self.changed[0], (self.cleaned[0] == value).float(), self.probabilities[value].float()
@@ -171,11 +180,11 @@ class _Classes(_Rule):
         for step in steps:
             if step.one_hot:
                 masks = F.one_hot(found[0].long(), len(self.probabilities)).movedim(-1, 0)
-                masks = _applied(step, masks.to(torch.uint8), self.input_spec, spacing)[1:]
+                masks = apply_cleaning(step, masks.to(torch.uint8), self.input_spec, spacing)[1:]
                 inside, value = masks.max(0, keepdim=True)
                 found = torch.where(inside > 0, value + 1, 0).to(torch.uint8)
             else:
-                found = _applied(step, found, self.input_spec, spacing)
+                found = apply_cleaning(step, found, self.input_spec, spacing)
         return found
 
     def painted(self, found: Tensor) -> Tensor:
@@ -186,11 +195,11 @@ class _Classes(_Rule):
 
     def channels(self) -> Iterator[Tensor]:
         resampled, logits = self.conformed.resampled, self.input_spec.resampling.maps == "logits"
-        total = None
+        total = torch.empty(0)
         if logits:  # what is interpolated: a softmax makes probabilities of them
             for value in range(len(self.probabilities)):
                 found = self._candidate(value, resampled)
-                total = found if total is None else torch.logaddexp(total, found)
+                total = found if value == 0 else torch.logaddexp(total, found)
         for value in range(len(self.probabilities)):
             found = self._candidate(value, resampled)
             found = (found - total).exp() if logits else found
@@ -218,12 +227,13 @@ class _Regions(_Rule):
     """
 
     def decided(self, resampled: Resampled) -> Tensor:
-        masks, logits = None, self.input_spec.resampling.maps == "logits"
+        logits = self.input_spec.resampling.maps == "logits"
+        masks = torch.empty(0)
         limit = EVEN if self.input_spec.threshold is None else self.input_spec.threshold
         if logits:
             limit = math.log(limit / (1 - limit))
         for region, map_ in self._maps(resampled):
-            if masks is None:
+            if not len(masks):
                 count = 1 + max(r.channel for r in self.input_spec.regions)
                 masks = torch.zeros((count, *map_.shape), dtype=torch.uint8, device=map_.device)
             inside = map_ > limit if self.input_spec.threshold is None else map_ >= limit
@@ -236,7 +246,7 @@ class _Regions(_Rule):
         for region in self.input_spec.regions:
             p = self.probabilities[region.label].float()
             logit = _log(p) - _log(before)
-            if self.cleaned is not None:
+            if self.cleaned is not None and self.changed is not None:
                 sure = torch.where(self.cleaned[region.channel] > 0, CERTAIN, -CERTAIN)
                 logit = torch.where(self.changed[region.channel], sure, logit)
             if self.input_spec.resampling.maps == "logits":
@@ -247,7 +257,7 @@ class _Regions(_Rule):
 
     def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
         for step in steps:
-            found = _applied(step, found, self.input_spec, spacing)
+            found = apply_cleaning(step, found, self.input_spec, spacing)
         return found
 
     def painted(self, found: Tensor) -> Tensor:
@@ -266,8 +276,10 @@ class _Regions(_Rule):
             yield self.conformed.placed(map_[None])[0]
 
     def agree(self, maps: np.ndarray, found: np.ndarray) -> None:
+        least = least_byte(self.input_spec)
+        assert least is not None  # as there are regions
         for channel, region in enumerate(self.input_spec.regions):
-            _cut(maps[..., channel], found[region.channel] > 0, least_byte(self.input_spec))
+            _cut(maps[..., channel], found[region.channel] > 0, least)
 
 
 def _steps(spec: InputSpec, on: str) -> tuple[Cleaning, ...]:
@@ -283,38 +295,5 @@ def _cut(map_: np.ndarray, inside: np.ndarray, least: int) -> None:
     map_[high] = np.where(map_[high] <= least, least - 1, 0)
 
 
-def _applied(step: Cleaning, found: Tensor, spec: InputSpec, spacing: Spacing) -> Tensor:
-    """MONAI's own transform on ``(C, ...)`` uint8; on a plane where a 2D model sees one alone."""
-    from monai import transforms
-    from monai.utils import convert_to_tensor
-
-    arguments = copy.deepcopy(dict(step.arguments))
-    plane = next((axis for axis in (1, 2, 3) if spec.is_2d and found.shape[axis] == 1), None)
-    if plane is not None:
-        found = found.squeeze(plane)
-        spacing = tuple(mm for axis, mm in enumerate(spacing, start=1) if axis != plane)
-    if arguments.get("by_measure"):
-        arguments["pixdim"] = spacing
-    if arguments.get("connectivity"):
-        arguments["connectivity"] = min(arguments["connectivity"], found.dim() - 1)
-    with warnings.catch_warnings():  # of MONAI about scikit-image's next version
-        warnings.simplefilter("ignore")
-        cleaned = getattr(transforms, step.transform)(**arguments)(found.cpu().clone())
-    # without MONAI's own spacing, which the next transform would go by
-    cleaned = convert_to_tensor(cleaned, track_meta=False).to(found.device, found.dtype)
-    return cleaned if plane is None else cleaned.unsqueeze(plane)
-
-
 def _log(p: Tensor) -> Tensor:
     return p.clamp(min=1e-37).log()
-
-
-def enlarged(maps: Tensor, size: tuple[int, ...], thick: int | None, nearest: np.ndarray) -> Tensor:
-    """Linear interpolation over the same extent; to the ``nearest`` voxels along the thick axis."""
-    if thick is None:
-        return F.interpolate(maps[None], size=size, mode="trilinear", align_corners=False)[0]
-    maps = maps.index_select(1 + thick, torch.from_numpy(nearest).to(maps.device))
-    in_plane = [n for axis, n in enumerate(size) if axis != thick]
-    planes = maps.movedim(1 + thick, 0)
-    planes = F.interpolate(planes, size=in_plane, mode="bilinear", align_corners=False)
-    return planes.movedim(0, 1 + thick)

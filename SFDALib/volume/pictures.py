@@ -1,5 +1,5 @@
-"""PNG and JPEG: ITK reads them. Their pixels have no size: a resolution that they state, in dots
-per inch, is that of a print.
+"""PNG and JPEG, read by ITK. Pixels have no size in mm: a resolution in dots per inch is that of
+a print.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from PIL import Image
 
 from SFDALib.errors import RequestError
 from SFDALib.volume import itk
+from SFDALib.volume.formats import JPEG, PNG
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.opened_file import OpenedFile, Voxels
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import check_promise, refusals, stated_spacing
-from SFDALib.volume.specification import Reading
 
-READERS = {**dict.fromkeys((".jpg", ".jpeg"), "JPEGImageIO"), ".png": "PNGImageIO"}
+READERS = {**dict.fromkeys(JPEG, "JPEGImageIO"), **dict.fromkeys(PNG, "PNGImageIO")}
 EXIF_ORIENTATION, UPRIGHT = 0x0112, (None, 1)
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE, GREY_AND_ALPHA = 0, 3, 4  # of the types of PNG's colours
@@ -26,11 +27,11 @@ HEAD = 1 << 16  # bytes before a PNG's pixels, as a rule
 TYPE_AT, DEPTH_AT = 25, 24  # bytes of a PNG where they stand
 
 
-def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFile:
-    """Read the header, and say how the pixels are read.
+def open_picture(path: Path, reading: Reading, labels: bool = False) -> OpenedFile:
+    """Read the header of a picture.
 
     Args:
-        labels: whether a palette's numbers are meant, not its colours.
+        labels: whether it is a label map: a palette's indices are read, not its colours.
 
     Raises:
         RequestError: damaged or truncated.
@@ -63,7 +64,7 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
             " mirrored; the pixels were taken as they are stored."
         )
 
-    def read() -> tuple[np.ndarray, tuple[str, ...]]:
+    def read() -> Voxels:
         _check_end(path)
         check_promise(path, promised, path.stat().st_size)
         with refusals(path):
@@ -74,7 +75,7 @@ def open_picture(path: Path, reading: Reading, labels: bool = False) -> ImageFil
             array = itk.channels_first(reader.Execute(), path)
         return (array[:3] if len(array) == 4 else array), ()  # an alpha channel is no intensity
 
-    return ImageFile(path, Geometry((*size, 1), spacing), promised, tuple(notes), read)
+    return OpenedFile(path, (path,), Geometry((*size, 1), spacing), promised, tuple(notes), read)
 
 
 def _png(path: Path) -> tuple[int | None, int | None]:
@@ -91,7 +92,7 @@ def _png(path: Path) -> tuple[int | None, int | None]:
 
 @contextmanager
 def _pillow(path: Path) -> Iterator[Image.Image]:
-    """A PNG opened by Pillow, whose errors become ITK's."""
+    """A PNG opened by Pillow; its errors are raised as RuntimeError, as ITK's are."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             yield image
@@ -100,7 +101,7 @@ def _pillow(path: Path) -> Iterator[Image.Image]:
 
 
 def _metadata(path: Path) -> tuple[int | None, str | None]:
-    """The EXIF orientation, and Pillow's word for the colours."""
+    """The EXIF orientation, and Pillow's colour mode."""
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             return image.getexif().get(EXIF_ORIENTATION), image.mode
@@ -109,8 +110,8 @@ def _metadata(path: Path) -> tuple[int | None, str | None]:
 
 
 def _check_end(path: Path) -> None:
-    """Refuse a truncated JPEG, which ITK fills up with grey without a word."""
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    """Refuse a truncated JPEG; ITK silently fills it up with grey."""
+    if path.suffix.lower() in JPEG:
         data = path.read_bytes()
         if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # no end after the last scan
             raise RequestError(

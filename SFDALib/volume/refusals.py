@@ -1,4 +1,4 @@
-"""What every reader of images refuses, and the words for it."""
+"""Checks that all readers of images share, and their error messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import SimpleITK as sitk
 
 from SFDALib.errors import RequestError
 from SFDALib.machine import main_memory
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.formats import FORMATS
+from SFDALib.volume.reading import Reading
 
-FORMATS = "NRRD, NIfTI, MetaImage, PNG, JPEG, a DICOM file or a folder with one DICOM series"
 GROWTH = 1032  # bytes that a byte of a deflated stream can become
-COPIES = 3  # of the voxels, while they are read
+COPIES = 3  # of the voxels in memory while they are read
 LARGEST_MM = 1e9  # of a spacing or an origin
 NO_SPACING = (1.0, 1.0, 1.0)  # of pictures, whose pixels have no size
 
@@ -26,7 +26,7 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """The system's and ITK's words about a file become a refusal of it."""
+    """Turn errors of the system and of ITK about a file into a ``RequestError``."""
     try:
         yield
     except PermissionError as error:
@@ -39,7 +39,7 @@ def refusals(path: Path) -> Iterator[None]:
 
 
 def _reason(error: RuntimeError) -> str:
-    """ITK's own words: the line that says most, without classes and addresses."""
+    """The most informative line of ITK's message, without class names and addresses."""
     lines = [line.strip() for line in str(error).split("ERROR:", 1)[-1].splitlines()]
     lines = [line for line in lines if line] or ["unknown reason"]
     line = lines[-1] if lines[-1].startswith("[nrrd]") else lines[0]
@@ -47,10 +47,11 @@ def _reason(error: RuntimeError) -> str:
 
 
 def check_promise(path: Path, promised: int, size: int) -> None:
-    """Refuse a header that promises more than its files can hold, or than fits into memory.
+    """Refuse a header that states more voxels than its files can hold, or than fit into memory.
 
     Args:
-        promised, size: bytes of the voxels, and of the files.
+        promised: bytes of the voxels by the header.
+        size: bytes of the files.
     """
     if promised > GROWTH * size:
         raise RequestError(
@@ -75,17 +76,17 @@ def check_spacing(path: Path, spacing: Sequence[float]) -> None:
 def stated_spacing(
     path: Path, reading: Reading, found: str, picture: bool = False
 ) -> tuple[tuple[float, float, float], str]:
-    """The spacing of a file that states none: what the user states.
+    """The spacing that the user states for a file that has none.
 
     Args:
-        found: what the file has instead, in words.
-        picture: whether it is a 2D picture, which may do without: 1 mm then.
+        found: what the file has instead, for the message.
+        picture: whether it is a 2D picture; its spacing is 1 mm if the user states none.
 
     Returns:
         mm along I, J, K, and a note.
 
     Raises:
-        RequestError: the user states none, either, and it is a volume.
+        RequestError: a volume for which the user states none.
     """
     if reading.spacing is not None:
         by = " x ".join(f"{mm:g}" for mm in reading.spacing)
@@ -102,6 +103,7 @@ def stated_spacing(
 
 
 def refuse_values(path: Path, count: int) -> NoReturn:
+    """Refuse an image with ``count`` voxels that are NaN or infinite."""
     raise RequestError(
         f"{path}: found {count} voxel(s) that are NaN or infinite, expected finite intensities;"
         " replace them (for example by 0) and try again"

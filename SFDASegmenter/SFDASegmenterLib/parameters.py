@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
         def __init__(self, node: Any) -> None: ...
 
-        def connectParametersToGui(self, widgets: dict[str, Any]) -> str: ...
+        def connectParametersToGui(self, widgets: dict[str, Any]) -> str:
+            """Bind widgets by the name of their field; returns a tag."""
 
-        def disconnectGui(self, tag: str) -> None: ...
+        def disconnectGui(self, tag: str) -> None:
+            """Unbind what has this tag."""
 
-        def Modified(self) -> None: ...
+        def Modified(self) -> None:
+            """Tell the observers that something has changed."""
+
 
 else:
     Wrapper = object
@@ -54,7 +58,7 @@ class Parameters(Wrapper):
         surface: whether the segmentation is shown in 3D, too.
         overlay: the role of the map that is shown over the image; empty for none.
         maps: by role, how a map is shown, see ``MapDisplay``; as JSON.
-        sample: index of the diffusion sample.
+        sample: index of the diffusion sample that is shown.
     """
 
     inputMode: Annotated[str, Choice([ONE, SEVERAL, SEQUENCE])] = ONE
@@ -100,6 +104,7 @@ def map_display(parameters: Parameters, role: str, default: MapDisplay) -> MapDi
 
 
 def set_map_display(parameters: Parameters, role: str, display: MapDisplay) -> None:
+    """Keep how the map of that role is shown."""
     parameters.maps = json.dumps({**json.loads(parameters.maps), role: asdict(display)})
 
 

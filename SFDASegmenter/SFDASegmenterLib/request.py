@@ -1,4 +1,4 @@
-"""What the user asks for, and why it cannot be done. Knows neither Qt nor MRML."""
+"""What the user asks for, and why it cannot be run. Knows neither Qt nor MRML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
+from SFDASegmenterLib.i18n import tr as _
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Request:
-    """One run.
+    """What one run is to do.
 
     Args:
         images: one, or several for a cohort.
@@ -67,10 +68,10 @@ class Request:
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
 
-        The bundle's own faults are told first: without one the rest cannot be judged.
+        Faults of the source model come first, as everything else is checked against it.
         """
         if not self.bundle:
-            return "Choose a source model."
+            return _("Choose a source model.")
         try:
             facts = inspect(Path(self.bundle), (labelled.NEED,) if self.labels else ())
             methods = self.compared or {self.method: self.options}
@@ -82,37 +83,48 @@ class Request:
             return str(error)
         lack = facts["unavailable"].get(self.method)
         if lack and not self.compared:
-            return f"{registry.find(self.method).title} {lack}."
+            return _("{method} {reason}.").format(
+                method=registry.find(self.method).title, reason=lack
+            )
         if not self.images:
-            return "Choose a volume."
+            return _("Choose a volume.")
         return self._channels_refusal(facts["channels"]) or self._cohort_refusal()
 
     def _channels_refusal(self, expected: int) -> str | None:
         for image in self.images:
             if image.channels != expected:
-                remedy = (
-                    "convert it with the module Vector to Scalar Volume"
+                text = (
+                    _(
+                        "{image}: found {found} channel(s), expected {expected} for this source"
+                        " model; convert it with the module Vector to Scalar Volume."
+                    )
                     if expected == 1
-                    else "choose a volume for each channel"
+                    else _(
+                        "{image}: found {found} channel(s), expected {expected} for this source"
+                        " model; choose a volume for each channel."
+                    )
                 )
-                return (
-                    f"{image.name}: found {image.channels} channel(s), expected {expected} as the"
-                    f" source model has; {remedy}."
-                )
+                return text.format(image=image.name, found=image.channels, expected=expected)
             if len(set(image.nodes)) < len(image.nodes):
-                return f"{image.name}: the same volume is chosen for two channels."
+                text = _(
+                    "{image}: found the same volume for two channels, expected a different one for"
+                    " each; choose another."
+                )
+                return text.format(image=image.name)
         return None
 
     def _cohort_refusal(self) -> str | None:
         if self.compared and len(self.images) > 1:
-            return "Several volumes: choose one method for them, or compare methods on one volume."
-        if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
-            return "Several volumes with separate channels: run them one by one."
-        if self.adapt_once and not registry.find(self.method).adapts:
-            return (
-                f"{registry.find(self.method).title} updates no weights: there is nothing to adapt"
-                " once for all volumes."
+            return _(
+                "Several volumes: choose one method for them, or compare methods on one volume."
             )
+        if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
+            return _("Several volumes with separate channels: run them one by one.")
+        if self.adapt_once and not registry.find(self.method).adapts:
+            return _(
+                "{method} updates no weights, so it cannot adapt once for all volumes; choose a"
+                " method that adapts the model, or untick this option."
+            ).format(method=registry.find(self.method).title)
         return None
 
     def typed_options(self) -> dict[str, str]:
@@ -180,7 +192,7 @@ class Request:
 
 
 def _word(value: Any) -> str:
-    """An option's value as it is typed."""
+    """An option's value as on a command line."""
     return (
         "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )

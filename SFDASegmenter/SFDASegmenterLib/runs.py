@@ -1,4 +1,4 @@
-"""One run, from the click to the nodes in the scene. Knows no widget: the panel asks it for news
+"""One run, from the click to the nodes in the scene. Knows no widget: the panel calls ``advance``
 from a timer, a script from a loop.
 
 A run keeps IDs of nodes, never nodes, and names its results after the image that was run, whatever
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
@@ -35,7 +36,7 @@ from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
 DEFECT = 1
-PARTS = ("cohort", "compare")  # stages that tell which image or method the next stages are of
+PARTS = ("cohort", "compare")  # stages that name the image or method of the stages after them
 
 
 class State(Enum):
@@ -73,8 +74,8 @@ class Run:
         self.status: int | None = None  # exit status of the job
         self.results: list[Results] = []
         self.failures: dict[str, str] = {}  # by the name of an image, or of a compared method
-        self.warnings: list[str] = []  # what of the images is doubtful, a sentence or two each
-        self._part = ""  # the image of a cohort or the compared method that it is at
+        self.warnings: list[str] = []  # about the images, a sentence or two each
+        self._part = ""  # the image of a cohort or the compared method that is computed now
         self._names: dict[str, str] = {}  # of the images, by those of their files
         self._placements: list[Placement] = []
         self._steps: Iterator[None] = iter(())
@@ -95,6 +96,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
+        """Whether it is done, failed or was cancelled."""
         return self.state in (State.DONE, State.FAILED, State.CANCELLED)
 
     @property
@@ -112,14 +114,14 @@ class Run:
         return by_method.get(chosen, self.results[0])
 
     def advance(self) -> None:
-        """Take the news of the job, or place one more node."""
+        """Read the job's events, or place one more node."""
         if self.state in (State.COMPUTING, State.CANCELLING):
             self._listen()
         elif self.state is State.PLACING:
             self._place()
 
     def cancel(self) -> None:
-        """Stop; ``state`` tells when it has stopped. Results that are being placed are removed."""
+        """Stop; ``state`` says when it has stopped. Results that are being placed are removed."""
         if self.state is State.COMPUTING:
             self.state = State.CANCELLING
             self._worker.cancel()
@@ -181,7 +183,7 @@ class Run:
             self._part = ""
 
     def _note_warning(self, event: Mapping[str, Any]) -> None:
-        """Once, also where an image is read twice; of several images with its name."""
+        """Add a warning once, also if its image is read twice; in a cohort with the name."""
         name = f"{self._part_name(event)}: " if self.request.is_cohort else ""
         text = name + self._for_people(event["text"])
         if text not in self.warnings:
@@ -194,7 +196,7 @@ class Run:
         return registry.find(event["method"]).title
 
     def _for_people(self, message: str) -> str:
-        """With the images' names, not those of the files that they were written to for the job."""
+        """A message with the images' names in place of those of the files written for the job."""
         folder = str(self.folder / "input") + os.sep
         for file, name in self._names.items():
             message = message.replace(folder + file, name).replace(file, name)
@@ -212,7 +214,7 @@ class Run:
             self._take_back()
             self.state = State.FAILED
             self.status = DEFECT
-            self.message = f"The results could not be loaded: {error}"
+            self.message = _("The results could not be loaded: {error}").format(error=error)
             log.exception("%s", self.message)
             self.discard()
 
@@ -230,7 +232,7 @@ class Run:
             yield from first.place_agreement(self.output, written, others)
 
     def _rows(self) -> list[tuple[Mapping[str, Any], Origin]]:
-        """What the summary says of each image or compared method; "folder" is None if it failed."""
+        """The summary's row of each image or compared method; "folder" is None if it failed."""
         if self.request.compared:
             return [(row, self._origins[0]) for row in self._read(layout.COMPARISON)["methods"]]
         if self.request.is_cohort:
@@ -263,7 +265,8 @@ def _names(request: Request, files: Sequence[Path]) -> dict[str, str]:
 
 
 def _last_line(text: str, status: int) -> str:
-    """What a job that died without a word left behind."""
+    """The message for a job that ended without an event that says why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = lines[-1][:300] if lines else "it said nothing"
-    return f"The computation ended unexpectedly (exit status {status}): {said}"
+    last = lines[-1][:300] if lines else _("no message")
+    text = _("The computation ended unexpectedly (exit status {status}): {message}")
+    return text.format(status=status, message=last)

@@ -6,23 +6,29 @@ A test that lacks packages or views is skipped with the reason; it never passes.
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
 import unittest
 from typing import Any
 
 import slicer
 
 from SFDALib.errors import RequestError
-from SFDASegmenterLib import dependencies, library, staging
+from SFDASegmenterLib import dependencies, staging
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import State
 from SFDASegmenterLib.scene.results import Results, results_in_scene
-
-MOMENT = 0.5  # seconds
-LIMIT = 1200  # seconds that a job may take on a slow machine
-SHORT = {"heal": {"samples": 2, "steps": 5}, "adami": {"epochs": 1}}
+from SFDASegmenterLib.self_test_steps import (
+    SHORT,
+    fill,
+    load_sample,
+    matrix,
+    open_panel,
+    plane,
+    request_for,
+    run_to_the_end,
+    wait,
+    wait_a_moment,
+)
 
 
 class SelfTest(unittest.TestCase):
@@ -61,14 +67,16 @@ class SelfTest(unittest.TestCase):
     def test_the_button_leads_to_every_result_of_heal(self) -> None:
         """A click on Adapt & Segment ends with all results in the scene, in the right place."""
         self.need_packages()
-        volume = _load_sample()
-        panel = _panel()
-        _fill(panel, volume, "heal")
-        _run(panel)
+        volume = load_sample()
+        panel = open_panel()
+        fill(panel, volume, "heal")
+        run_to_the_end(panel)
         results = panel.results.results
         for role in ("source", "entropy", "nig_uncertainty", "denoised", "volumes", "report"):
             self.assertIsNotNone(results.get(role), role)
         self.assertEqual(results.get("samples").GetNumberOfDataNodes(), SHORT["heal"]["samples"])
+        (volumes,) = results.report["volumes"]
+        self.assertGreater(volumes["result_ml"], 2 * volumes["source_ml"])  # finds the brain
         names = [label["name"] for label in panel.input.facts["labels"]]
         segmentation = results.node.GetSegmentation()
         found = [
@@ -80,7 +88,7 @@ class SelfTest(unittest.TestCase):
             results.get("entropy").GetImageData().GetDimensions(),
             volume.GetImageData().GetDimensions(),
         )
-        self.assertEqual(_matrix(results.get("entropy")), _matrix(volume))
+        self.assertEqual(matrix(results.get("entropy")), matrix(volume))
         array = slicer.util.arrayFromVolume(results.get("entropy"))
         self.assertEqual(str(array.dtype), "float32")
 
@@ -117,25 +125,25 @@ class SelfTest(unittest.TestCase):
         """Both views have the user's slice, orientation and zoom; a plot shows at first click."""
         self.need_views()
         self.need_packages()
-        panel = _panel()
-        volume = _load_sample()
+        panel = open_panel()
+        volume = load_sample()
         self.assertIs(panel.ui.inputVolumeSelector.currentNode(), volume)  # it is in sight
-        _fill(panel, volume, "adami")
+        fill(panel, volume, "adami")
         user = slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
         red = slicer.app.applicationLogic().GetSliceLogicByLayoutName("Red")
         red.GetSliceNode().RotateToVolumePlane(volume)
         red.FitSliceToBackground()
         red.SetSliceOffset(red.GetSliceOffset() + 20)
-        _run(panel)
+        run_to_the_end(panel)
         results = panel.results.results
 
         panel.ui.bothRadio.click()
-        _wait_a_moment()
+        wait_a_moment()
         shown = {"SFDASource": results.get("source"), "SFDAResult": results.own}
         for view, segmentation in shown.items():
             logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(view)
             self.assertAlmostEqual(logic.GetSliceOffset(), red.GetSliceOffset(), places=2)
-            self.assertEqual(_plane(logic), _plane(red))
+            self.assertEqual(plane(logic), plane(red))
             for mine, users in zip(
                 logic.GetSliceNode().GetFieldOfView()[:2],
                 red.GetSliceNode().GetFieldOfView()[:2],
@@ -150,7 +158,7 @@ class SelfTest(unittest.TestCase):
             self.assertEqual(list(display.GetViewNodeIDs()), [f"vtkMRMLSliceNode{view}"])
 
         panel.ui.plotsButton.click()
-        _wait_a_moment()
+        wait_a_moment()
         plot = slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
         self.assertEqual(plot.GetPlotChartNodeID(), results.get("curves").GetID())
         display = results.node.GetDisplayNode()
@@ -168,15 +176,15 @@ class SelfTest(unittest.TestCase):
 
     def test_an_option_is_changed_in_its_field(self) -> None:
         """Every kind of field can be changed; the form stays and the request has the values."""
-        panel = _panel()
-        _fill(panel, _load_sample(), "adami")
+        panel = open_panel()
+        fill(panel, load_sample(), "adami")
         field = panel.method.field("learning_rate")
         field.setFocus()
         field.text = "1e-3"
         field.clearFocus()  # which ends the editing
         field.editingFinished.emit()  # where there is no focus to lose
         panel.method.field("settle_bn").click()
-        _wait_a_moment()
+        wait_a_moment()
         self.assertIs(panel.method.field("learning_rate"), field)
         self.assertEqual(panel.request().options["learning_rate"], 1e-3)
         self.assertIn("settle_bn", panel.request().options)
@@ -186,12 +194,12 @@ class SelfTest(unittest.TestCase):
     def test_the_logic_adapts_a_model_without_the_panel(self) -> None:
         """AdaMI through the logic leaves an adapted model and its curves."""
         self.need_packages()
-        volume = _load_sample()
-        logic = _panel().logic
-        run = logic.start(_request(volume, "adami"))
+        volume = load_sample()
+        logic = open_panel().logic
+        run = logic.start(request_for(volume, "adami"))
         with self.assertRaises(RuntimeError):
-            logic.start(_request(volume, "adami"))  # two runs cannot overlap
-        _wait(lambda: (run.advance(), run.ended)[1])
+            logic.start(request_for(volume, "adami"))  # two runs cannot overlap
+        wait(lambda: (run.advance(), run.ended)[1])
         self.assertEqual(run.state.value, State.DONE.value, run.message)
         self.assertIsNotNone(run.results[0].adapted_bundle)
         self.assertIsNotNone(run.results[0].get("curves"))
@@ -201,14 +209,14 @@ class SelfTest(unittest.TestCase):
     def test_cancel_leaves_nothing_behind(self) -> None:
         """A cancelled run adds no node and leaves no file."""
         self.need_packages()
-        panel = _panel()
-        _fill(panel, _load_sample(), "heal")
+        panel = open_panel()
+        fill(panel, load_sample(), "heal")
         before = slicer.mrmlScene.GetNumberOfNodes()
         panel.ui.applyButton.click()
         run = panel.logic.run
-        _wait(lambda: run.progress.stage != "starting")
+        wait(lambda: run.progress.stage != "starting")
         panel.ui.applyButton.click()
-        _wait(lambda: run.ended)
+        wait(lambda: run.ended)
         self.assertEqual(run.state.value, State.CANCELLED.value)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
         self.assertFalse(run.folder.exists())
@@ -216,9 +224,9 @@ class SelfTest(unittest.TestCase):
 
     def test_a_bad_bundle_is_told_before_anything_starts(self) -> None:
         """What is no source model disables the button, says why, and is refused by the logic."""
-        panel = _panel()
-        volume = _load_sample()
-        _fill(panel, volume, "heal")
+        panel = open_panel()
+        volume = load_sample()
+        fill(panel, volume, "heal")
         with tempfile.TemporaryDirectory() as folder:
             panel.ui.bundlePathEdit.currentPath = folder
             self.assertFalse(panel.ui.applyButton.enabled)
@@ -229,11 +237,11 @@ class SelfTest(unittest.TestCase):
     def test_closing_the_scene_ends_the_run(self) -> None:
         """The job ends with its scene, and nothing of it appears in the next one."""
         self.need_packages()
-        panel = _panel()
-        _fill(panel, _load_sample(), "heal")
+        panel = open_panel()
+        fill(panel, load_sample(), "heal")
         panel.ui.applyButton.click()
         run = panel.logic.run
-        _wait(lambda: run.progress.stage != "starting")
+        wait(lambda: run.progress.stage != "starting")
         slicer.mrmlScene.Clear()
         self.assertEqual(run.state.value, State.CANCELLED.value)
         self.assertFalse(run.folder.exists())
@@ -242,80 +250,10 @@ class SelfTest(unittest.TestCase):
 
     def test_the_module_can_be_reloaded(self) -> None:
         """After a reload the panel works with the state of the scene."""
-        panel = _panel()
-        volume = _load_sample()
-        _fill(panel, volume, "adami")
+        panel = open_panel()
+        volume = load_sample()
+        fill(panel, volume, "adami")
         slicer.util.reloadScriptedModule("SFDASegmenter")
-        panel = _panel()
+        panel = open_panel()
         self.assertEqual(panel.request().method, "adami")
         self.assertEqual(panel.request().images[0].nodes, (volume.GetID(),))
-
-
-def _load_sample() -> Any:
-    listed = json.loads((library.SAMPLES / "samples.json").read_text(encoding="utf-8"))
-    return slicer.util.loadVolume(str(library.SAMPLES / listed["cases"][0]["image"]))
-
-
-def _panel() -> Any:
-    """The panel as it is after the user opened the module."""
-    widget = slicer.util.getModuleWidget("SFDASegmenter")
-    widget.enter()
-    return widget.panel
-
-
-def _fill(panel: Any, volume: Any, method: str) -> None:
-    """Choose everything through the widgets, with options that make the job short."""
-    panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    panel.ui.bundlePathEdit.currentPath = str(library.EXAMPLE_BUNDLE)
-    panel.ui.methodComboBox.currentIndex = panel.ui.methodComboBox.findData(method)
-    for name, value in SHORT[method].items():
-        panel.method.field(name).value = value
-
-
-def _run(panel: Any) -> None:
-    """Press the button, and wait until the results are there."""
-    panel.ui.applyButton.click()
-    if panel.ui.applyButton.text != "Cancel":
-        raise AssertionError(f"not started: {panel.ui.messageLabel.text}")
-    _wait(lambda: not panel.logic.running)
-    if panel.logic.run.state.value != State.DONE.value:  # a reload makes the class anew
-        raise AssertionError(f"{panel.logic.run.state}: {panel.ui.messageLabel.text}")
-
-
-def _plane(logic: Any) -> list[float]:
-    matrix = slicer.util.arrayFromVTKMatrix(logic.GetSliceNode().GetSliceToRAS())
-    return [round(float(value), 3) for value in matrix.ravel()]
-
-
-def _wait_a_moment() -> None:
-    """Let views get their size, and what waits for it be done."""
-    end = time.monotonic() + MOMENT
-    _wait(lambda: time.monotonic() > end)
-
-
-def _request(volume: Any, method: str) -> Request:
-    image = staging.image_of([volume])
-    return Request((image,), str(library.EXAMPLE_BUNDLE), method, SHORT[method])
-
-
-def _wait(until: Any) -> None:
-    """Let the application work until something is true."""
-    end = time.monotonic() + LIMIT
-    while not until():
-        slicer.app.processEvents()
-        time.sleep(0.01)
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {LIMIT} s")
-
-
-def _matrix(node: Any) -> list[float]:
-    matrix = slicer.util.arrayFromVTKMatrix(_ijk_to_ras(node))
-    return [round(float(value), 4) for value in matrix.ravel()]
-
-
-def _ijk_to_ras(node: Any) -> Any:
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return matrix

@@ -1,4 +1,4 @@
-"""Numbers and reports in the words that the panel shows. Knows neither Qt nor MRML."""
+"""Numbers and reports as the texts that the panel shows. Knows neither Qt nor MRML."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from SFDALib.methods.method import Method
+from SFDASegmenterLib.i18n import tr as _
+from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.worker import Progress
 
 LARGEST_SHARE = 1000  # per cent
-JUDGE = "judge: "  # how the note begins that a run makes of the verdict
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run says of its result.
+    """What a run reports about its result.
 
     Args:
         tone: "good", "doubtful", "bad", or "none" where there is nothing to judge.
         line: in one line.
-        reasons: why, and what else the run says; empty where it says nothing more.
+        reasons: the judge's reasons, then the run's other notes.
     """
 
     tone: str
@@ -32,21 +33,33 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
+class Run(Protocol):
+    """A run that has ended, see ``runs.Run``.
+
+    Args:
+        request: what was asked for.
+        failures: the message of each image or compared method that failed.
+    """
+
+    request: Request
+    failures: dict[str, str]
+
+
 def ml(value: float) -> str:
-    """A volume with the digits that matter."""
+    """A volume in ml: whole from 100 ml on, else with three digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def change(before: float, after: float) -> str:
-    """A change of volume in ml and per cent, the latter unless it says nothing any more."""
+    """A change of volume in ml, and in per cent up to ``LARGEST_SHARE``."""
     share = 100 * (after - before) / before if before > 0 else math.inf
-    told = f" ({share:+.0f} %)" if abs(share) <= LARGEST_SHARE else ""
+    per_cent = f" ({share:+.0f} %)" if abs(share) <= LARGEST_SHARE else ""
     sign = "+" if after > before else "-" if after < before else ""
-    return f"{sign}{ml(abs(after - before))}{told}".replace("-", "\u2212")
+    return f"{sign}{ml(abs(after - before))}{per_cent}".replace("-", "\u2212")
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A time, rounded: seconds by five, minutes, or hours."""
     if seconds < 60:
         return f"{max(5, round(seconds / 5) * 5)} s"
     if seconds < 3600:
@@ -55,6 +68,7 @@ def duration(seconds: float) -> str:
 
 
 def memory(megabytes: float) -> str:
+    """An amount of memory in MB, or from 1024 MB on in GB."""
     return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
 
 
@@ -62,14 +76,15 @@ def progress(now: Progress) -> str:
     """The stage, its step and the time left."""
     parts = [_sentence(now.stage)]
     if now.total > 1:
-        parts.append(f"step {now.step} of {now.total}")
+        parts.append(_("step {step} of {total}").format(step=now.step, total=now.total))
     if now.seconds_left:
-        parts.append(f"about {duration(now.seconds_left)} left in this stage")
+        left = duration(now.seconds_left)
+        parts.append(_("about {time} left in this stage").format(time=left))
     return (f"{now.image}: " if now.image else "") + ", ".join(parts)
 
 
 def bundle(facts: Mapping[str, Any]) -> str:
-    """What a source model says of itself, in short: name and structures, as rich text."""
+    """The name and the structures of a source model, as rich text."""
     labels = ", ".join(
         f'<span style="color: rgb({r},{g},{b})">\u25a0</span>\u00a0{html.escape(label["name"])}'
         for label in facts["labels"]
@@ -79,98 +94,121 @@ def bundle(facts: Mapping[str, Any]) -> str:
 
 
 def bundle_details(facts: Mapping[str, Any]) -> str:
-    """The rest of what a source model says of itself, as rich text."""
-    count = facts["channels"]
-    lines = [
-        *((f"From {html.escape(facts['imported_from'])}.",) if facts["imported_from"] else ()),
-        f"Trained on {html.escape(facts['modality'])}.",
-        f"{facts['spatial_dims']}D, {count} channel{'s' if count != 1 else ''},"
-        f" {_spacing(facts['spacing_mm'])}.",
-    ]
+    """Origin, training images, dimensions and spacing of a source model, as rich text."""
+    count, lines = facts["channels"], []
+    if facts["imported_from"]:
+        lines.append(_("From {origin}.").format(origin=html.escape(facts["imported_from"])))
+    lines.append(_("Trained on {modality}.").format(modality=html.escape(facts["modality"])))
+    channels = _("1 channel") if count == 1 else _("{count} channels").format(count=count)
+    lines.append(f"{facts['spatial_dims']}D, {channels}, {_spacing(facts['spacing_mm'])}.")
     return "<br>".join(lines)
 
 
 def _spacing(spacing_mm: Sequence[float | None]) -> str:
-    """A model's spacing, i before j before k; None where it takes the image's own."""
+    """A model's spacing, i before j before k; None where the image keeps its own."""
     if all(mm is None for mm in spacing_mm):
-        return "spacing as is"
+        return _("spacing as is")
     if len(spacing_mm) == 3 and spacing_mm[2] is None and None not in spacing_mm[:2]:
         in_plane = " \u00d7 ".join(f"{mm:g}" for mm in spacing_mm[:2])
-        return f"{in_plane} mm in plane, slice spacing as is"
-    return " \u00d7 ".join("as is" if mm is None else f"{mm:g} mm" for mm in spacing_mm)
+        return _("{spacing} mm in plane, slice spacing as is").format(spacing=in_plane)
+    return " \u00d7 ".join(_("as is") if mm is None else f"{mm:g} mm" for mm in spacing_mm)
 
 
 def method_details(described: Method) -> str:
     """A method's paper, what it changes and its cost, as rich text."""
-    return (
-        f"Changes {html.escape(described.updates)}. Cost: {html.escape(described.cost)}.<br>"
-        f"<i>{html.escape(described.paper)}</i>"
+    text = _("Changes {updates}. Cost: {cost}.").format(
+        updates=html.escape(described.updates), cost=html.escape(described.cost)
     )
+    return f"{text}<br><i>{html.escape(described.paper)}</i>"
 
 
-def failures(run: Any) -> str:
-    """What failed of a run that went on, in one line."""
+def failures(run: Run) -> str:
+    """How many images or methods failed in a run that went on, and the first one's message."""
     compared = run.request.compared
-    what, total = ("methods", len(compared)) if compared else ("images", len(run.request.images))
+    text = (
+        _("{count} of {total} methods failed; {first}: {message}")
+        if compared
+        else _("{count} of {total} images failed; {first}: {message}")
+    )
     first, message = next(iter(run.failures.items()))
-    return f"{len(run.failures)} of {total} {what} failed; {first}: {message}"
+    total = len(compared) if compared else len(run.request.images)
+    return text.format(count=len(run.failures), total=total, first=first, message=message)
 
 
 def warnings(found: Sequence[str]) -> str:
-    """What a run says of its images before it ends, in one line."""
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return found[0] + more if found else ""
+    """The first warning of a run about its images, and how many more there are."""
+    if len(found) < 2:
+        return "".join(found)
+    return _("{first} (and {count} more)").format(first=found[0], count=len(found) - 1)
 
 
 def unsure(row: Mapping[str, Any]) -> tuple[str, str]:
-    """How unsure the model is inside a structure, of report.json's "uncertainty": short, and what
-    is meant; both empty where nothing is known.
+    """How unsure the model is inside a structure.
+
+    Args:
+        row: of report.json's "uncertainty".
+
+    Returns:
+        A short text, and its explanation; both empty where the report has no value.
     """
     if row.get("uncertain_percent") is None:
         return "", ""
     share, bits = row["uncertain_percent"], row["entropy_bits"]
+    text = _(
+        "The model is unsure of {share:g} % of the voxels inside {name}; the mean entropy there is"
+        " {bits:.2g} bits."
+    )
     return (
         f"{share:.0f} %" if share >= 10 or not share else f"{share:.2g} %",
-        f"The model is unsure of {share:g} % of the voxels inside {row['name']}; the mean entropy"
-        f" there is {bits:.2g} bits.",
+        text.format(share=share, name=row["name"], bits=bits),
     )
 
 
 def verdict(facts: Mapping[str, Any]) -> Verdict:
     """The judge's verdict on a result, from report.json."""
-    others = tuple(note for note in facts.get("notes", ()) if not note.startswith(JUDGE))
-    trust = facts.get("trust")
+    notes, trust = tuple(facts.get("notes", ())), facts.get("trust")
     if trust is None:
-        return Verdict("none", f"{facts.get('title', 'Result')}: nothing to judge.", others)
-    kept = trust["delivered"] == "source"
+        title = facts.get("title", _("Result"))
+        return Verdict("none", _("{title}: nothing to judge.").format(title=title), notes)
+    # The report's notes hold the judge's reasons once more, in one sentence.
+    together = "; ".join(trust["reasons"])
+    others = tuple(note for note in notes if not together or together not in note)
+    source = trust["delivered"] == "source"
     tone, line = {
-        "adopt": ("good", "Trusted: use this result."),
-        "look": ("doubtful", f"Unsure: compare both{' (source shown)' if kept else ''}."),
+        "adopt": ("good", _("Trusted: use this result.")),
+        "look": (
+            "doubtful",
+            _("Unsure: compare both (source shown).") if source else _("Unsure: compare both."),
+        ),
         "keep": (
             "bad",
-            f"Not trusted: {'source result shown' if kept else 'use the source result'}.",
+            _("Not trusted: source result shown.")
+            if source
+            else _("Not trusted: use the source result."),
         ),
     }[trust["decision"]]
     sizes = _implausible(facts.get("volumes", ()))
     if trust["decision"] == "adopt" and sizes:
-        tone, line = "doubtful", f"Better than the source's, but look at it: {sizes}."
+        tone = "doubtful"
+        line = _("Better than the source's, but look at it: {sizes}.").format(sizes=sizes)
     reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
     return Verdict(tone, line, reasons + others)
 
 
 def _implausible(volumes: Sequence[Mapping[str, Any]]) -> str:
     """Which structures of a result are larger or smaller than plausible; empty if none is."""
-    found = [
-        f"{row['name']} is {'larger' if row['result_ml'] > row['plausible_ml'][1] else 'smaller'}"
-        for row in volumes
-        if row.get("plausible_ml")
-        and not row["plausible_ml"][0] <= row["result_ml"] <= row["plausible_ml"][1]
-    ]
-    return f"{', '.join(found)} than plausible" if found else ""
+    found = []
+    for row in volumes:
+        low, high = row.get("plausible_ml") or (-math.inf, math.inf)
+        if row["result_ml"] > high:
+            found.append(_("{name} is larger than plausible").format(name=row["name"]))
+        elif row["result_ml"] < low:
+            found.append(_("{name} is smaller than plausible").format(name=row["name"]))
+    return ", ".join(found)
 
 
 def reasons(found: Verdict) -> str:
-    """Why, as rich text."""
+    """The reasons of a verdict, as rich text."""
     return "".join(
         f'<p style="margin: 0 0 3px 0">\u2022 {html.escape(reason)}</p>' for reason in found.reasons
     )
@@ -178,31 +216,6 @@ def reasons(found: Verdict) -> str:
 
 def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
     """report.json as a page: HTML."""
-    rows = {
-        "Image": ", ".join(file["name"] for file in facts["input"]),
-        "Source model": f"{facts['bundle']['name']} ({facts['bundle']['modality']})",
-        "Method": facts["title"],
-        "Paper": facts["paper"],
-        "Device": facts["device"],
-        "Seed": str(facts["seed"]),
-        "Time": ", ".join(f"{stage} {duration(s)}" for stage, s in facts["seconds"].items()),
-        "Largest memory": ", ".join(
-            f"{place} {memory(mb)}" for place, mb in facts["peak_memory_mb"].items()
-        ),
-        "Versions": ", ".join(f"{name} {v}" for name, v in facts["software"].items()),
-        "Checksum of the model": facts["bundle"]["sha256"],
-        "Checksum of the image": ", ".join(file["sha256"] for file in facts["input"]),
-    }
-    adaptation = facts["adaptation"]
-    if adaptation:
-        rows["Best epoch"] = str(adaptation["best_epoch"])
-        rows["Stopped"] = adaptation["stopped"] or "after its last epoch"
-    volumes = "".join(
-        f"<tr><td>{html.escape(row['name'])}</td><td align=right>{ml(row['source_ml'])}</td>"
-        f"<td align=right>{ml(row['result_ml'])}</td>"
-        f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
-        for row in facts["volumes"]
-    )
     found = verdict(facts)
     encoded = [base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures]
     shown = "".join(
@@ -212,11 +225,45 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<h2>{html.escape(facts['title'])}</h2>"
         f"<p><b>{html.escape(facts['notice'])}</b></p>"
         f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
-        "<h3>Volumes (ml)</h3><table cellpadding=4><tr><th>Structure</th><th>Source model</th>"
-        f"<th>Result</th><th>Change</th></tr>{volumes}</table>"
-        f"<h3>The run</h3>{_table(rows)}"
-        f"<h3>Options</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
+        f"<h3>{_('Volumes (ml)')}</h3>{_volumes(facts['volumes'])}"
+        f"<h3>{_('The run')}</h3>{_table(_facts_of_the_run(facts))}"
+        f"<h3>{_('Options')}</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
     )
+
+
+def _facts_of_the_run(facts: Mapping[str, Any]) -> dict[str, str]:
+    rows = {
+        _("Image"): ", ".join(file["name"] for file in facts["input"]),
+        _("Source model"): f"{facts['bundle']['name']} ({facts['bundle']['modality']})",
+        _("Method"): facts["title"],
+        _("Paper"): facts["paper"],
+        _("Device"): facts["device"],
+        _("Seed"): str(facts["seed"]),
+        _("Time"): ", ".join(f"{stage} {duration(s)}" for stage, s in facts["seconds"].items()),
+        _("Peak memory"): ", ".join(
+            f"{place} {memory(mb)}" for place, mb in facts["peak_memory_mb"].items()
+        ),
+        _("Versions"): ", ".join(f"{name} {v}" for name, v in facts["software"].items()),
+        _("Checksum of the model"): facts["bundle"]["sha256"],
+        _("Checksum of the image"): ", ".join(file["sha256"] for file in facts["input"]),
+    }
+    adaptation = facts["adaptation"]
+    if adaptation:
+        rows[_("Best epoch")] = str(adaptation["best_epoch"])
+        rows[_("Stopped")] = adaptation["stopped"] or _("after its last epoch")
+    return rows
+
+
+def _volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
+    headings = (_("Structure"), _("Source model"), _("Result"), _("Change"))
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    rows = "".join(
+        f"<tr><td>{html.escape(row['name'])}</td><td align=right>{ml(row['source_ml'])}</td>"
+        f"<td align=right>{ml(row['result_ml'])}</td>"
+        f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
+        for row in volumes
+    )
+    return f"<table cellpadding=4><tr>{head}</tr>{rows}</table>"
 
 
 def _sentence(text: str) -> str:

@@ -38,9 +38,9 @@ class Progress:
 
     Args:
         stage: in words.
-        step, total: of that stage; total 0 where nobody knows.
-        seconds_left: of that stage; None where nobody knows.
-        image: which image of a cohort, in words.
+        step, total: of that stage; total is 0 if it is unknown.
+        seconds_left: of that stage; None if unknown.
+        image: the image of a cohort, e.g. "head (2 of 3)".
     """
 
     stage: str
@@ -125,7 +125,7 @@ class Worker:
             self._process.stdin.close()
 
     def events(self) -> list[dict[str, Any]]:
-        """The events since the last call; a line that is none goes to the log."""
+        """The events since the last call; other lines are added to the log."""
         events = []
         for line in self.lines():
             try:
@@ -139,7 +139,7 @@ class Worker:
         return events
 
     def status(self) -> int | None:
-        """The exit status, once everything that it said has been read; None while it runs.
+        """The exit status, once all of its output has been read; None while it runs.
 
         After ``cancel`` this also kills what does not stop by itself.
         """
@@ -151,7 +151,7 @@ class Worker:
         return self._process.poll()
 
     def cancel(self) -> None:
-        """Ask it to stop; ``status`` tells when it has."""
+        """Ask it to stop; ``status`` says when it has."""
         if self._kill_at is None and self._process.poll() is None:
             self.close_input()
             self._kill_at = time.monotonic() + (GRACE if self._gentle else 0.0)
@@ -166,7 +166,7 @@ class Worker:
 
     def _kill_tree(self) -> None:
         if not any(reader.is_alive() for reader in self._readers):
-            return  # nobody holds its pipes any more: all of them have ended
+            return  # its pipes are closed: all of its processes have ended
         if os.name == "nt":
             subprocess.run(
                 ["taskkill", "/F", "/T", "/PID", str(self._process.pid)],
@@ -202,12 +202,14 @@ class Query:
 
     @property
     def ended(self) -> bool:
+        """Whether the command has ended, well or not."""
         return self._worker.status() is not None
 
     @property
     def log(self) -> str:
+        """What it wrote to standard error."""
         return self._worker.log
 
     def end(self) -> None:
-        """Drop the question."""
+        """Kill the command."""
         self._worker.end()

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +91,22 @@ def request_in_scene(asked: Job | Comparison) -> Request:
     )
     volumes = [_load(path) for path in files]
     images = [[volume] for volume in volumes] if many else [volumes]
-    common = {
-        "images": tuple(map(staging.image_of, images)),
-        "bundle": str(Path(asked.bundle).resolve()),
-        "device": asked.device,
-        "seed": asked.seed,
-        "labels": tuple(one.absolute() for one in labels),
-        "reading": asked.reading,
-        "probabilities": asked.probabilities,
-    }
+    compared = asked.methods if isinstance(asked, Comparison) else {}
+    request = Request(
+        images=tuple(map(staging.image_of, images)),
+        bundle=str(Path(asked.bundle).resolve()),
+        method=next(iter(compared)) if isinstance(asked, Comparison) else asked.method,
+        device=asked.device,
+        seed=asked.seed,
+        labels=tuple(one.absolute() for one in labels),
+        reading=asked.reading,
+        probabilities=asked.probabilities,
+        compared=compared,
+    )
     if isinstance(asked, Comparison):
-        return Request(**common, method=next(iter(asked.methods)), compared=asked.methods)
-    return Request(
-        **common,
-        method=asked.method,
+        return request
+    return replace(
+        request,
         options=asked.options,
         gate=asked.gate,
         adapt_once=isinstance(asked, Cohort) and asked.adapt == "once",

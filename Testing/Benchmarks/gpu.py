@@ -42,16 +42,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from SFDALib.__main__ import main as sfdalib
 from SFDALib.bundle import source
 from SFDALib.bundle.description import Description, Label
-from SFDALib.diffusion.drawing import draw_samples
+from SFDALib.diffusion.drawing import Drawing, draw_samples
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
 from SFDALib.networks.diffusion_unet import ConditionalDiffusionUNet
 from SFDALib.networks.med_ddpm import MED_DDPM_PRESETS
 from SFDALib.results.report import software_versions
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "SFDASegmenter/Resources/Samples"
@@ -134,7 +136,7 @@ def runs(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
         estimated = estimate(image, name, device)
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out"
-            devices.start_afresh(device)
+            devices.reset_peak_memory(device)
             taken = seconds_of(partial(job, image, name, device, output))
             report = json.loads((output / "report.json").read_text(encoding="utf-8"))
         keep(
@@ -222,7 +224,7 @@ def nnunet(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     model = residual(size, device)
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(image)))[None].astype("float32") / 1000
     for mirror in (False, True):
-        options = {"overlap": 0.5, "mirror": mirror}
+        options = InferenceOptions(mirror=mirror)
         seconds, peak = measured(
             lambda options=options: predict(model, array, options).argmax(0).cpu(),
             device,
@@ -272,21 +274,25 @@ def diffusion(_image: Path, device: torch.device, small: bool, keep: Keep) -> No
         seconds, peak = measured(evaluate, device, 1 if small else 10)
         keep({"what": f"one evaluation, {side}^3, {precision}", **seconds, "peak MB": peak})
 
+    drawing = Drawing(
+        image_channels=1,
+        spatial_dims=3,
+        divisor=network.divisor,
+        seeds=range(samples),
+        sampler="ddpm",
+        steps=steps,
+        batch_size=samples,
+        shared_noise=True,
+        device=device,
+    )
+
     def draw() -> None:
         with torch.no_grad():
             for _ in draw_samples(
                 network,
                 cosine_schedule(250),
                 condition,
-                image_channels=1,
-                spatial_dims=3,
-                divisor=network.divisor,
-                seeds=range(samples),
-                sampler="ddpm",
-                steps=steps,
-                batch_size=samples,
-                shared_noise=True,
-                device=device,
+                drawing,
                 progress=lambda done, total: None,
             ):
                 pass
@@ -301,7 +307,7 @@ def measured(
     work: Callable[[], object], device: torch.device, repeats: int
 ) -> tuple[dict[str, Any], float | None]:
     """Median and spread of the seconds after a first call, and the peak of the GPU's memory."""
-    devices.start_afresh(device)
+    devices.reset_peak_memory(device)
     work()
     taken = [seconds_of(work, device) for _ in range(repeats)]
     spread = [round(min(taken), 4), round(max(taken), 4)]

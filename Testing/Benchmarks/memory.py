@@ -32,8 +32,8 @@ from SFDALib.bundle.open_model import open_model  # noqa: E402
 from SFDALib.jobs.memory_need import memory_need  # noqa: E402
 from SFDALib.methods import registry  # noqa: E402
 from SFDALib.results.report import software_versions  # noqa: E402
-from SFDALib.volume.files import read_header  # noqa: E402
-from SFDALib.volume.grid import shape_on  # noqa: E402
+from SFDALib.volume.conform import shape_on  # noqa: E402
+from SFDALib.volume.image_file import ImageFile  # noqa: E402
 
 SHORT = {
     "none": (),
@@ -86,7 +86,7 @@ def measure(phantom: phantoms.Phantom, method: str, folder: Path) -> list[dict[s
         geometry = geometry_around_head(size, tuple(90 / n for n in size))
         image = phantoms.write(folder / "image.nrrd", head(geometry).array, geometry)
         on_grid = math.prod(shape_on(description.input_spec, geometry))
-        header, judged = read_header([image]), registry.find(method).judged
+        header, judged = ImageFile(image).header, registry.find(method).judged
         need = memory_need(header, on_grid, 1, description.classes, judged, True) / 2**20
         peak = peak_mb(phantom.bundle, method, image, folder / "out")
         rows.append(

@@ -33,7 +33,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.engine import Engine, open_engine
@@ -41,8 +41,8 @@ from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.progress import silent
 from SFDALib.results.report import software_versions
-from SFDALib.volume.files import read_labels
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
+from SFDALib.volume.image_file import read_labels
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent.parent / "SFDASegmenter/Resources/Samples/brain-t1w"
@@ -106,18 +106,18 @@ def measure(
     described = registry.find(method)
     one = replace(engine, method=described, options=described.values(options))
     seen: list[float] = []
-    look = Watch.look
+    update = ModelSelection.update
 
     def score(network: nn.Module) -> float:
         p = predict(one.model, image.array, one.options, silent, network=network)
         return round(dice(image.restore_labels(p) > 0, reference), 4)
 
-    def looked(watch: Watch, network: nn.Module, *noted: Any, **more: float) -> bool:
+    def updated(selection: ModelSelection, network: nn.Module, *noted: Any, **more: float) -> bool:
         network.eval()
         seen.append(score(network))
-        return look(watch, network, *noted, **more)
+        return update(selection, network, *noted, **more)
 
-    with mock.patch.object(Watch, "look", looked):
+    with mock.patch.object(ModelSelection, "update", updated):
         adapted = one.adapt([image], silent)
     curves = {name: [round(x, 5) for x in curve] for name, curve in adapted.curves.items()}
     return {

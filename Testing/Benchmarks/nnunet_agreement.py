@@ -1,7 +1,6 @@
 """Does an imported nnU-Net model say what nnU-Net says, and how long does it take? In one run.
 
-    PYTHONPATH=.:Testing/helpers python Testing/Benchmarks/nnunet_agreement.py --output table.json \
-        [--steps 40] [--repeats 3]
+    python Testing/Benchmarks/nnunet_agreement.py --output table.json [--steps 40] [--repeats 3]
 
 Needs nnunetv2. For each kind of model, with random weights and with briefly trained ones, on an
 image that it was not trained on, mirroring and windows as nnU-Net has them by default:
@@ -35,19 +34,24 @@ from unittest import mock
 
 import numpy as np
 import torch
-from nnunet_models import SETTINGS, Setting, image, write_model
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from nnunet_models import SETTINGS, Setting, image, write_model
 
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
 from SFDALib.machine import devices
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.results.report import software_versions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Volume
-from SFDALib.volume.grid import conform
 
-OPTIONS = {"overlap": 0.5, "mirror": True}  # nnU-Net's defaults
+OPTIONS = InferenceOptions(overlap=0.5, mirror=True)  # nnU-Net's defaults
 
 
 def main() -> None:

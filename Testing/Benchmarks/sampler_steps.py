@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,9 @@ from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.results.report import software_versions
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.image_file import read_labels, read_volume
 
 SETTINGS = (
     *(("ddpm", steps) for steps in (250, 5, 10, 15, 20, 50)),
@@ -82,7 +83,7 @@ def measure(
     probabilities = predict(model, conformed.array, options)
     ancestral, rows = None, []
     for sampler, steps in SETTINGS:
-        chosen = {**options, "sampler": sampler, "steps": steps, "samples": samples}
+        chosen = replace(options, sampler=sampler, steps=steps, samples=samples)
         calls = 0
 
         def count(stage: str, step: int, total: int, **details: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,28 @@ def test_a_file_that_changed_since_it_was_read_is_refused(tmp_path: Path, conten
     files = [("b", opener(tmp_path / "b"))]
     line = refusal(lambda: sha256_of_named(files, "here", {"b": b"abc"}))
     assert line.startswith("here: found other content in b")
+
+
+def test_the_checksum_of_a_folder_tells_names_and_contents(tmp_path: Path) -> None:
+    def digest(**files: str) -> str:
+        folder = tmp_path / "f"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, text in files.items():
+            path = folder / name.replace("_", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return sha256(folder)
+
+    one = digest(b="2", a="1", c_d="3")
+    assert one == digest(c_d="3", a="1", b="2")
+    others = {
+        digest(a="2", b="1", c_d="3"),
+        digest(a="1", b="2"),
+        digest(a="1", b="2", c_e="3"),
+    }
+    assert len(others | {one}) == 4
+    lines = "".join(
+        f"{hashlib.sha256(text).hexdigest()}  {name}\n"
+        for name, text in (("a", b"1"), ("b", b"2"), ("c/d", b"3"))
+    )
+    assert one == hashlib.sha256(lines.encode()).hexdigest()

@@ -16,7 +16,8 @@ from SFDALib.bundle.description import (
 )
 from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 if TYPE_CHECKING:
     pass

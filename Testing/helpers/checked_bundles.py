@@ -20,7 +20,8 @@ from SFDALib.bundle.description import Description
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs.inspect import inspect
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 METADATA, INFERENCE, MODEL = bundle_files.METADATA, bundle_files.INFERENCE, bundle_files.MODEL

@@ -46,7 +46,7 @@ from SFDALib.jobs.inspect import inspect as inspect_bundle
 from SFDALib.jobs.request import Job
 from SFDALib.networks.build import build_network
 from SFDALib.training.manifest import read_manifest
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.image_file import read_labels, read_volume
 
 Files = Mapping[str, bytes]
 SECONDS = 20.0  # of the processor, for one file of some kilobytes; the slowest takes a tenth

@@ -20,9 +20,9 @@ from SFDALib.bundle import assembly
 from SFDALib.bundle.importers.nnunet_plans import read_plans
 from SFDALib.networks.build import build_network
 from SFDALib.training.segmentation import segmentation_loss
+from SFDALib.volume.conform import conform, conform_labels
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform, conform_labels
-from SFDALib.volume.specification import InputSpec
+from SFDALib.volume.input_spec import InputSpec
 
 ARCHITECTURES = "dynamic_network_architectures.architectures.unet"
 PLAIN_LABELS = {"background": 0, "brain": 1, "lesion": 2}

@@ -50,8 +50,13 @@ def make(folder: Path, spatial_dims: int, classes: int, channels: int) -> Phanto
     folder.mkdir(parents=True)
     write(folder / "head.nrrd", image, geometry)
     sitk.WriteImage(Volume(labels[None], geometry).to_sitk(), str(folder / "labels.nrrd"))
-    bundle = _train(folder, spatial_dims, classes, channels)
-    return Phantom(folder / "head.nrrd", folder / "labels.nrrd", bundle)
+    _train(folder, spatial_dims, classes, channels)
+    return existing(folder)
+
+
+def existing(folder: Path) -> Phantom:
+    """What ``make`` wrote into this folder."""
+    return Phantom(folder / "head.nrrd", folder / "labels.nrrd", folder / "bundle")
 
 
 def write(path: Path, image: np.ndarray, geometry: Geometry) -> Path:
@@ -61,7 +66,7 @@ def write(path: Path, image: np.ndarray, geometry: Geometry) -> Path:
     return path
 
 
-def _train(folder: Path, spatial_dims: int, classes: int, channels: int) -> Path:
+def _train(folder: Path, spatial_dims: int, classes: int, channels: int) -> None:
     description = describe(spatial_dims, classes, channels)
     metadata, inference = metadata_json.to_json(description)
     measured = ("early_head", "diffusion", "provenance", "temperature")
@@ -87,4 +92,3 @@ def _train(folder: Path, spatial_dims: int, classes: int, channels: int) -> Path
     train("early-head", "headed", 20, 1e-2, "--bundle", base)
     config = ["--config", f"{folder}/diffusion.json", "--patch-size", patch]
     train("diffusion", "bundle", 10, 1e-3, "--bundle", headed, *config)
-    return folder / "bundle"

@@ -9,16 +9,18 @@ import pytest
 import torch
 from bundles import describe
 
-from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common import loop
+from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
+from SFDALib.volume.conform import Conformed, conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import Conformed, conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 TRAINED = [  # by any model that has batch normalisation, from images alone
     method.name
@@ -57,7 +59,7 @@ def adapt(method: str, source: Source, seed: int = 0, count: int = 1, **options:
     options = {"batch": 4, "epochs": 1, "rounds": 1, "settle_bn": False, **options}
     values = described.values({k: v for k, v in options.items() if k in known})
     images = [image(index + 1) for index in range(count)]
-    return registry.entry(described)(source, images, values, seed, silent)
+    return loop.adapt(described, source, images, values, seed, silent)
 
 
 def delivered(outcome: Adapted, source: Source) -> set[str]:
@@ -67,8 +69,10 @@ def delivered(outcome: Adapted, source: Source) -> set[str]:
 
 def take_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is worth, so that a change can be seen."""
-    monkeypatch.setattr(Watch, "criterion", lambda watch, _: -len(watch.curves.get("share_1", ())))
-    monkeypatch.setattr(Watch, "collapse", lambda *_: None)
+    monkeypatch.setattr(
+        ModelSelection, "criterion", lambda self, _: -len(self.curves.get("share_1", ()))
+    )
+    monkeypatch.setattr(ModelSelection, "collapse", lambda *_: None)
 
 
 DYNUNET = {

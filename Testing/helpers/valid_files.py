@@ -27,9 +27,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from scene import CT, ENHANCED_MR, MR, PET, Slices, around
 
-from SFDALib.volume.files import read_volume
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.reading import Reading
 
 ANSWER = ".expected.json"  # hidden: no reader takes it for an image
 UNPLACED = ("left and right", "as stated")  # of notes: where voxels lie is assumed

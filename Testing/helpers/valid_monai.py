@@ -21,8 +21,9 @@ from monai.networks import nets
 
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
+from SFDALib.methods.shared_options import InferenceOptions
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
 
 CPU = torch.device("cpu")
 SIZE = (12, 10, 14)  # K, J, I
@@ -345,7 +346,7 @@ def segmented(case: Case) -> np.ndarray:
     model = open_model(case.bundle).load(CPU)
     open_model(case.bundle).describe()
     conformed = conform(read_volume(case.files), model.description.input_spec)
-    probabilities = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    probabilities = predict(model, conformed.array, InferenceOptions())
     return conformed.restore_labels(probabilities)
 
 

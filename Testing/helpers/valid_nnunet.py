@@ -21,8 +21,9 @@ from scipy.ndimage import binary_fill_holes, find_objects
 
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
+from SFDALib.methods.shared_options import InferenceOptions
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
 
 CPU = torch.device("cpu")
 SCHEMES = (
@@ -181,7 +182,7 @@ def ours(case: Case) -> np.ndarray:
     """The same by SFDALib."""
     model = open_model(case.model).load(CPU)
     conformed = conform(read_volume([case.file]), model.description.input_spec)
-    p: Any = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    p: Any = predict(model, conformed.array, InferenceOptions())
     return conformed.restore_labels(p)
 
 

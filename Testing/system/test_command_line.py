@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import Job
 from SFDALib.machine import devices, out_of_memory
 from SFDALib.methods import registry
+from SFDALib.methods.option import option as declared
 from SFDALib.methods.outcome import Segmented
+from SFDALib.methods.shared_options import InferenceOptions
 
 CPU_ALLOCATOR = (
     "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you"
@@ -308,7 +310,7 @@ def test_running_out_of_memory_names_the_option_that_lowers_the_need(
         raise error
 
     found = registry.find(method)
-    monkeypatch.setattr(sys.modules[found.entry.split(":")[0]], found.entry.split(":")[1], greedy)
+    monkeypatch.setattr(found.entry.replace(":", "."), greedy)
     line = refusal(changed(request_words, "--method", method), status=3)
     assert "out of memory" in line and remedy in line and "--device" in line
     if "64" in str(error) or "6871" in str(error):
@@ -385,7 +387,12 @@ def upside_down(
     model: Any, target: Any, probabilities: Any, options: dict, seed: int, progress: Any
 ) -> Segmented:
     progress("turning", 1, 1)
-    return Segmented(probabilities.flip(2), report={"turns": options["turns"]})
+    return Segmented(probabilities.flip(2), report={"turns": options.turns})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurningOptions(InferenceOptions):
+    turns: int = declared(1, "Half turns.", 1, 3)
 
 
 def test_a_method_is_added_by_one_line_in_the_registry(
@@ -394,11 +401,12 @@ def test_a_method_is_added_by_one_line_in_the_registry(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    from SFDALib.methods.method import INFERENCE_OPTIONS, Option
-
-    turns = Option("turns", 1, "Half turns.", 1, 3, kind="int")
-    entry = f"{__name__}:upside_down"
-    new = replace(none.METHOD, name="turned", options=(turns, *INFERENCE_OPTIONS), entry=entry)
+    new = replace(
+        registry.find("none"),
+        name="turned",
+        options_type=TurningOptions,
+        entry=f"{__name__}:upside_down",
+    )
     monkeypatch.setitem(registry.METHODS, "turned", new)
     assert main([*changed(request_words, "--method", "turned"), "--option", "turns=3"]) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
@@ -727,7 +735,7 @@ def test_a_cancellation_is_no_failure_that_anything_may_go_on_after(
     def cancelled(*arguments: Any) -> None:
         raise Cancelled("cancelled; nothing was written")
 
-    monkeypatch.setattr(adami, "adapt", cancelled)
+    monkeypatch.setattr(adami, "AdaMI", cancelled)
     request = changed(request_words, "--method", "adami")[1:]
     assert main(["cohort", *request]) == 130
     assert list(tmp_path.iterdir()) == []

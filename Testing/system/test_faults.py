@@ -29,13 +29,14 @@ import torch
 from paths import ROOT
 
 from SFDALib.__main__ import main
+from SFDALib.adaptation.common import loop
 from SFDALib.errors import Cancelled, RequestError
-from SFDALib.jobs import cohort, memory_need
-from SFDALib.jobs import engine as engine_module
+from SFDALib.jobs import image_run, memory_need, run
 from SFDALib.machine import main_memory
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.residual_unet import ResidualUNet
 from SFDALib.results.folder import ResultFolder, write_atomically
-from SFDALib.volume.files import read_header, read_volume
+from SFDALib.volume.image_file import ImageFile, read_volume
 
 FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 HUGE = (
@@ -71,12 +72,12 @@ def test_where_memory_runs_out_once_smaller_batches_are_tried_and_reported(
 ) -> None:
     where = "predict" if method == "none" else "adapt"
     seen: list[int] = []
-    module = engine_module if method == "none" else sys.modules["SFDALib.adaptation.adami"]
+    module = image_run if method == "none" else sys.modules["SFDALib.adaptation.adami"]
     real = getattr(module, where)
 
     def greedy(*arguments: Any, **more: Any) -> Any:
-        options = next(each for each in arguments if isinstance(each, dict))
-        seen.append(options.get("batch", 0))
+        options = next(each for each in arguments if isinstance(each, InferenceOptions))
+        seen.append(getattr(options, "batch", 0))
         if len(seen) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
         return real(*arguments, **more)
@@ -99,16 +100,15 @@ def test_adaptation_is_tried_down_to_batches_of_one_patch(
     enough: int,
 ) -> None:
     seen: list[int] = []
-    module = sys.modules["SFDALib.adaptation.adami"]
-    real = module.adapt
+    real = loop.adapt
 
     def greedy(*arguments: Any) -> Any:
-        seen.append(arguments[2]["batch"])
+        seen.append(arguments[3].batch)
         if seen[-1] > enough:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
         return real(*arguments)
 
-    monkeypatch.setattr(module, "adapt", greedy)
+    monkeypatch.setattr(loop, "adapt", greedy)
     assert main(words("adami", "epochs=1", "prior=60 ml")) == (0 if enough else 3)
     assert seen == [24, 6, 1]
     if enough:
@@ -123,7 +123,7 @@ def test_adaptation_is_tried_down_to_batches_of_one_patch(
 def test_an_inference_that_is_done_again_tells_of_no_batch(
     words: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = engine_module.predict, []
+    real, calls = image_run.predict, []
 
     def greedy(*arguments: Any, **more: Any) -> Any:
         calls.append(more)
@@ -131,7 +131,7 @@ def test_an_inference_that_is_done_again_tells_of_no_batch(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
         return real(*arguments, **more)
 
-    monkeypatch.setattr(engine_module, "predict", greedy)
+    monkeypatch.setattr(image_run, "predict", greedy)
     assert main(words("adami", "epochs=1", "prior=60 ml")) == 0
     (note,) = [note for note in report_of(tmp_path / "out")["notes"] if "Memory ran out" in note]
     assert "source segmentation" in note and "batch" not in note
@@ -144,7 +144,7 @@ def test_where_memory_runs_out_twice_the_status_is_3_and_nothing_is_left(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 GiB.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "predict", greedy)
+        patched.setattr(image_run, "predict", greedy)
         assert main(words("none")) == 3
     assert "64.00 GiB" in caplog.messages[-1] and list(tmp_path.iterdir()) == []
     assert main(words("none")) == 0
@@ -194,7 +194,7 @@ def test_a_volume_too_large_for_the_memory_is_refused_by_its_header(
         stream.write(HUGE)
         stream.truncate(len(HUGE) + 2 * 1024 * 1024 * 1000)  # takes no room on the disk
     monkeypatch.setattr(main_memory, "available", lambda: 8 << 30)
-    monkeypatch.setattr(engine_module, "read_volume", lambda paths: pytest.fail("it was read"))
+    monkeypatch.setattr(ImageFile, "read", lambda image: pytest.fail("it was read"))
     assert main(words("none", image=path)) == 3
     line = caplog.messages[-1]
     assert "1024x1024x1000 voxels" in line and "8.0 GiB are free" in line
@@ -202,7 +202,7 @@ def test_a_volume_too_large_for_the_memory_is_refused_by_its_header(
 
 
 def test_the_need_is_told_by_hand(head_file: Path) -> None:
-    header = read_header([head_file])  # 36 x 40 x 14 voxels of 16 bits
+    header = ImageFile(head_file).header  # 36 x 40 x 14 voxels of 16 bits
     voxels = 36 * 40 * 14
     assert header.stored_bytes == 2 * voxels
     assert header.geometry == read_volume(head_file).geometry
@@ -231,7 +231,7 @@ def test_an_image_that_changes_during_the_run_is_told(
 ) -> None:
     image = tmp_path / "image.nrrd"
     image.write_bytes(head_file.read_bytes())
-    real = engine_module.read_volume
+    real = ImageFile.read
 
     def meanwhile(*asked: Any) -> Any:
         volume = real(*asked)
@@ -240,7 +240,7 @@ def test_an_image_that_changes_during_the_run_is_told(
         return volume
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "read_volume", meanwhile)
+        patched.setattr(ImageFile, "read", meanwhile)
         assert main(words("none", image=image)) == 2
     assert "changed meanwhile" in caplog.messages[-1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["image.nrrd"]
@@ -253,7 +253,7 @@ def test_a_bundle_that_changes_during_the_run_is_told(
     shutil.copytree(tiny_bundle, bundle)
     request = words("none")
     request[request.index("--bundle") + 1] = str(bundle)
-    real = engine_module.read_volume
+    real = ImageFile.read
 
     def changing(*asked: Any) -> Any:
         weights = bundle / "models/model.pt"
@@ -267,7 +267,7 @@ def test_a_bundle_that_changes_during_the_run_is_told(
 
     for meanwhile in (changing, going):
         with monkeypatch.context() as patched:
-            patched.setattr(engine_module, "read_volume", meanwhile)
+            patched.setattr(ImageFile, "read", meanwhile)
             assert main(request) == 2
         assert f"{bundle}: found other content" in caplog.messages[-1]
         assert "the bundle was changed meanwhile" in caplog.messages[-1]
@@ -636,7 +636,7 @@ def test_an_image_that_was_being_written_is_not_among_those_kept(
     images.mkdir()
     for name in ("a.nrrd", "b.nrrd", "c.nrrd"):
         shutil.copy(head_file, images / name)
-    real = cohort.write_result
+    real = run.write_result
 
     def ending(folder: Path, *arguments: Any) -> Any:
         report = real(folder, *arguments)
@@ -645,7 +645,7 @@ def test_an_image_that_was_being_written_is_not_among_those_kept(
         return report
 
     with monkeypatch.context() as patched:
-        patched.setattr(cohort, "write_result", ending)
+        patched.setattr(run, "write_result", ending)
         assert main(["cohort", *words("none", image=images)[1:]]) == status
     rows = json.loads((tmp_path / "out/cohort.json").read_text())["images"]
     assert [row["folder"] for row in rows] == ["a", None, None]

@@ -105,7 +105,7 @@ def test_time_and_memory_are_estimated_for_the_gpu(
 
 
 def test_what_does_not_fit_is_done_again_in_smaller_batches(tmp_path: Path) -> None:
-    devices.start_afresh(torch.device("cuda:0"))
+    devices.reset_peak_memory(torch.device("cuda:0"))
     with no_more_than(700):
         assert main([*head(tmp_path / "out"), "--option", "epochs=1"]) == 0
     notes = report_of(tmp_path / "out")["notes"]

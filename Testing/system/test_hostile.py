@@ -30,7 +30,7 @@ from SFDALib.errors import OutOfMemoryError, RequestError, shown
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.request import Job
 from SFDALib.results.report import write_report
-from SFDALib.volume.files import read_volume
+from SFDALib.volume.image_file import read_volume
 
 RAMP = hostile.RAMP
 NAMES = (

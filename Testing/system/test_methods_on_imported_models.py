@@ -19,8 +19,8 @@ from nnunet_models import SETTINGS, image, write_model
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
 from SFDALib.jobs.inspect import inspect
-from SFDALib.volume.files import read_labels
 from SFDALib.volume.geometry import Volume
+from SFDALib.volume.image_file import read_labels
 
 pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks")
 FLAT = replace(SETTINGS["2d plain, thick slices"], image_size=(4, 30, 28))

@@ -24,9 +24,11 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs.cohort_images import images_in
 from SFDALib.jobs.request import Job
 from SFDALib.training.manifest import read_manifest
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation, Reading
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
+from SFDALib.volume.reading import Reading
 
 Phantoms = Callable[..., Phantom]
 

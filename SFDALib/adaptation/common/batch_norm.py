@@ -1,4 +1,4 @@
-"""Batch statistics of the target instead of the source's."""
+"""Batch normalisation: statistics of the target instead of the source's, and its weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.optim.swa_utils import update_bn
 from SFDALib.adaptation.common.patches import TargetPatches
 
 
-def settle(network: nn.Module, patches: TargetPatches, batch: int) -> None:
+def reestimate(network: nn.Module, patches: TargetPatches, batch: int) -> None:
     """Replace every running mean and variance by the average over the patches, in one pass."""
     update_bn((patches.batch(indices) for indices in patches.ordered(batch)), network)
 

@@ -70,8 +70,8 @@ class Contrast:
             known, found = features.forward(self._teacher, self._name, images)
             whole = class_probabilities(found / self._calibration)
             p = features.resized(whole, known)
-        extra = 0.0
-        if self._pseudo_weight:
+        extra: Tensor | float = 0.0
+        if self._pseudo_weight and logits is not None:
             left = PSEUDO_SHARE * max(1 - self._done / self._steps, 0.0)
             value = sure_cross_entropy(logits / self._calibration, whole, left)
             extra = self._pseudo_weight * value

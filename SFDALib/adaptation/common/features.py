@@ -1,4 +1,4 @@
-"""What the classifier of any network sees: the input of the module that makes logits of features.
+"""Features: the input of a network's classifier, the module that makes logits of features.
 
 Its name is that within ``assembly.split(network)[0]``: the part whose outputs are region logits
 where a network's outputs are regions, else the network itself.

@@ -1,4 +1,4 @@
-"""Random changes of intensity, each image of a batch its own; drawn from torch's generator."""
+"""Random changes of intensity of each image of a batch; drawn from torch's generator."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ def random_gamma(
     return ((images - least) / extent) ** gamma * extent + least
 
 
-def random_specks(images: Tensor, chance: float, amount: float = 0.004) -> Tensor:
-    """Salt or pepper: of so many images half get specks of their brightest value on a fifth of
-    ``amount``, a share of their pixels; the others of their darkest on four fifths.
+def salt_and_pepper(images: Tensor, chance: float, amount: float = 0.004) -> Tensor:
+    """Salt-and-pepper noise with probability ``chance``: half of these images get salt (their
+    maximum) on 0.2 ``amount`` of the pixels, half pepper (their minimum) on 0.8 ``amount``.
     """
-    specked = images.clone()
-    for image in specked:
+    noisy = images.clone()
+    for image in noisy:
         if float(torch.rand(())) >= chance:
             continue
         salt = float(torch.rand(())) < 0.5
         where = torch.rand(image.shape[1:]) < amount * (0.2 if salt else 0.8)
         image[:, where.to(image.device)] = image.max() if salt else image.min()
-    return specked
+    return noisy
 
 
 def random_erasing(images: Tensor, chance: float) -> Tensor:
-    """Of so many images a rectangle gets one value of their range: 2 to 6 % of the area of the last
-    two axes, on all slices of a block, 0.3 to 0.6 times as high as wide.
+    """Random erasing with probability ``chance``: one rectangle (2 to 6 % of the plane of the last
+    two axes, 0.3 to 0.6 times as high as wide, the same on all slices of a block) gets a random
+    grey value of the image's range.
     """
     erased = images.clone()
     height, width = images.shape[-2:]

@@ -11,7 +11,7 @@ from torch import Tensor
 from SFDALib.adaptation.common.patches import PatchList, TargetPatches
 from SFDALib.bundle.description import Description, Label
 from SFDALib.bundle.source import Source
-from SFDALib.inference.predict import window
+from SFDALib.inference.sliding_window import window_size
 from SFDALib.training.manifest import Case
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import measured
@@ -38,7 +38,7 @@ class LabelledPatches(PatchList):
         last = description.spatial_dims - 1
         self._source = Patches(
             cases,
-            window(largest, description.patch_size, model.divisor),
+            window_size(largest, description.patch_size, model.divisor),
             1,
             augment,
             flip_axis=1 if mirrored is None or last in mirrored else None,

@@ -1,17 +1,16 @@
-"""The one epoch loop of the methods that train weights; a method fills it with its loss.
+"""The one runner of the methods that update weights, with the one epoch loop.
 
 1. Evaluate the source. 2. Re-estimate the batch statistics and evaluate. 3. Epochs of optimiser
-steps, an evaluation after each. The best state is delivered. Here stand, once for all methods, the
-pull towards the source's weights, the moving average, the rules that end the training, and what an
-ensemble asks for: each of its members is trained by itself, on the same batches, and the ensemble
-is evaluated as a whole.
+steps, an evaluation after each. 4. Deliver the best state. Here stand, once for all methods, the
+pull towards the source's weights, the moving average, early stopping, and ensembles: each member is
+trained by itself, on the same batches, and the ensemble is evaluated as a whole.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,98 +19,59 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from SFDALib.adaptation.common import batch_norm
-from SFDALib.adaptation.common.model_selection import Watch, expected_shares, measure
+from SFDALib.adaptation.common import batch_norm, labelled_patches, members
+from SFDALib.adaptation.common.model_selection import ModelSelection, evaluate, expected_shares
 from SFDALib.adaptation.common.patches import PatchList, TargetPatches
+from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.bundle import assembly
 from SFDALib.bundle.source import Source
 from SFDALib.machine.batch_size import batch_that_fits
+from SFDALib.methods import registry
+from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted
-from SFDALib.networks.outputs import class_probabilities
+from SFDALib.methods.shared_options import TrainingOptions
 from SFDALib.progress import Progress
-from SFDALib.volume.grid import Conformed
+from SFDALib.training.manifest import Case
+from SFDALib.volume.conform import Conformed
+
+AnyRecipe = Recipe[Any]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What a method works with.
-
-    Args:
-        model: the source, which stays as it is; of an ensemble, one member.
-        network: a copy of its network, to be trained.
-        images, patches: the target.
-        options: of the method.
-        rng: of the order of the patches, and of whatever else the method draws on the CPU.
-    """
-
-    model: Source
-    network: nn.Module
-    images: Sequence[Conformed]
-    patches: TargetPatches
-    options: Mapping[str, Any]
-    rng: np.random.Generator
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by: the bundle's, or 1 without the option ``calibrated``."""
-        return self.model.description.temperature if self.options["calibrated"] else 1.0
-
-    def logits(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Logits (B, 1 or K, ...) over the temperature, of the network to be trained or another."""
-        network = self.network if network is None else network
-        return network(images).float() / self.temperature
-
-    def probabilities(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Class probabilities (B, K, ...) of these logits."""
-        return class_probabilities(self.logits(images, network))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a method puts into the loop.
+def adapt(
+    method: Method,
+    model: Source,
+    images: Sequence[Conformed],
+    options: Any,
+    seed: int,
+    progress: Progress,
+    cases: Sequence[Case] = (),
+) -> Adapted:
+    """Adapt a model to images by a method that updates weights.
 
     Args:
-        loss: indices of patches -> the loss of one step; also called without gradients.
-        optimiser: of the weights to be trained; all others stay.
-        mode: puts the network into the mode of an epoch's steps.
-        epochs: how many, if not the option of that name.
-        patches: what the steps go over, if not the setting's patches.
-        shuffle, drop_last: the order of the patches, and whether an incomplete batch is left out.
-        stacks: batches are neighbouring slices of one image in their order; see
-            ``TargetPatches.stacks``.
-        accumulate: one step an epoch, by the mean gradient over its batches, not one a batch.
-        clip: largest norm of a step's gradient; a larger one is scaled down to it.
-        settled_by: patches at once, at least, where batch statistics are re-estimated: those of a
-            single slice are far from those of the image.
-        rate: epochs done -> factor of the learning rate.
-        begin: called with an epoch's number before it, the first time for the source and, where
-            they are settled, once more for the settled statistics; renews pseudo-labels.
-        after_step: renews a teacher.
-        measures: the network to be delivered -> what else is worth a curve.
-        guide: the network to be delivered -> what the best state has least of by labels, where
-            there are some; see ``Watch.look``.
-        stop: the curves -> why to end, in plain words; None to go on.
-        notes: for the report; read at the end.
-    """
+        method: its entry is a subclass of ``Recipe``, or a function that does all of it.
+        model: the source, which stays as it is.
+        images: of the target domain, on the model's grid.
+        options: an instance of ``method.options_type``.
+        seed: of all random numbers.
+        progress: called after each epoch.
+        cases: labelled images on the model's grid, for a method that needs labels. Their sizes
+            widen the plausible volumes of the structures.
 
-    loss: Callable[[list[int]], Tensor]
-    optimiser: torch.optim.Optimizer
-    mode: Callable[[], object]
-    epochs: int | None = None
-    patches: PatchList | None = None
-    shuffle: bool = True
-    drop_last: bool = False
-    stacks: bool = False
-    accumulate: bool = False
-    clip: float = math.inf
-    settled_by: int = 1
-    rate: Callable[[int], float] = lambda epoch: 1.0
-    begin: Callable[[int], None] = lambda epoch: None
-    after_step: Callable[[], None] = lambda: None
-    measures: Callable[[nn.Module], dict[str, float]] = lambda network: {}
-    guide: Callable[[nn.Module], float] | None = None
-    stop: Callable[[Mapping[str, list[float]]], str | None] = lambda curves: None
-    notes: Sequence[str] = ()
+    Raises:
+        RequestError: the method cannot work with this model or these options.
+    """
+    recipe = registry.entry(method)
+    if not (isinstance(recipe, type) and issubclass(recipe, Recipe)):
+        return recipe(model, images, options, seed, progress)
+    if cases:
+        description = labelled_patches.sizes(model.description, cases)
+        model = replace(model, description=description)
+
+    def once(own_seed: int, own_progress: Progress) -> Adapted:
+        return Training(recipe, model, images, options, own_seed, cases).run(own_progress)
+
+    return members.adapt(model, recipe.repetitions(options), seed, progress, once)
 
 
 @dataclass
@@ -122,23 +82,31 @@ class Learner:
         anchor: weight of the pull towards the weights as they are now.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     anchor: float
+    optimiser: torch.optim.Optimizer = field(init=False)
     _trained: list[nn.Parameter] = field(init=False)
     _anchors: list[Tensor] = field(init=False)
     _schedule: torch.optim.lr_scheduler.LRScheduler = field(init=False)
 
     def __post_init__(self) -> None:
-        optimiser = self.recipe.optimiser
-        self._trained = [p for group in optimiser.param_groups for p in group["params"]]
+        self.optimiser = self.recipe.optimiser()
+        self._trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         for parameter in self._trained:
             parameter.requires_grad_(True)
         self._anchors = [p.detach().clone() for p in self._trained] if self.anchor else []
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.recipe.rate)
+        factor = self.recipe.learning_rate_factor
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare the steps of an epoch."""
+        if epoch:
+            self.recipe.on_epoch_start(epoch, self.optimiser)
+        self.recipe.train_mode()
 
     def step(self, batches: list[list[int]]) -> float:
         """One update on batches, one after the other; their mean loss without the pull."""
-        self.recipe.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=True)
         loss, patches = 0.0, sum(map(len, batches))
         for number, indices in enumerate(batches):
             value = self.recipe.loss(indices) * (len(indices) / patches)
@@ -146,105 +114,151 @@ class Learner:
             if self._anchors and not number:
                 value = value + self.anchor * _half_squared_distance(self._trained, self._anchors)
             value.backward()
-        if self.recipe.clip < math.inf:
-            nn.utils.clip_grad_norm_(self._trained, self.recipe.clip)
-        self.recipe.optimiser.step()
+        if self.recipe.max_norm < math.inf:
+            nn.utils.clip_grad_norm_(self._trained, self.recipe.max_norm)
+        self.optimiser.step()
         self.recipe.after_step()
         return loss
 
     def end_epoch(self) -> None:
+        """Adjust the learning rate."""
         self._schedule.step()
 
 
-def run(
-    model: Source,
-    images: Sequence[Conformed],
-    options: Mapping[str, Any],
-    seed: int,
-    progress: Progress,
-    method: Callable[[Setting], Recipe],
-) -> Adapted:
-    """Adapt a copy of the model's network to the images by a method's recipe."""
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    network = copy.deepcopy(model.network).requires_grad_(False)
-    patches = TargetPatches(model, [image.array for image in images])
-    members = zip(assembly.members(model.network), assembly.members(network), strict=True)
-    learners = [
-        Learner(
-            method(Setting(replace(model, network=was), one, images, patches, options, rng)),
-            options["anchor"],
+class Training:
+    """One adaptation from the source: a learner for each of the model's sets of weights.
+
+    Args:
+        recipe: the method's class.
+        model, images, options, seed, cases: as of ``adapt``.
+    """
+
+    def __init__(
+        self,
+        recipe: type[AnyRecipe],
+        model: Source,
+        images: Sequence[Conformed],
+        options: TrainingOptions,
+        seed: int,
+        cases: Sequence[Case] = (),
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        self._model, self._options = model, options
+        self._network = copy.deepcopy(model.network).requires_grad_(False)
+        self._patches = TargetPatches(model, [image.array for image in images])
+        sets = zip(assembly.members(model.network), assembly.members(self._network), strict=True)
+        self._learners = [
+            Learner(
+                recipe(
+                    Setting(
+                        replace(model, network=was),
+                        one,
+                        images,
+                        self._patches,
+                        options,
+                        self._rng,
+                        seed,
+                        cases,
+                    )
+                ),
+                options.anchor,
+            )
+            for was, one in sets
+        ]
+        self._first = self._learners[0].recipe  # all have the same course
+        expected = expected_shares(model.description, self._patches, images)
+        self._selection = ModelSelection(expected, options.patience)
+
+    def run(self, progress: Progress) -> Adapted:
+        """Train, and return the best state."""
+        selection, epochs = self._selection, self._first.epochs
+        go_on = self._evaluate_source()
+        if self._options.settle_bn:
+            self._reestimate()
+            go_on = self._evaluate_source()
+        average = _moving_average(self._network, self._options.ema)
+        for epoch in range(epochs if go_on else 0):
+            loss = self._train_epoch(epoch, average)
+            go_on = self._evaluate(average.module if average else self._network, loss)
+            progress("adapting", epoch + 1, epochs, loss=loss)
+            if go_on and (reason := self._first.should_stop(selection.curves)):
+                selection.stopped = reason
+            if selection.stopped:
+                break
+        stopped = selection.stopped or f"all {epochs} epochs done"
+        notes = [note for learner in self._learners for note in learner.recipe.notes]
+        if len(self._learners) > 1:
+            notes.append(f"each of the {len(self._learners)} sets of weights was adapted by itself")
+        return Adapted(
+            selection.weights,
+            selection.curves,
+            selection.best_epoch,
+            stopped,
+            tuple(dict.fromkeys(notes)),
+            collapsed=selection.collapsed,
         )
-        for was, one in members
-    ]
-    recipe = learners[0].recipe  # all have the same course
-    watch = Watch(expected_shares(model.description, patches, images), options["patience"])
-    epochs = recipe.epochs or options["epochs"]
-    trained_on = recipe.patches or patches
 
-    def look(delivered: nn.Module, training_loss: float) -> bool:
-        state = measure(delivered, patches, model.description.temperature)
-        more = recipe.measures(delivered)
-        guide = recipe.guide and recipe.guide(delivered)
-        return watch.look(delivered, state, guide, training_loss=training_loss, **more)
+    def _evaluate(self, delivered: nn.Module, training_loss: float) -> bool:
+        """Evaluate the network to be delivered; True: go on."""
+        temperature = self._model.description.temperature
+        state = evaluate(delivered, self._patches, temperature)
+        more = self._first.measures(delivered)
+        loss = self._first.selection_loss(delivered)
+        return self._selection.update(delivered, state, loss, training_loss=training_loss, **more)
 
-    def first_look() -> bool:
-        for learner in learners:
-            learner.recipe.begin(0)
-        losses = [_untrained_loss(one.recipe, trained_on, options["batch"]) for one in learners]
-        return look(network, sum(losses) / len(losses))
+    def _evaluate_source(self) -> bool:
+        for learner in self._learners:
+            learner.recipe.on_source()
+        batch = self._options.batch
+        losses = [_untrained_loss(learner.recipe, batch) for learner in self._learners]
+        return self._evaluate(self._network, sum(losses) / len(losses))
 
-    go_on = first_look()
-    if options["settle_bn"]:
-        fits = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), model.device)
-        least = min(recipe.settled_by, fits)
-        batch_norm.settle(network, patches, max(options["batch"], least))
-        go_on = first_look()
-    average = _moving_average(network, options["ema"])
-    for epoch in range(epochs if go_on else 0):
-        for learner in learners:
-            if epoch:
-                learner.recipe.begin(epoch)
-            learner.recipe.mode()
-        batches = _batches(recipe, trained_on, options["batch"], rng)
+    def _reestimate(self) -> None:
+        """Replace the batch statistics by those of the target."""
+        shape = tuple(self._patches.batch([0]).shape[1:])
+        fits = batch_that_fits(self._network, shape, self._model.device)
+        least = min(self._first.reestimation_batch, fits)
+        batch_norm.reestimate(self._network, self._patches, max(self._options.batch, least))
+
+    def _train_epoch(self, epoch: int, average: AveragedModel | None) -> float:
+        """The steps of an epoch; their mean loss."""
+        for learner in self._learners:
+            learner.start_epoch(epoch)
+        batches = _batches(self._first, self._options.batch, self._rng)
         used = sum(len(indices) for indices in batches)
         total = 0.0
-        for step in [batches] if recipe.accumulate else [[indices] for indices in batches]:
-            losses = [learner.step(step) for learner in learners]
+        for step in [batches] if self._first.accumulate else [[indices] for indices in batches]:
+            losses = [learner.step(step) for learner in self._learners]
             total += sum(losses) / len(losses) * sum(map(len, step)) / used
             if average:
-                average.update_parameters(network)
-        for learner in learners:
+                average.update_parameters(self._network)
+        for learner in self._learners:
             learner.end_epoch()
-        go_on = look(average.module if average else network, total)
-        progress("adapting", epoch + 1, epochs, loss=total)
-        if go_on and (reason := recipe.stop(watch.curves)):
-            watch.stopped = reason
-        if watch.stopped:
-            break
-    stopped = watch.stopped or f"all {epochs} epochs done"
-    notes = [note for learner in learners for note in learner.recipe.notes]
-    if len(learners) > 1:
-        notes.append(f"each of the {len(learners)} sets of weights was adapted by itself")
-    return Adapted(
-        watch.weights, watch.curves, watch.best_epoch, stopped, tuple(dict.fromkeys(notes))
-    )
+        return total
 
 
-def _batches(
-    recipe: Recipe, patches: PatchList, size: int, rng: np.random.Generator
-) -> list[list[int]]:
+def _batches(recipe: AnyRecipe, size: int, rng: np.random.Generator) -> list[list[int]]:
     """The batches of an epoch."""
+    patches = recipe.training_patches
     if recipe.stacks:
-        return patches.stacks(size, rng)
+        return _stacks(patches, size, rng)
     if recipe.shuffle:
         return patches.shuffled(size, rng, recipe.drop_last)
     return list(patches.ordered(size))
 
 
+def _stacks(patches: PatchList, size: int, rng: np.random.Generator) -> list[list[int]]:
+    if not isinstance(patches, TargetPatches):
+        raise TypeError(f"stacks: found {type(patches).__name__}, expected TargetPatches")
+    return patches.stacks(size, rng)
+
+
 @torch.no_grad()
-def _untrained_loss(recipe: Recipe, patches: PatchList, batch: int) -> float:
-    stacks = patches.stacks(batch, np.random.default_rng(0)) if recipe.stacks else None
+def _untrained_loss(recipe: AnyRecipe, batch: int) -> float:
+    """The mean loss over all patches before a step."""
+    patches = recipe.training_patches
+    stacks = _stacks(patches, batch, np.random.default_rng(0)) if recipe.stacks else None
     total = 0.0
     for indices in stacks or patches.ordered(batch):
         total += recipe.loss(indices).item() * len(indices)
@@ -253,7 +267,8 @@ def _untrained_loss(recipe: Recipe, patches: PatchList, batch: int) -> float:
 
 def _half_squared_distance(weights: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
     """``1/2 sum (w - w_source)^2`` (L2-SP; Li, Grandvalet, Davoine, ICML 2018)."""
-    return sum((w - a).square().sum() for w, a in zip(weights, anchors, strict=True)) / 2
+    terms = [(w - a).square().sum() for w, a in zip(weights, anchors, strict=True)]
+    return sum(terms, torch.zeros((), device=terms[0].device)) / 2
 
 
 def _moving_average(network: nn.Module, decay: float) -> AveragedModel | None:

@@ -64,14 +64,15 @@ def together(model: Source, outcomes: Sequence[Adapted]) -> Adapted:
         ]
         for name in outcomes[0].curves
     }
-    ends = sorted((o.stopped for o in outcomes), key=lambda text: not text.startswith("collapse"))
+    collapsed = [outcome.stopped for outcome in outcomes if outcome.collapsed]
     epochs = ", ".join(str(outcome.best_epoch) for outcome in outcomes)
     notes = dict.fromkeys(note for outcome in outcomes for note in outcome.notes)
     return Adapted(
         assembly.ensemble_of(networks).state_dict(),
         curves,
         max(outcome.best_epoch for outcome in outcomes),
-        ends[0],
+        (collapsed or [outcomes[0].stopped])[0],
         (*notes, f"ensemble: the members' best states are those after epochs {epochs}"),
         len(outcomes),
+        bool(collapsed),
     )

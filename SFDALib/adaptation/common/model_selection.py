@@ -1,9 +1,9 @@
-"""Watch an adaptation without labels: is it collapsing, and which state was the best?
+"""Model selection without labels: is an adaptation collapsing, and which state was the best?
 
-Every weight-updating method asks this after each epoch, of the network in eval mode on all target
-patches. The criterion, the smaller the better, adds what a good state has little of: entropy, and
-distance of the classes' volumes from what the bundle expects. Neither alone tells: the entropy of a
-mask that vanishes falls, and a volume may be right in the wrong place.
+Every weight-updating method evaluates the network after each epoch, in eval mode on all target
+patches. The criterion, which is minimised, adds the mean entropy and the distance of the classes'
+volumes from those that the bundle expects. Neither is enough alone: the entropy of a mask that
+vanishes falls, and a volume may be right in the wrong place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import Description
 from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.networks.outputs import class_probabilities
-from SFDALib.volume.grid import Conformed
+from SFDALib.volume.conform import Conformed
 
 # Chosen on the development volumes of the demo's data (patient 12), judged on others: volumes of
 # healthy organs vary by tens of per cent, so that within the range they weigh less than entropy.
@@ -30,8 +30,11 @@ FLOODED = 2.0  # times the largest plausible share, or the source's: more is a f
 
 @dataclass(frozen=True)
 class State:
-    """What the network says of the target patches at one moment: the mean entropy in bits, and the
-    share of each foreground class among its hard labels.
+    """The network's output on the target patches after an epoch.
+
+    Args:
+        entropy: mean entropy in bits.
+        shares: share of each foreground class among the most likely labels.
     """
 
     entropy: float
@@ -66,13 +69,13 @@ def expected_shares(
 
 
 @torch.no_grad()
-def measure(network: nn.Module, patches: TargetPatches, temperature: float) -> State:
+def evaluate(network: nn.Module, patches: TargetPatches, temperature: float) -> State:
     """Evaluate the network on all patches."""
     network.eval()
     device = next(network.parameters()).device
     size = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), device)
     entropy = 0.0
-    counts = 0
+    counts = torch.zeros((), dtype=torch.long)
     for indices in patches.ordered(size):
         p = class_probabilities(network(patches.batch(indices)).float() / temperature)
         entropy += float(torch.special.entr(p).sum(1).mean()) / math.log(2) * len(indices)
@@ -82,8 +85,8 @@ def measure(network: nn.Module, patches: TargetPatches, temperature: float) -> S
 
 
 @dataclass
-class Watch:
-    """Keeps the best state and the curves, and tells when to stop.
+class ModelSelection:
+    """Keeps the best state and the curves, and decides when to stop.
 
     Args:
         expected: shares of each foreground class, see ``expected_shares``.
@@ -95,26 +98,33 @@ class Watch:
     curves: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int = 0
     stopped: str | None = None
-    _source: State | None = None
+    collapsed: bool = False
+    _source: State | None = None  # the first state
     _weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def look(
-        self, network: nn.Module, state: State, guide: float | None = None, **more: float
+    def update(
+        self, network: nn.Module, state: State, selection_loss: float | None = None, **more: float
     ) -> bool:
-        """Note the state after an epoch (the first call: of the source). True: go on.
+        """Record the state after an epoch (the first call: of the source).
 
         Args:
-            guide: what the best state has least of by labels, instead of ``self.criterion``. They
-                lead out of a collapse, too, which then is passed over instead of ending it.
-            more: what else is worth a curve.
+            network: whose weights are kept if the state is the best.
+            state: of the network.
+            selection_loss: a loss by labels, minimised instead of ``criterion``. Training with
+                labels can leave a collapse again, which then is not selected but ends nothing.
+            more: further values, one curve each.
+
+        Returns:
+            Whether to go on.
         """
         self._source = self._source or state
-        criterion = self.criterion(state) if guide is None else guide
-        self._note(criterion=criterion, entropy_bits=state.entropy, **more)
-        self._note(**{f"share_{k}": share for k, share in enumerate(state.shares, start=1)})
+        criterion = self.criterion(state) if selection_loss is None else selection_loss
+        self._record(criterion=criterion, entropy_bits=state.entropy, **more)
+        self._record(**{f"share_{k}": share for k, share in enumerate(state.shares, start=1)})
         epoch = len(self.curves["criterion"]) - 1
         collapse = self.collapse(state)
-        if collapse and (guide is None or not math.isfinite(state.entropy)):
+        if collapse and (selection_loss is None or not math.isfinite(state.entropy)):
+            self.collapsed = True
             self.stopped = f"collapse after epoch {epoch}: {collapse}"
             return False
         better = criterion < self.curves["criterion"][self.best_epoch]
@@ -126,7 +136,7 @@ class Watch:
             return False
         return True
 
-    def _note(self, **values: float) -> None:
+    def _record(self, **values: float) -> None:
         for name, value in values.items():
             self.curves.setdefault(name, []).append(float(value))
 
@@ -143,10 +153,11 @@ class Watch:
         return total
 
     def collapse(self, state: State) -> str | None:
-        """What is wrong, in words; None if nothing is."""
+        """Why the state counts as collapsed, in words; None if it does not."""
         if not math.isfinite(state.entropy):
             return "the predictions are no numbers"
-        classes = zip(self._source.shares, state.shares, self.expected, strict=True)
+        source = self._source or state
+        classes = zip(source.shares, state.shares, self.expected, strict=True)
         for label, (was, now, expected) in enumerate(classes, start=1):
             least = min(was, expected.low) if expected else was
             most = max(was, expected.high) if expected else was
@@ -158,5 +169,5 @@ class Watch:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Those of the best state."""
+        """The weights of the best state."""
         return self._weights

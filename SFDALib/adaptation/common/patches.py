@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.data.utils import dense_patch_slices
 from torch import Tensor
 
 from SFDALib.bundle.source import Source
-from SFDALib.inference.predict import window
+from SFDALib.inference.sliding_window import dense_windows, window_size
 
 
 class PatchList:
@@ -64,15 +63,14 @@ class TargetPatches(PatchList):
         ]  # of each image its slices, or itself
         sizes = [item.shape[1:] for slices in items for item in slices]
         largest = tuple(max(along) for along in zip(*sizes, strict=True))
-        self.size = window(largest, description.patch_size, model.divisor)
-        step = tuple(max(1, int(n * (1 - overlap))) for n in self.size)
+        self.size = window_size(largest, description.patch_size, model.divisor)
         self._items: list[Tensor] = []
         self._columns: list[list[int]] = []  # of each image and window the patches of all slices
         self.image_of: list[int] = []  # index of each patch's image
         for image, slices in enumerate(items):
             first = len(self._patches)
             for item in (_padded(item, self.size) for item in slices):
-                where = dense_patch_slices(item.shape[1:], self.size, step)
+                where = dense_windows(item.shape[1:], self.size, overlap)
                 self._items.append(item)
                 self._patches += [item[(slice(None), *one)] for one in where]
             every = range(first, len(self._patches))

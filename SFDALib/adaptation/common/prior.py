@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -74,13 +75,14 @@ def _from_bundle(description: Description, whole: bool) -> list[tuple[float, str
 
 def _typed(text: str, description: Description) -> list[tuple[float, str]]:
     matches = [NUMBER.match(part) for part in text.split(",")]
-    if not all(matches) or len(matches) != len(description.labels):
+    found = [match for match in matches if match]
+    if len(found) < len(matches) or len(matches) != len(description.labels):
         names = ", ".join(label.name for label in description.labels)
         raise RequestError(
             f'option prior: found "{text[:60]}", expected "bundle" or one value for each of {names}'
             ' such as "1400 ml", "20 %" or "0.2", separated by commas'
         )
-    pairs = [match.groups() for match in matches]
+    pairs = [match.groups() for match in found]
     return [
         (float(number) / (100 if unit == "%" else 1), "ml" if unit == "ml" else "ratio")
         for number, unit in pairs
@@ -158,10 +160,11 @@ class VolumeRatios:
         not in the batch, as they do in the other terms of a loss.
         """
         self.renew(indices, ratios)
+        latest = cast(Tensor, self._latest)  # ``renew`` makes it
         image_of = self._image_of[indices]
         estimates = []
         for image in image_of.unique().tolist():
-            whole = self._latest[(self._image_of == image).to(ratios.device)].mean(0)
+            whole = latest[(self._image_of == image).to(ratios.device)].mean(0)
             share = ratios[(image_of == image).to(ratios.device)].mean(0)
             estimates.append(whole + (share - share.detach()))
         return torch.stack(estimates)

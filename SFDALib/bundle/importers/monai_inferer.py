@@ -10,6 +10,7 @@ from SFDALib.bundle.description import Sliding
 from SFDALib.bundle.importers.monai_configuration import Configuration
 from SFDALib.errors import RequestError
 from SFDALib.networks import catalogue
+from SFDALib.rounding import round_up
 
 SLIDING = ("SlidingWindowInferer", "SlidingWindowInfererAdapt", "SliceInferer")
 PACKAGE = "monai.inferers."
@@ -17,10 +18,9 @@ PACKAGE = "monai.inferers."
 
 @dataclass(frozen=True)
 class Inferer:
-    """
-    Args:
-        slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
-        windows, sliding, patch_size: as in a description.
+    """Args:
+    slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
+    windows, sliding, patch_size: as in a description.
     """
 
     slices: int | None
@@ -96,4 +96,4 @@ def _patch_size(config: Configuration, size: Any, definition: Mapping[str, Any])
             f"{config.where}: found the window {size!r:.80}, expected inferer with roi_size,"
             f" {len(divisor)} whole numbers; add it"
         )
-    return tuple(-(-n // d) * d for n, d in zip(size, divisor, strict=True))
+    return tuple(round_up(n, d) for n, d in zip(size, divisor, strict=True))

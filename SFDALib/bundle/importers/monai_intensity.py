@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from SFDALib.volume.specification import Normalisation
+from SFDALib.volume.normalisation import Normalisation
 
 UNBOUNDED = 1e8  # a limit that no intensity reaches
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from SFDALib.bundle.importers.monai_postprocessing import Outputs
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Region
+from SFDALib.volume.input_spec import Region
 
 NESTED = ("whole tumor", "tumor core", "enhancing tumor")  # of BraTS, from outside to inside
 ABSENT = -1  # for a name that no channel has
@@ -22,11 +22,10 @@ BACKGROUND = re.compile(
 
 @dataclass(frozen=True)
 class Structures:
-    """
-    Args:
-        inputs: names of the network's inputs.
-        names: of labels 1, 2, 3, ...
-        regions: in the order of painting; empty for one class an output.
+    """Args:
+    inputs: names of the network's inputs.
+    names: of labels 1, 2, 3, ...
+    regions: in the order of painting; empty for one class an output.
     """
 
     inputs: tuple[str, ...]

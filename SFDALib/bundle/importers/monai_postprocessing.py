@@ -19,7 +19,7 @@ from SFDALib.bundle.importers.monai_configuration import (
 )
 from SFDALib.bundle.importers.monai_expressions import FLOAT
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import CLEANINGS, Cleaning, check_cleaning
+from SFDALib.volume.cleaning import CLEANINGS, Cleaning, check_cleaning
 
 POSTPROCESSING = (
     *("postprocessing", "post_transforms", "validate#postprocessing", "train#postprocessing"),

@@ -14,7 +14,9 @@ from SFDALib.bundle.importers.monai_configuration import (
 from SFDALib.bundle.importers.monai_expressions import FLOAT
 from SFDALib.bundle.importers.monai_intensity import INTENSITY, NoCounterpart, take_without_effect
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Cleaning, InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 PREPROCESSING = (
     *("preprocessing", "pre_transforms", "validate#preprocessing", "train#preprocessing"),

@@ -9,7 +9,8 @@ from typing import Any
 from SFDALib.bundle.importers.nnunet_network import expect, network, refuse
 from SFDALib.bundle.parts import Fingerprint
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 READERS = {
     "SimpleITKIO": None,

@@ -1,4 +1,4 @@
-"""What a DICOM file says at its beginning and of its pixels, held against its size.
+"""Check the sizes that a DICOM file states against the size of the file.
 
 Measured with SimpleITK 2.5: GDCM takes as many bytes as an element of the file meta information
 (group 0002) claims to have, 3.5 GiB for a wrong one in a file of a kilobyte, before it sees that

@@ -1,4 +1,4 @@
-"""What DICOM files say of their images, one by one: where each lies, and to what it belongs.
+"""Read the headers of DICOM files: position, series and size of each image.
 
 An enhanced file holds many images (frames), each with functional groups of its own or shared by
 all (DICOM PS3.3, C.7.6.16).
@@ -20,6 +20,7 @@ from pydicom.multival import MultiValue
 
 from SFDALib.errors import RequestError
 from SFDALib.volume.dicom import check
+from SFDALib.volume.geometry import FloatTriple, float_triple
 
 # Objects with pixels that are no images to segment: segmentations, doses, presentation states
 OTHER_OBJECTS = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.481")
@@ -36,6 +37,10 @@ MARKS = (
     *("EchoNumbers", "EffectiveEchoTime", "EchoTime", "FrameType", "ImageType", "DiffusionBValue"),
     *("NominalCardiacTriggerDelayTime", "TriggerTime", "NominalPercentageOfCardiacPhase"),
     *("FrameAcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime", "ContentTime"),
+)
+MARK_SEQUENCES = (
+    *("MREchoSequence", "MRDiffusionSequence", "CardiacSynchronizationSequence"),
+    *("MRImageFrameTypeSequence", "TemporalPositionSequence", "CTImageFrameTypeSequence"),
 )
 
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
@@ -160,7 +165,7 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
             return found or _first(shared, sequence) or header
 
         place = group("PlanePositionSequence")
-        position = _numbers(place.get("ImagePositionPatient"), 3)
+        position = _triple(place.get("ImagePositionPatient"))
         axes = _numbers(group("PlaneOrientationSequence").get("ImageOrientationPatient"), 6)
         if known_places is not None:
             axes, position = known_places[0], known_places[1][index]
@@ -168,11 +173,9 @@ def _frames(path: Path, header: Dataset) -> list[Frame]:
             position = None  # that of the first image alone
         content, values = group("FrameContentSequence"), group("PixelValueTransformationSequence")
         measures = group("PixelMeasuresSequence")
-        rescale = _numbers([values.get(n) for n in ("RescaleSlope", "RescaleIntercept")], 2)
+        rescale = _pair([values.get(n) for n in ("RescaleSlope", "RescaleIntercept")])
         number = _numbers([header.get("InstanceNumber")], 1) if count == 1 else (index,)
-        places = (content, group("MREchoSequence"), group("MRDiffusionSequence"))
-        places += (group("CardiacSynchronizationSequence"), group("MRImageFrameTypeSequence"))
-        places += (group("TemporalPositionSequence"), group("CTImageFrameTypeSequence"), header)
+        places = (content, *(group(sequence) for sequence in MARK_SEQUENCES), header)
         kind = [str(word).upper() for word in _listed(header.get("ImageType"))]
         return Frame(
             path=path,
@@ -240,13 +243,13 @@ def _spacing(measures: Dataset, header: Dataset) -> tuple[float, float] | None:
     """mm along I, J: of the patient, else of the detector, else as an ultrasound is calibrated."""
     names = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     for values in (measures.get("PixelSpacing"), *(header.get(name) for name in names)):
-        found = _numbers(values, 2)
+        found = _pair(values)
         if found is not None and min(found) > 0:
-            return found[::-1]  # DICOM has the rows' first
+            return found[1], found[0]  # DICOM states the distance of rows first
     region = _first(header, "SequenceOfUltrasoundRegions")
     if region is not None:
         units = [region.get(f"PhysicalUnits{axis}Direction") for axis in "XY"]
-        found = _numbers([region.get(f"PhysicalDelta{axis}") for axis in "XY"], 2)
+        found = _pair([region.get(f"PhysicalDelta{axis}") for axis in "XY"])
         if found is not None and min(found) > 0 and units == [CENTIMETRES] * 2:
             return (10 * found[0], 10 * found[1])
     return None
@@ -289,3 +292,13 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     if not all(math.isfinite(number) and abs(number) < 1e9 for number in numbers):
         raise ValueError(f"the numbers {numbers}")
     return numbers
+
+
+def _pair(values: Any) -> tuple[float, float] | None:
+    found = _numbers(values, 2)
+    return None if found is None else (found[0], found[1])
+
+
+def _triple(values: Any) -> FloatTriple | None:
+    found = _numbers(values, 3)
+    return None if found is None else float_triple(found)

@@ -15,9 +15,9 @@ import numpy as np
 
 from SFDALib.errors import RequestError
 from SFDALib.volume.dicom.frames import Frame
-from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.geometry import Geometry, float_triple
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import stated_spacing
-from SFDALib.volume.specification import Reading
 
 UNEVEN = 0.1  # of the distance of slices, by which one may lie off its even place
 SHIFT = 0.25  # of a pixel, by which slices may be shifted without being moved
@@ -50,10 +50,11 @@ def lay_out(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
     notes: list[str] = []
     if any(frame.position is None or frame.axes is None for frame in frames):
         return _by_number(frames, path, reading)
-    axes = np.array(frames[0].axes).reshape(2, 3)
+    orientation = frames[0].axes or ()
+    axes = np.array(orientation).reshape(2, 3)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
         raise RequestError(
-            f"{path}: found the image orientation {list(frames[0].axes)}, expected two unit vectors"
+            f"{path}: found the image orientation {list(orientation)}, expected two unit vectors"
             " at a right angle; export the series again"
         )
     in_plane = frames[0].spacing
@@ -88,8 +89,8 @@ def lay_out(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
         notes.append(_shear_note(off * in_plane, step))
     geometry = Geometry(
         (*size, len(frames)),
-        (*(float(mm) for mm in in_plane), float(step)),
-        tuple(float(mm) for mm in origin),
+        float_triple((*in_plane, step)),
+        float_triple(origin),
         tuple(float(x) for x in np.column_stack([*axes, normal]).ravel()),
     )
     return Layout(frames, geometry, shifts, tuple(notes))
@@ -142,23 +143,22 @@ def _name(frame: Frame) -> str:
 def _by_number(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
     """Slices that do not say where they lie: by their numbers, with the spacing that is stated."""
     if len(frames) == 1:  # a picture: an X-ray, an ultrasound frame
-        found, notes = frames[0].spacing, ()
-        thickness = frames[0].thickness or 1.0
-        spacing = found and (*found, thickness)
-        if spacing is None:
-            words = "found no Pixel Spacing in the DICOM file"
-            spacing, note = stated_spacing(path, reading, words, picture=True)
-            notes = (note,)
-        return Layout(tuple(frames), Geometry((*frames[0].size, 1), spacing), None, notes)
+        size = (*frames[0].size, 1)
+        if (found := frames[0].spacing) is not None:
+            spacing = float_triple((*found, frames[0].thickness or 1.0))
+            return Layout(tuple(frames), Geometry(size, spacing), None, ())
+        words = "found no Pixel Spacing in the DICOM file"
+        spacing, note = stated_spacing(path, reading, words, picture=True)
+        return Layout(tuple(frames), Geometry(size, spacing), None, (note,))
     words = "found images that do not say where they lie (Image Position and Orientation)"
     spacing, note = stated_spacing(path, reading, words)
-    numbers = [frame.number for frame in frames]
-    if None in numbers or len(set(numbers)) < len(numbers):
+    numbers = {frame.number: frame for frame in frames if frame.number is not None}
+    if len(numbers) < len(frames):
         raise RequestError(
             f"{path}: {words} and have no Instance Numbers of their own, expected one or the"
             " other; export the series again"
         )
-    ordered = tuple(sorted(frames, key=lambda frame: frame.number))
+    ordered = tuple(numbers[number] for number in sorted(numbers))
     note += " The images' order is that of their numbers, and left and right are assumed."
     return Layout(ordered, Geometry((*frames[0].size, len(frames)), spacing), None, (note,))
 

@@ -14,14 +14,37 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from scipy.ndimage import shift
 
 from SFDALib.errors import RequestError
 from SFDALib.volume import itk
-from SFDALib.volume.dicom.frames import Frame
+from SFDALib.volume.dicom.frames import UNSCALED, Frame
 from SFDALib.volume.dicom.layout import Layout
+from SFDALib.volume.dicom.stacks import open_folder
+from SFDALib.volume.geometry import Geometry
+from SFDALib.volume.opened_file import OpenedFile
+from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import check_promise, refusals
 
 READER = "GDCMImageIO"
+
+
+def open_dicom(path: Path, reading: Reading) -> OpenedFile:
+    """Read the headers of a DICOM file, or of the files of a folder.
+
+    Raises:
+        RequestError: no image, several of which none is chosen, or no whole volume.
+    """
+    layout = open_folder(path, reading)
+    size = stored_bytes(layout)
+    return OpenedFile(
+        path,
+        (path,),
+        layout.geometry,
+        size,
+        layout.notes,
+        lambda: (read(layout, path, size), ()),
+    )
 
 
 def stored_bytes(layout: Layout) -> int:
@@ -34,14 +57,17 @@ def stored_bytes(layout: Layout) -> int:
         return max(itk.voxel_bytes(itk.opened(first, READER)) * len(files), sum(files.values()))
 
 
-def read(layout: Layout, path: Path) -> np.ndarray:
+def read(layout: Layout, path: Path, size: int) -> np.ndarray:
     """Voxels ``(C, K, J, I)`` on the layout's grid; their type holds every slice's values.
+
+    Args:
+        size: bytes of the stored voxels, as ``stored_bytes`` returns them.
 
     Raises:
         RequestError: a file cannot be decoded.
     """
     files = _files(layout)
-    check_promise(path, stored_bytes(layout), sum(os.path.getsize(file) for file in files))
+    check_promise(path, size, sum(os.path.getsize(file) for file in files))
     slices: list[np.ndarray] = [np.empty(0)] * len(layout.frames)
     for file in files:
         mine = [(k, frame) for k, frame in enumerate(layout.frames) if frame.path == file]
@@ -55,7 +81,7 @@ def read(layout: Layout, path: Path) -> np.ndarray:
     kind = np.result_type(*{image.dtype for image in slices})
     if layout.shifts is None:
         return np.stack([image.astype(kind, copy=False) for image in slices], axis=1)
-    return _upright(slices, layout, kind)
+    return _upright(slices, layout.geometry, layout.shifts, kind)
 
 
 def _files(layout: Layout) -> list[Path]:
@@ -65,7 +91,7 @@ def _files(layout: Layout) -> list[Path]:
 def _decoded(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
     """Slices ``(C, J, I)`` of one file, rescaled."""
     if frames[0].rescale is not None:
-        return _own_rescale(path, frames)
+        return _rescaled(path, frames)
     with refusals(path):
         image = itk.opened(path, READER).Execute()
         array = itk.channels_first(image, path)
@@ -77,7 +103,8 @@ def _decoded(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
     return [array[:, frame.index or 0] for frame in frames]
 
 
-def _own_rescale(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
+def _rescaled(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
+    """Slices of a file whose images have a rescale slope and intercept each, by pydicom."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,19 +119,19 @@ def _own_rescale(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
         raise RequestError(f"{path}: found colours with a rescale slope, expected intensities")
     found = []
     for frame in frames:
-        slope, intercept = frame.rescale
+        slope, intercept = frame.rescale or UNSCALED
         found.append((stored[frame.index or 0] * slope + intercept)[None])
     return found
 
 
-def _upright(slices: list[np.ndarray], layout: Layout, kind: np.dtype) -> np.ndarray:
+def _upright(
+    slices: list[np.ndarray], geometry: Geometry, shifts: np.ndarray, kind: np.dtype
+) -> np.ndarray:
     """Each slice moved to its place on the upright grid; the smallest value where none reaches."""
-    from scipy.ndimage import shift
-
-    columns, rows, _ = layout.geometry.size
+    columns, rows, _ = geometry.size
     outside = min(image.min() for image in slices)
     result = np.full((len(slices[0]), len(slices), rows, columns), outside, kind)
-    for k, (image, (along_i, along_j)) in enumerate(zip(slices, layout.shifts, strict=True)):
+    for k, (image, (along_i, along_j)) in enumerate(zip(slices, shifts, strict=True)):
         i, j = int(along_i + 1e-6), int(along_j + 1e-6)
         for c, channel in enumerate(image):
             canvas = np.full((rows, columns), float(outside))

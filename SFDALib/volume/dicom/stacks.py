@@ -1,4 +1,4 @@
-"""The stacks of slices in a folder's DICOM files, and the one that is meant.
+"""Group the slices of a folder's DICOM files into stacks, and choose one.
 
 A series may hold several stacks: scouts in other planes, time points, echoes. Where nothing is
 chosen, the only stack that is a whole volume is taken, with a note.
@@ -16,7 +16,7 @@ import numpy as np
 from SFDALib.errors import RequestError, check_name
 from SFDALib.volume.dicom.frames import MARKS, Frame, Series, is_dicom, read_frames
 from SFDALib.volume.dicom.layout import SAME_PLACE, Layout, lay_out
-from SFDALib.volume.specification import Reading
+from SFDALib.volume.reading import Reading
 
 SAME_AXES = 5e-3  # of unit vectors; about 0.3 degrees
 SAME_SPACING = 1e-3  # mm
@@ -46,7 +46,7 @@ class Stack:
 
 
 def open_folder(path: Path, reading: Reading) -> Layout:
-    """The stack that is meant by a folder, or by one DICOM file.
+    """The stack that a folder or a DICOM file stands for, in order and on its grid.
 
     Raises:
         RequestError: there is none, several of which none is chosen, or it is no whole volume.

@@ -2,15 +2,21 @@
 
 panel     the whole: parameters, the run and its timer, what happens when the scene closes
 services  what the panel uses beside its widgets, given to it
+section   the base class of the sections
 input     image and source model
 method    method and its options
 device    where to compute, the estimate, the packages
 weights   weights without a description
 run       what stays in sight: button, progress, message, verdict
-results   the run that is shown: views, table, plots, report
+results   the run that is shown: views, plots, report
+volumes   its table of structures
 maps      its maps over the image, and its samples
+section   what all sections have in common
+volumes   the table of the shown run: structures before and after
 forms     rows of widgets made from data
 more      a line that unfolds
+
+A new map needs nothing here: its row is made from ``SFDALib/results/layout.py``.
 
 A further option of a run that is on or off is a check box in the .ui's ``runOptionsWidget`` with
 the property SlicerParameterName, a field of that name in ``parameters.Parameters``, and an argument

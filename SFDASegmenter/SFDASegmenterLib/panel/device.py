@@ -1,4 +1,4 @@
-"""Where to compute, what it will take, and whether the packages are there.
+"""The device, the estimate of time and memory, and the Python packages.
 
 Devices and estimates come from short commands in processes of their own, so that torch is never
 imported here; while one runs the section says so, and a newer question replaces an older one.
@@ -47,14 +47,14 @@ class DeviceSection(Section):
         ui.wheelsButton.connect("clicked()", self._install_from_folder)
 
     def enter(self) -> None:
-        """Look again what is installed, and which devices there are."""
+        """Look for packages and devices, as the user opens the module."""
         self.show_packages()
         if not self._known and self._devices is None and not self.services.installer.missing():
             self._devices = self.services.ask(["devices"])
             self._poll.start()
 
     def show_packages(self) -> None:
-        """Say which packages are missing, and offer to install them from a folder."""
+        """Show which packages are missing, and a button to install them from a folder."""
         missing = self.services.installer.missing()
         ui = self.ui
         ui.packagesWidget.visible = bool(missing)
@@ -91,13 +91,13 @@ class DeviceSection(Section):
             self._settle.start()
 
     def pause(self) -> None:
-        """Ask nothing, as a run begins and is to have the device for itself."""
+        """Stop estimating, as a run starts and needs the device."""
         self._drop_estimate()
         self._asked = None
         self.ui.estimateLabel.text = ""
 
     def close(self) -> None:
-        """Drop what runs."""
+        """End the commands that run."""
         self._settle.stop()
         self._poll.stop()
         self._drop_estimate()
@@ -189,7 +189,7 @@ def _listed(numbers: Any) -> str:
 
 
 def _doubts(request: Request) -> list[str]:
-    """What of the first image does not fit the source model; a run looks at them all."""
+    """How the first image differs from the training images; a run checks all images."""
     try:
         description = open_model(Path(request.bundle)).describe()
     except RequestError:  # it has just gone, which the next start tells

@@ -19,7 +19,7 @@ from SFDASegmenterLib.panel.more import More
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.parameters import ONE, SEQUENCE, SEVERAL, Parameters
 from SFDASegmenterLib.request import Image
-from SFDASegmenterLib.scene import views
+from SFDASegmenterLib.scene import slices
 from SFDASegmenterLib.scene.results import ROLE
 
 LAST_BUNDLE = "SFDASegmenter/Bundle"  # of the application's settings
@@ -56,7 +56,7 @@ class InputSection(Section):
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What the bundle says of itself; None if there is none or it is unusable."""
+        """What the source model is; None if none is chosen or it is unusable."""
         return self._facts
 
     def images(self, parameters: Parameters) -> tuple[Image, ...]:
@@ -98,7 +98,7 @@ class InputSection(Section):
         parameters = self.parameters
         if parameters is None or parameters.inputVolume is not None:
             return
-        volume = views.volume_in_sight()
+        volume = slices.volume_in_sight()
         if (
             volume is not None
             and volume.IsA("vtkMRMLScalarVolumeNode")
@@ -107,7 +107,7 @@ class InputSection(Section):
             parameters.inputVolume = volume
 
     def keep_bundle(self) -> None:
-        """Offer the source model again next time, as it was good for a run."""
+        """Remember the source model of a run that has started, to offer it next time."""
         qt.QSettings().setValue(LAST_BUNDLE, self._bundle)
 
     # --- What the user does ----------------------------------------------------------------------
@@ -130,6 +130,7 @@ class InputSection(Section):
         self._take(qt.QFileDialog.getOpenFileName(None, title, self._bundle or "", kinds))
 
     def choose_example(self) -> None:
+        """Choose the model that comes with this module."""
         self._take(str(library.EXAMPLE_BUNDLE))
 
     def _take(self, path: str) -> None:

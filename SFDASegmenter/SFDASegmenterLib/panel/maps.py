@@ -1,4 +1,4 @@
-"""A row for each map that the shown run has, made from the run's nodes; and the samples."""
+"""A row for each map of the shown run, made from results/layout.py; and the diffusion samples."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class MapsSection(Section):
         button.objectName = f"map_{role}_button"
         button.text = "\u2265"
         button.checkable = True
-        button.toolTip = _("Show from which value on the map is shown.")
+        button.toolTip = _("Show the slider of the threshold above which the map is shown.")
         threshold = _slider(parent, largest, _("Only values above this are shown."))
         threshold.objectName = f"map_{role}_threshold"
         threshold.connect("valueChanged(double)", lambda value: self._set(role, threshold=value))
@@ -136,7 +136,7 @@ class MapsSection(Section):
             star=" \u2605" if chosen else "",
         )
         ui.sampleLabel.toolTip = _(
-            "S is the share of the expected edges that the sample shows."
+            "S is the share of the expected edges that are found in the sample."
         ) + (_(" This sample was chosen.") if chosen else "")
 
     # --- What the user does ----------------------------------------------------------------------

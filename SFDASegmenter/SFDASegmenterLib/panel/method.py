@@ -1,4 +1,4 @@
-"""Method and its options."""
+"""The method and its options."""
 
 from __future__ import annotations
 

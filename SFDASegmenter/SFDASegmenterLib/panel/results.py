@@ -17,7 +17,7 @@ from SFDASegmenterLib.panel.maps import MapsSection
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.panel.volumes import VolumesSection
 from SFDASegmenterLib.parameters import Parameters
-from SFDASegmenterLib.scene import layers, views
+from SFDASegmenterLib.scene import layers, slices, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
@@ -85,7 +85,7 @@ class ResultsSection(Section):
             parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
 
     def leave_views(self) -> None:
-        """Back to the user's layout, as scene or panel go; all is shown anew afterwards."""
+        """Restore the user's layout before the scene or the panel closes."""
         self.views.leave()
         self._of, self._in_views, self._overlaid = UNKNOWN, None, None
         self.close_report()
@@ -96,6 +96,7 @@ class ResultsSection(Section):
         self.views.close()
 
     def close_report(self) -> None:
+        """Close the window with the report, if it is open."""
         if self.report_window is not None:
             self.report_window.close()
             self.report_window.deleteLater()
@@ -134,7 +135,9 @@ class ResultsSection(Section):
         elif results.report.get("adaptation") is None:
             why = _("This method adapts no model.")
         else:
-            why = _("The adapted model was kept until its scene was closed. Run again to save it.")
+            why = _(
+                "The adapted model was removed when its scene was closed. Run again to save it."
+            )
         ui.saveBundleButton.toolTip = why
 
     def _fill(self, results: Results | None) -> None:
@@ -144,7 +147,7 @@ class ResultsSection(Section):
         if results is not None:
             results.select_frame()
             if results.input is not None:  # never the segmentation of one image over another
-                views.put_behind(results.input)
+                slices.put_behind(results.input)
 
     def _show_views(self, parameters: Parameters, results: Results | None) -> None:
         shown = _shown(parameters, results)

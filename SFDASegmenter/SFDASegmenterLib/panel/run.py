@@ -1,5 +1,5 @@
-"""What stays in sight below everything that scrolls: the button, the progress, one line about what
-went wrong, and the verdict on the result that is shown.
+"""The fixed part of the panel, below what scrolls: the button, the progress, a line about what went
+wrong, and the verdict on the result that is shown.
 """
 
 from __future__ import annotations
@@ -64,23 +64,23 @@ class RunSection:
         button.toolTip = (
             _("Stop the computation; nothing of it is kept.")
             if running
-            else reason or _("Segment the image with the source model, and better.")
+            else reason or _("Segment the image with the source model, then with the method.")
         )
 
     def tell(self, message: str, details: str) -> None:
-        """Show one line about what went wrong, with the rest at hand; an empty one hides it."""
+        """Show one line about what went wrong, and its details behind a button; "" hides both."""
         self._ui.messageLabel.text = self._ui.messageLabel.toolTip = message
         self._ui.messageFrame.visible = bool(message)
         self._ui.logButton.visible = bool(details)
         self._log = details
 
     def warn(self, warnings: Sequence[str]) -> None:
-        """Show what a run says of its images, as soon as it says it."""
+        """Show the warnings of a run about its images, while it runs."""
         if warnings:
             self.tell(words.warnings(warnings), "\n".join(warnings) if len(warnings) > 1 else "")
 
     def show_verdict(self, report: Mapping[str, Any]) -> None:
-        """What the run says of the result that is shown; an empty report hides it."""
+        """Show the verdict of a report; an empty report hides it."""
         ui = self._ui
         ui.verdictWidget.visible = bool(report)
         put(ui.whyButton, checked=False)

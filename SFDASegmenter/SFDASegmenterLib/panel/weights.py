@@ -48,8 +48,8 @@ class WeightsSection(Section):
             ui.weightsButton.text = _("Make a bundle")
         else:
             text = _(
-                "{weights} holds weights alone. A description of their model is written beside it,"
-                " {description}, for you to fill in."
+                "{weights} has weights alone. Write a description of their model beside it,"
+                " {description}, then fill it in."
             )
             ui.weightsButton.text = _("Write a description")
         ui.weightsLabel.text = html.escape(
@@ -57,7 +57,7 @@ class WeightsSection(Section):
         )
 
     def close(self) -> None:
-        """Drop what runs."""
+        """End the command that runs."""
         self._poll.stop()
         if self._worker is not None:
             self._worker.end()
@@ -107,7 +107,8 @@ class WeightsSection(Section):
             self._done()
         else:
             lines = [line for line in worker.log.splitlines() if line.strip()]
-            self.tell(lines[-1].removeprefix("SFDALib: ") if lines else _("It failed."), "")
+            failed = _("The command failed without a message.")
+            self.tell(lines[-1].removeprefix("SFDALib: ") if lines else failed, "")
         self.show()
 
     def _take(self, weights: Path, bundle: Path) -> None:
@@ -122,5 +123,5 @@ def _description(weights: Path) -> Path:
 
 
 def _open(path: Path) -> None:
-    """In whatever this computer edits such files with."""
+    """Open a file in the computer's editor for such files."""
     qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))

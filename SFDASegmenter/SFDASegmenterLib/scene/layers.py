@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import slicer
+from slicer.i18n import tr as _
 
 from SFDALib.results import layout
 from SFDASegmenterLib.scene.results import ROLE, Results, results_in_scene
@@ -26,6 +27,8 @@ def show_overlay(
     """Show a volume over the image in every slice view.
 
     Args:
+        volume: a map, or a sample.
+        opacity: 0 is invisible, 1 hides the image.
         threshold: values up to here are transparent; None shows all of them.
     """
     display = volume.GetScalarVolumeDisplayNode()
@@ -80,8 +83,8 @@ def in_views(
     """
     if shown == "both":
         return {
-            "SFDASource": (Named("S", "Source model"), results.get("source")),
-            "SFDAResult": (Named("R", _method(results)), results.own),
+            "SFDASource": (Named(_("S"), _("Source model")), results.get("source")),
+            "SFDAResult": (Named(_("R"), _method(results)), results.own),
         }
     first = page * MOST
     return {

@@ -8,7 +8,7 @@ loop has run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
@@ -17,6 +17,8 @@ import qt
 import slicer
 import vtk
 from slicer.util import VTKObservationMixin
+
+from SFDASegmenterLib.scene.slices import Plane, plane_of
 
 SIDE_BY_SIDE = 20260  # number of the layout of two views
 COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
@@ -28,7 +30,7 @@ LOOKS = 100
 
 @dataclass(frozen=True)
 class Named:
-    """A view that has its name in sight.
+    """The name of a view, which it shows.
 
     Args:
         label: one or two characters, which is what the bar of a narrow view has room for.
@@ -37,39 +39,6 @@ class Named:
 
     label: str
     title: str
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Where a slice view looks.
-
-    Args:
-        slice_to_ras: 16 numbers, row by row.
-        size: of what is in sight, in mm: across, down and through.
-        origin: XYZOrigin of its node, in mm.
-    """
-
-    slice_to_ras: tuple[float, ...]
-    size: tuple[float, float, float]
-    origin: tuple[float, float, float]
-
-    @staticmethod
-    def of(node: slicer.vtkMRMLSliceNode) -> Plane:
-        matrix, field = node.GetSliceToRAS(), node.GetFieldOfView()
-        elements = tuple(matrix.GetElement(row, column) for row in range(4) for column in range(4))
-        return Plane(elements, tuple(field), tuple(node.GetXYZOrigin()))
-
-    def show_in(self, node: slicer.vtkMRMLSliceNode) -> None:
-        """Look there, with all in sight that was, whatever the shape of the view."""
-        width, height, _depth = node.GetDimensions()
-        across, down, through = self.size
-        across, down = max(across, down * width / height), max(down, across * height / width)
-        before = node.StartModify()
-        node.GetSliceToRAS().DeepCopy(self.slice_to_ras)
-        node.SetFieldOfView(across, down, through)
-        node.SetXYZOrigin(*self.origin)
-        node.UpdateMatrices()
-        node.EndModify(before)
 
 
 class Views(VTKObservationMixin):
@@ -110,7 +79,7 @@ class Views(VTKObservationMixin):
         """
         if self._layout is None:
             return
-        plane = _plane_of(volume)
+        plane = plane_of(volume)
         self._switch(number, _description(views))
         for name, named in views.items():
             logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
@@ -135,7 +104,7 @@ class Views(VTKObservationMixin):
         slicer.app.applicationLogic().PropagatePlotChartSelection()
 
     def leave(self) -> None:
-        """Back to the layout that the user had."""
+        """Restore the layout that the user had."""
         self._timer.stop()
         self._waiting = None
         if self._shown is not None or self._arrangement in (SIDE_BY_SIDE, COMPARISON):
@@ -143,7 +112,7 @@ class Views(VTKObservationMixin):
             self._shown = None
 
     def close(self) -> None:
-        """The panel goes."""
+        """Restore the layout, and observe nothing any more."""
         self.leave()
         self.removeObservers()
 
@@ -209,7 +178,7 @@ class Views(VTKObservationMixin):
 
 
 def register() -> None:
-    """Make the layouts known, so that a scene that was saved with one opens."""
+    """Register the layouts, so that a scene that was saved with one opens."""
     layout = _layout_node()
     two = {"SFDASource": Named("S", ""), "SFDAResult": Named("R", "")}
     for number in (SIDE_BY_SIDE, COMPARISON):
@@ -217,68 +186,14 @@ def register() -> None:
             layout.AddLayoutDescription(number, _description(two))
 
 
-def slice_nodes() -> Iterator[slicer.vtkMRMLSliceNode]:
-    """The slice views of the current layout; none without a main window."""
-    manager = slicer.app.layoutManager()
-    if manager is None:
-        return
-    nodes = manager.layoutLogic().GetViewNodes()
-    for index in range(nodes.GetNumberOfItems()):
-        node = nodes.GetItemAsObject(index)
-        if node.IsA("vtkMRMLSliceNode"):
-            yield node
-
-
-def volume_in_sight() -> slicer.vtkMRMLVolumeNode | None:
-    """The volume that the user looks at: of the first slice view that shows one; while none does,
-    the active one, which is just being shown.
-    """
-    for node in slice_nodes():
-        volume = _background(node)
-        if volume is not None:
-            return volume
-    identity = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
-    return slicer.mrmlScene.GetNodeByID(identity) if identity else None
-
-
-def put_behind(volume: slicer.vtkMRMLVolumeNode) -> None:
-    """Show a volume in the background of every view, at the slice that is in sight; a view that
-    looks past it is fitted to it.
-    """
-    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        composite.SetBackgroundVolumeID(volume.GetID())
-    bounds = [0.0] * 6
-    volume.GetRASBounds(bounds)
-    for node in slice_nodes():
-        center = [node.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-        if not all(bounds[2 * axis] <= center[axis] <= bounds[2 * axis + 1] for axis in range(3)):
-            slicer.app.applicationLogic().GetSliceLogic(node).FitSliceToBackground()
-
-
 def reset_3d() -> None:
-    """Bring what is shown into the middle of the 3D views."""
+    """Center the 3D views on what they show."""
     if slicer.app.layoutManager() is not None:
         slicer.util.resetThreeDViews()
 
 
-def _plane_of(volume: slicer.vtkMRMLVolumeNode | None) -> Plane | None:
-    """The plane of the first view that shows the volume; None where none does."""
-    for node in slice_nodes():
-        if volume is not None and _background(node) is volume:
-            return Plane.of(node)
-    return None
-
-
-def _background(node: slicer.vtkMRMLSliceNode) -> slicer.vtkMRMLVolumeNode | None:
-    logic = slicer.app.applicationLogic().GetSliceLogic(node)
-    if logic is None or logic.GetSliceCompositeNode() is None:
-        return None
-    identity = logic.GetSliceCompositeNode().GetBackgroundVolumeID()
-    return slicer.mrmlScene.GetNodeByID(identity) if identity else None
-
-
 def _write_title(view: str, title: str) -> None:
-    """At the top edge: Slicer itself writes into the corners."""
+    """Write a title at the top edge of a view: Slicer itself writes into the corners."""
     widget = slicer.app.layoutManager().sliceWidget(view)
     if widget is None:
         return

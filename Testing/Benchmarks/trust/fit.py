@@ -32,14 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from measure import usual_settings
 
+from SFDALib.trust.features import FEATURES, features
 from SFDALib.trust.judge import (
+    CLIP,
     COEFFICIENTS,
-    FARTHEST,
-    FEATURES,
     VANISHED,
     Coefficients,
     can_adopt,
-    features,
     judge,
 )
 from SFDALib.trust.signals import Signals
@@ -159,7 +158,7 @@ def fit(rows: Sequence[Row]) -> Coefficients:
     centres = (measured * np.nan_to_num(x)).sum(0) / total
     scales = np.sqrt((measured * np.nan_to_num(x - centres) ** 2).sum(0) / total)
     scales[scales < 1e-6] = 1.0
-    z = np.nan_to_num(np.clip((x - centres) / scales, -FARTHEST, FARTHEST))  # 0 adds nothing
+    z = np.nan_to_num(np.clip((x - centres) / scales, -CLIP, CLIP))  # 0 adds nothing
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         score = parameters[0] + z @ parameters[1:]

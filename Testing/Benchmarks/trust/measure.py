@@ -36,8 +36,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.errors import SFDAError
+from SFDALib.evaluation.agreement import label_dice
 from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs import judgement
 from SFDALib.jobs.engine import Engine, Target, open_engines
@@ -47,8 +48,7 @@ from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
-from SFDALib.trust.signals import agreement
-from SFDALib.volume.files import read_labels
+from SFDALib.volume.image_file import read_labels
 
 log = logging.getLogger("measure")
 writing: Any  # the lock on the file of lines
@@ -245,7 +245,7 @@ def _compare(name: str, path: Path, maps: Path) -> None:
     for row in own:
         labels = np.load(_map(maps, row))["labels"]
         others = [
-            agreement(labels, other)
+            label_dice(labels, other)
             for method, other in delivered[row["case"]].items()
             if method != row["method"]
         ]
@@ -273,18 +273,18 @@ def _states(
 ) -> dict[str, Adapted | None]:
     """One adaptation's states by name, without the source's and none twice."""
     seen: list[dict[str, Tensor]] = []
-    look = Watch.look
+    update = ModelSelection.update
 
-    def keep(watch: Watch, network: nn.Module, *noted: Any, **more: float) -> bool:
+    def keep(selection: ModelSelection, network: nn.Module, *noted: Any, **more: float) -> bool:
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return look(watch, network, *noted, **more)
+        return update(selection, network, *noted, **more)
 
-    with mock.patch.object(Watch, "look", keep):
+    with mock.patch.object(ModelSelection, "update", keep):
         adapted = engine.adapt([target.conformed for target in targets], silent)
     if adapted is None:
         return {DELIVERED: None}
     last = len(seen) - 1
-    settled = 1 + engine.options.get("settle_bn", True)
+    settled = 1 + getattr(engine.options, "settle_bn", True)
     epochs = range(settled, last + 1) if setting.all_epochs else [last]
     states: dict[str, Adapted | None] = {DELIVERED: adapted}
     for epoch in epochs:

@@ -19,9 +19,14 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from SFDALib.adaptation import early_features
-from SFDALib.adaptation.common import batch_norm, losses, prior, prior_entropy
-from SFDALib.adaptation.common.batch_norm import affine_parameters, settle
-from SFDALib.adaptation.common.model_selection import State, Watch, expected_shares, measure
+from SFDALib.adaptation.common import batch_norm, loop, losses, prior, prior_entropy
+from SFDALib.adaptation.common.batch_norm import affine_parameters, reestimate
+from SFDALib.adaptation.common.model_selection import (
+    ModelSelection,
+    State,
+    evaluate,
+    expected_shares,
+)
 from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
@@ -32,7 +37,7 @@ from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 from SFDALib.training.segmentation import segmentation_loss
-from SFDALib.volume.grid import Conformed, conform
+from SFDALib.volume.conform import Conformed, conform
 
 SFDA = json.loads((PARITY / "sfda_losses.json").read_text())
 UDAS = json.loads((PARITY / "udas_losses.json").read_text())
@@ -153,19 +158,19 @@ def test_an_image_that_the_selection_leaves_out_gets_no_gradient_of_the_prior(te
 )
 def test_automatic_class_weights_are_the_originals(sizes: list[int], expected: list[float]) -> None:
     tau = torch.tensor(sizes) / sum(sizes)
-    weights = prior_entropy._class_weights("auto", tau[None])
+    weights = prior_entropy.class_weights("auto", tau[None])
     assert weights.tolist() == pytest.approx(expected, abs=0.005)  # they round to 0.01
 
 
 def test_typed_class_weights_are_taken_as_they_are() -> None:
     tau = torch.tensor([[0.8, 0.2]])
-    assert prior_entropy._class_weights("0.1, 0.9", tau).tolist() == pytest.approx([0.1, 0.9])
+    assert prior_entropy.class_weights("0.1, 0.9", tau).tolist() == pytest.approx([0.1, 0.9])
 
 
 @pytest.mark.parametrize("text", ["0.1", "0.1,0.9,0.2", "a,b", "-1,2", ""])
 def test_class_weights_of_the_wrong_kind_are_refused(text: str) -> None:
     with pytest.raises(RequestError, match="class_weights"):
-        prior_entropy._class_weights(text, torch.tensor([[0.8, 0.2]]))
+        prior_entropy.class_weights(text, torch.tensor([[0.8, 0.2]]))
 
 
 # --- The losses of UDAS ------------------------------------------------------------------------
@@ -252,7 +257,7 @@ def test_a_single_slice_is_given_the_area_of_a_slice_and_expects_no_volume(metho
     assert expected_shares(source().description, patches, [image]) != (None,)
     described = registry.find(method)
     values = described.values({"epochs": 1})
-    outcome = registry.entry(described)(source(), [slice_], values, 0, silent)
+    outcome = loop.adapt(described, source(), [slice_], values, 0, silent)
     assert "Brain 13.0 %" in outcome.notes[0]
 
 
@@ -285,7 +290,7 @@ def test_notag_drops_classes_that_are_hardly_predicted() -> None:
     labels = torch.zeros(2, 100, dtype=torch.long)
     labels[0, :2], labels[0, 2:5] = 1, 2
     p = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float().reshape(2, 3, 10, 10)
-    kept = prior_entropy._hardly_predicted(p, threshold=0.02)
+    kept = prior_entropy.predicted_classes(p, threshold=0.02)
     assert kept.tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
@@ -374,9 +379,9 @@ def adapt(
     method: str, dims: int = 2, classes: int = 2, count: int = 1, seed: int = 0, **options: Any
 ) -> Adapted:
     described = registry.find(method)
-    run = registry.entry(described)
     values = described.values({"batch": 4, **options})
-    return run(source(dims, classes), targets(dims, classes, count), values, seed, silent)
+    images = targets(dims, classes, count)
+    return loop.adapt(described, source(dims, classes), images, values, seed, silent)
 
 
 def changed(outcome: Adapted, model: Source) -> set[str]:
@@ -394,14 +399,14 @@ def statistics(names: Any) -> set[str]:
 RATES = {"adami": 3e-4, "adaent": 3e-4, "early-features": 1e-3}
 
 
-def later_is_better(watch: Watch, _: State) -> float:
+def later_is_better(watch: ModelSelection, _: State) -> float:
     return -len(watch.curves.get("criterion", []))
 
 
 def last_state(method: str, **more: Any) -> Adapted:
     """An adaptation that returns its last state, whatever its watch thinks of it: what changed."""
 
-    with mock.patch.object(Watch, "criterion", later_is_better):
+    with mock.patch.object(ModelSelection, "criterion", later_is_better):
         outcome = adapt(method, learning_rate=RATES[method], **more)
     assert outcome.best_epoch > 0, outcome.stopped
     return outcome
@@ -473,8 +478,8 @@ def test_early_features_train_the_named_layers_and_weights_and_leave_the_rest_bi
     options = {"layers": layers, "weights": weights, "bn": "eval", "settle_bn": False}
     options |= {"epochs": 2, "batch": 4, "stop_change": 0, "learning_rate": 1e-3}
     method = registry.find("early-features")
-    with mock.patch.object(Watch, "criterion", later_is_better):
-        outcome = registry.entry(method)(model, targets(2, 2, 1), method.values(options), 0, silent)
+    with mock.patch.object(ModelSelection, "criterion", later_is_better):
+        outcome = loop.adapt(method, model, targets(2, 2, 1), method.values(options), 0, silent)
     names = {name for name, p in model.network.named_parameters() if id(p) in expected}
     assert outcome.best_epoch == 2
     assert changed(outcome, model) == names
@@ -519,7 +524,7 @@ def test_settled_statistics_are_the_average_over_the_target_in_one_pass(
     before = copy.deepcopy(network.state_dict())
     assert seen and all(len(batches) == -(-len(patches) // batch) for batches in seen.values())
 
-    settle(network, patches, batch)
+    reestimate(network, patches, batch)
 
     for name, norm in norms.items():
         means, variances = (torch.stack(values) for values in zip(*seen[name], strict=True))
@@ -541,9 +546,9 @@ def test_settling_comes_before_the_first_step_and_only_if_asked(method: str) -> 
     network = copy.deepcopy(source().network)
     patches = TargetPatches(source(), [image.array for image in targets(2, 2, 1)])
     temperature = source().description.temperature
-    untouched = measure(network, patches, temperature).entropy
-    settle(network, patches, 4)
-    settled = measure(network, patches, temperature).entropy
+    untouched = evaluate(network, patches, temperature).entropy
+    reestimate(network, patches, 4)
+    settled = evaluate(network, patches, temperature).entropy
     assert settled != untouched
 
     curves = adapt(method, settle_bn=False, **still).curves
@@ -559,7 +564,7 @@ def test_a_collapse_by_settling_ends_the_adaptation_with_the_source(
         for part in network.buffers():
             part.fill_(float("nan") if part.is_floating_point() else 1)
 
-    monkeypatch.setattr(batch_norm, "settle", spoil)
+    monkeypatch.setattr(batch_norm, "reestimate", spoil)
     outcome = adapt(method, epochs=3)
     assert outcome.stopped == "collapse after epoch 1: the predictions are no numbers"
     assert len(outcome.curves["criterion"]) == 2
@@ -583,7 +588,7 @@ def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
     model = replace(source(), description=description)
     method = registry.find("early-features")
     values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate})
-    registry.entry(method)(model, targets(2, 2, 1), values, 0, silent)
+    loop.adapt(method, model, targets(2, 2, 1), values, 0, silent)
     assert set(taught_with) == {expected}
 
 
@@ -644,8 +649,8 @@ def test_without_the_watch_the_same_adaptations_end_in_an_impossible_volume(
 ) -> None:
     """What the test above guards against does happen: a far too high rate, and a wrong prior."""
     with (
-        mock.patch.object(Watch, "criterion", later_is_better),
-        mock.patch.object(Watch, "collapse", lambda *_: None),
+        mock.patch.object(ModelSelection, "criterion", later_is_better),
+        mock.patch.object(ModelSelection, "collapse", lambda *_: None),
     ):
         outcome = adapt("adami", epochs=15, **options)
     assert outcome.best_epoch == 16
@@ -673,7 +678,7 @@ def test_learning_rates_fall_as_the_originals() -> None:
     )
     try:
         values = method.values({**options, "epochs": 100})
-        registry.entry(method)(source(), [slice_], values, 0, silent)
+        loop.adapt(method, source(), [slice_], values, 0, silent)
     finally:
         hook.remove()
     assert rates == pytest.approx(SFDA["lr_per_epoch"], rel=1e-6)

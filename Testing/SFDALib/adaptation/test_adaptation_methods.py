@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from SFDALib.adaptation import dpl, iapc, protocontra, tent, upl
-from SFDALib.adaptation.common import contrast, features, losses, pseudo_labels
+from SFDALib.adaptation.common import contrast, features, loop, losses, pseudo_labels
 from SFDALib.adaptation.common.batch_norm import affine_parameters
-from SFDALib.adaptation.common.intensity_noise import random_erasing, random_gamma, random_specks
-from SFDALib.adaptation.common.loop import Setting
+from SFDALib.adaptation.common.intensity_noise import random_erasing, random_gamma, salt_and_pepper
 from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.adaptation.common.recipe import Setting
 from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
@@ -66,16 +66,17 @@ def test_a_step_of_tent_is_the_originals() -> None:
     before = copy.deepcopy(network.state_dict())
     patches = OneBatch(torch.tensor(TENT["seg_step"]["input"]))
     options = registry.find("tent").values({"calibrated": False})
-    recipe = tent.recipe(Setting(None, network, (), patches, options, None))
+    recipe = tent.Tent(Setting(None, network, (), patches, options, None))
 
-    recipe.mode()
+    optimiser = recipe.optimiser()
+    recipe.train_mode()
     loss = recipe.loss([0, 1])
     loss.backward()
-    recipe.optimiser.step()
+    optimiser.step()
 
     expected = TENT["seg_step"]
     assert loss.item() == pytest.approx(expected["loss"], rel=1e-5)
-    trained = {id(p) for group in recipe.optimiser.param_groups for p in group["params"]}
+    trained = {id(p) for group in optimiser.param_groups for p in group["params"]}
     parameters = dict(network.named_parameters())
     assert [n for n, p in parameters.items() if id(p) in trained] == expected["params_updated"]
     for name in expected["params_updated"]:
@@ -246,7 +247,8 @@ def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
     assert total == 6
     after = kept._teacher.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in aligned.items())
-    assert registry.find("protocontra").work({"epochs": 2, "stages": 2}).epochs == 4
+    described = registry.find("protocontra")
+    assert described.work(described.values({"epochs": 2, "stages": 2})).epochs == 4
 
 
 def test_contrast_of_two_classes_is_refused_with_the_reason() -> None:
@@ -265,7 +267,9 @@ def test_iapc_labels_by_the_sum_over_sizes_and_mirror_images() -> None:
 
     network = Brighter()
     source = replace(model(), network=network)  # divisor 8
-    source = Setting(source, network, (), None, {"calibrated": False}, None)
+    source = Setting(
+        source, network, (), None, registry.find("iapc").values({"calibrated": False}), None
+    )
     images = torch.zeros(1, 1, 16, 32)
     images[..., :16] = 1
     network.blind = 0
@@ -309,12 +313,12 @@ def test_specks_are_salt_or_pepper_on_as_many_pixels_as_published() -> None:
     images = torch.full((8, 1, 500, 500), 0.5)
     images[..., 0, 0], images[..., 0, 1] = 0, 1
     torch.manual_seed(0)
-    specked = random_specks(images, 1.0)
-    changes = (specked - images)[:, 0].flatten(1)
+    noisy = salt_and_pepper(images, 1.0)
+    changes = (noisy - images)[:, 0].flatten(1)
     salt, pepper = (changes > 0).sum(1).tolist(), (changes < 0).sum(1).tolist()
     assert all((150 < s < 250) != (700 < p < 900) for s, p in zip(salt, pepper, strict=True))
     assert any(s > 150 for s in salt) and any(p > 700 for p in pepper)
-    assert torch.equal(random_specks(images, 0.0), images)
+    assert torch.equal(salt_and_pepper(images, 0.0), images)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -455,7 +459,7 @@ def test_progress_may_end_an_adaptation(method: str) -> None:
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        registry.entry(described)(model(), [image()], values, 0, cancel)
+        loop.adapt(described, model(), [image()], values, 0, cancel)
 
 
 def test_batch_statistics_mix_with_the_sources_by_their_share() -> None:

@@ -15,10 +15,10 @@ from small_models import NETWORKS, image, model, take_the_last_state
 from torch import nn
 
 from SFDALib.adaptation import upl
-from SFDALib.adaptation.common import features
+from SFDALib.adaptation.common import features, loop
 from SFDALib.adaptation.common.batch_norm import affine_parameters
-from SFDALib.adaptation.common.loop import Setting
 from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.adaptation.common.recipe import Setting
 from SFDALib.bundle import assembly
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
@@ -28,8 +28,8 @@ from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
-from SFDALib.volume.grid import Conformed
-from SFDALib.volume.specification import Region
+from SFDALib.volume.conform import Conformed
+from SFDALib.volume.input_spec import Region
 
 pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks")
 
@@ -113,8 +113,8 @@ def test_copies_for_upl_share_every_part_of_the_encoder_and_nothing_else(name: s
     """With the encoder moved, the copies still predict what the network does."""
     bundle = source(name)
     network = copy.deepcopy(bundle.network)
-    setting = Setting(bundle, network, (), None, {}, None)
-    (sibling,), shared = upl._siblings(setting, 1)
+    setting = Setting(bundle, network, (), None, registry.find("upl").values({}), None)
+    (sibling,), shared = upl.copies(setting, 1)
     mine, theirs = (dict(one.named_parameters()) for one in (network, sibling))
     in_common = {name for name, p in mine.items() if p is theirs[name]}
     assert in_common == {name for name, p in mine.items() if id(p) in shared}
@@ -175,7 +175,7 @@ def test_one_step_changes_the_named_weights_and_no_others(
     if method == "upl":
         options |= {"threshold": 0.3, "dropout": 0.0}
     values = described.values({k: v for k, v in options.items() if k in known})
-    outcome = registry.entry(described)(bundle, [picture(bundle)], values, 0, silent)
+    outcome = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert all(math.isfinite(x) for x in outcome.curves["training_loss"])
     before = dict(bundle.network.named_parameters())  # each once: a state dict has other names, too
     changed = {n for n, value in before.items() if not torch.equal(value, outcome.weights[n])}
@@ -269,8 +269,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     if method == "dpl":
         options |= {"confidence": 0.3, "uncertainty": 1.0}
     values = described.values({k: v for k, v in options.items() if k in known})
-    run = registry.entry(described)
-    together = run(bundle, [picture(bundle)], values, 0, silent)
+    together = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert any("each of the 2 sets of weights" in note for note in together.notes)
     if method in ("dg-tta", "dpl"):
         return  # drawn
@@ -279,7 +278,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     single = replace(bundle.description, ensemble=1)
     for was, now in zip(shown, assembly.members(adapted), strict=True):
         one = replace(bundle, description=single, network=was)
-        expected = run(one, [picture(bundle)], values, 0, silent).weights
+        expected = loop.adapt(described, one, [picture(bundle)], values, 0, silent).weights
         found = now.state_dict()
         moved = 0.0
         for key, value in expected.items():

@@ -18,8 +18,8 @@ from phantoms import Phantom, write
 from small_models import image, model, take_the_last_state
 
 from SFDALib.__main__ import main
-from SFDALib.adaptation.common import labelled_patches
-from SFDALib.adaptation.common.model_selection import Watch
+from SFDALib.adaptation.common import labelled_patches, loop
+from SFDALib.adaptation.few_labels import FewLabels
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.evaluation.metrics import dice
@@ -29,7 +29,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.manifest import Case
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.image_file import read_labels, read_volume
 
 # --- How labels are named ----------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ def learn(source: Source, cases: list[Case], seed: int = 0, **options: Any) -> A
     method = registry.find("few-labels")
     given = {"epochs": 1, "patches": 4, "settle_bn": False, **options}
     values = method.values(given)
-    return registry.entry(method)(source, [image(3)], values, seed, silent, cases)
+    return loop.adapt(method, source, [image(3)], values, seed, silent, cases)
 
 
 @pytest.mark.parametrize(("dims", "classes", "outputs"), [(2, 2, None), (2, 2, 2), (3, 3, None)])
@@ -155,10 +155,7 @@ def test_the_best_state_is_that_with_the_lowest_loss_on_the_labelled_images() ->
 
 def test_a_stronger_anchor_stays_nearer_to_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     take_the_last_state(monkeypatch)
-    look = Watch.look
-    monkeypatch.setattr(
-        Watch, "look", lambda watch, *given, **more: look(watch, *given[:2], **more)
-    )
+    monkeypatch.setattr(FewLabels, "selection_loss", lambda *_: None)
     source = model()
     start = dict(source.network.named_parameters())
 
@@ -281,5 +278,6 @@ def test_an_estimate_knows_the_method_without_its_labels(
     request += ["--size", "36,40,14", "--spacing", "2.5,2.2,6", "--device", "cpu"]
     assert main(request) == 0
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
-    work = registry.find("few-labels").work({"epochs": 3, "patches": 8})
+    method = registry.find("few-labels")
+    work = method.work(method.values({"epochs": 3, "patches": 8}))
     assert (work.patches, work.epochs) == (24, 0)

@@ -18,13 +18,14 @@ from small_models import TRAINED, adapt, image, model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from SFDALib.adaptation import dpl, iapc, protocontra, upl
-from SFDALib.adaptation.common import contrast, features, losses, pseudo_labels
+from SFDALib.adaptation import dpl, iapc, protocontra, self_training, upl
+from SFDALib.adaptation.common import contrast, features, losses
 from SFDALib.adaptation.common.augmentation import weak
+from SFDALib.adaptation.common.batch_norm import reestimate
 from SFDALib.adaptation.common.intensity_noise import random_gamma
-from SFDALib.adaptation.common.loop import Recipe, Setting
 from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.adaptation.common.prior import VolumeRatios
+from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
 from SFDALib.networks.sfda_unet import SFDAUNet
@@ -60,7 +61,7 @@ class Linear(nn.Module):
 
 def loss_of(recipe: Recipe, indices: list[int]) -> float:
     """Without gradients: no augmentation and no dropout."""
-    recipe.begin(0)
+    recipe.on_source()
     with torch.no_grad():
         return recipe.loss(indices).item()
 
@@ -174,19 +175,21 @@ def test_dropout_of_dpl_is_the_largest_that_leaves_half_of_each_structure_truste
     left = {0.5: 0, 0.2: 1, 0.1: 1}
     tried = []
 
-    def labels(_: Setting, __: str, rate: float) -> list[tuple[Tensor, Tensor]]:
+    def labels(_: dpl.DenoisedPseudoLabels, rate: float) -> list[tuple[Tensor, Tensor]]:
         tried.append(rate)
         label = torch.tensor([[True, True, False]])
         mask = torch.tensor([[left[rate] > 0, False, True]])
         return [(label, mask)]
 
-    monkeypatch.setattr(dpl, "_labels", labels)
-    one = setting("dpl", model())
-    taught, notes = dpl._chosen(one, "x", (0.5, 0.2, 0.1))
-    assert tried == [0.5, 0.2] and len(taught) == 1
-    assert notes == ["labelled pixels that are trusted, by dropout 0.2: Brain 50%"]
-    _, notes = dpl._chosen(one, "x", (0.5,))
-    assert "no trusted pixel of Brain" in notes[1]
+    monkeypatch.setattr(dpl.DenoisedPseudoLabels, "pseudo_labels", labels)
+    monkeypatch.setattr(dpl, "RATES", (0.5, 0.2, 0.1))
+    recipe = dpl.DenoisedPseudoLabels(setting("dpl", model()))
+    recipe.on_source()
+    assert tried == [0.5, 0.2]
+    assert recipe.notes == ["labelled pixels that are reliable, by dropout 0.2: Brain 50%"]
+    recipe = dpl.DenoisedPseudoLabels(setting("dpl", model(), dropout=0.5))
+    recipe.on_source()
+    assert "no reliable pixel of Brain" in recipe.notes[1]
 
 
 def test_dpl_labels_by_the_statistics_of_the_batch_and_keeps_the_running_ones() -> None:
@@ -197,8 +200,7 @@ def test_dpl_labels_by_the_statistics_of_the_batch_and_keeps_the_running_ones() 
     for bn in ("train", "eval"):
         one = setting("dpl", source, bn=bn, confidence=0.5, uncertainty=1.0)
         before = copy.deepcopy(one.network.state_dict())
-        name = features.classifier(one.network, one.patches.batch([0]))
-        found[bn] = dpl._labels(one, name, 0.1)
+        found[bn] = dpl.DenoisedPseudoLabels(one).pseudo_labels(0.1)
         after = one.network.state_dict()
         assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert any(not torch.equal(a[0], b[0]) for a, b in zip(*found.values(), strict=True))
@@ -239,14 +241,10 @@ def test_the_copies_of_upl_have_the_statistics_that_the_network_has(settled: boo
     curve = adapt("upl", model(), **options).curves["training_loss"]
     one = setting("upl", model(), bn="eval", dropout=0.0)
     if settled:
-        from SFDALib.adaptation.common.batch_norm import settle
-
-        settle(one.network, one.patches, 4)
-    recipe = upl.recipe(one)
-    inside = (cell.cell_contents for cell in recipe.mode.__closure__)
-    siblings = next(found for found in inside if isinstance(found, list))
-    recipe.begin(0)
-    states = [sibling.state_dict() for sibling in siblings]
+        reestimate(one.network, one.patches, 4)
+    recipe = upl.UPL(one)
+    recipe.on_source()
+    states = [network.state_dict() for network in recipe.networks]
     for state in states:
         assert all(torch.equal(value, state[name]) for name, value in states[0].items())
     with torch.no_grad():
@@ -284,7 +282,7 @@ def test_upl_labels_and_learns_in_passes_of_their_own(monkeypatch: pytest.Monkey
         return inner(*arguments)
 
     monkeypatch.setattr(upl, "turned", noted)
-    upl.recipe(setting("upl", model(), decoders=2)).loss([0, 1])
+    upl.UPL(setting("upl", model(), decoders=2)).loss([0, 1])
     assert passes == [False, False, True, True]
 
 
@@ -308,7 +306,7 @@ def protocontra_loss(network: nn.Module, images: Tensor, **options: Any) -> floa
     source = replace(model(), network=network)
     values = registry.find("protocontra").values({"calibrated": False, **options})
     one = Setting(source, network, (), Given(images), values, None)
-    return loss_of(protocontra.recipe(one), list(range(len(images))))
+    return loss_of(protocontra.ProtoContra(one), list(range(len(images))))
 
 
 def published_alignment(seen: np.ndarray, mu: np.ndarray, temperature: float = 0.1) -> float:
@@ -412,7 +410,7 @@ def test_the_loss_of_iapc_is_the_published_one() -> None:
             return [[0, 1]]
 
     one = Setting(source, network, (), Ordered(images), values, None)
-    found = loss_of(iapc.recipe(one), [0, 1])
+    found = loss_of(iapc.IAPC(one), [0, 1])
 
     z = network(images).detach()
     p = torch.softmax(z, 1)
@@ -458,9 +456,9 @@ def test_the_memory_of_iapc_is_in_the_mode_of_the_student(monkeypatch: pytest.Mo
 
     for bn, training in (("train", True), ("eval", False)):
         one = setting("iapc", model(), bn=bn)
-        recipe = iapc.recipe(one)
-        recipe.begin(0)
-        recipe.mode()
+        recipe = iapc.IAPC(one)
+        recipe.on_source()
+        recipe.train_mode()
         monkeypatch.setattr(features, "forward", noted)
         recipe.loss([0, 1])
         monkeypatch.undo()
@@ -497,8 +495,8 @@ def test_self_training_mirrors_patches_with_their_labels_where_the_bundle_allows
     one = setting("self-training", source, portion=1.0, portion_max=1.0, flips=1.0)
     skewed = torch.linspace(0, 1, 16).expand(8, 1, 16, 16)
     one.patches._patches = list(skewed)
-    recipe = pseudo_labels.recipe(one, by_class=False)
-    recipe.begin(0)
+    recipe = self_training.SelfTraining(one)
+    recipe.on_source()
     seen.clear()
     mirrored = recipe.loss([0, 1])
     (shown,) = seen

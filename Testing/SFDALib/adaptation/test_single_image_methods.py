@@ -23,8 +23,8 @@ from torch.optim.optimizer import (
 
 from SFDALib.__main__ import main
 from SFDALib.adaptation import dg_tta, intent, muvi
-from SFDALib.adaptation.common import affine, views
-from SFDALib.adaptation.common.batch_norm import settle
+from SFDALib.adaptation.common import affine, loop, views
+from SFDALib.adaptation.common.batch_norm import reestimate
 from SFDALib.adaptation.common.patches import RandomPatches, TargetPatches
 from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.bundle.source import Source
@@ -36,7 +36,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
 from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
-from SFDALib.volume.files import read_labels, read_volume
+from SFDALib.volume.image_file import read_labels, read_volume
 
 
 def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
@@ -331,7 +331,7 @@ def test_muvi_trains_every_weight_of_every_3d_network(
     whole = image()
     array = np.random.default_rng(0).random((1, side, side, side), dtype=np.float32)
     values = method.values({"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0})
-    outcome = registry.entry(method)(source, [replace(whole, array=array)], values, 0, silent)
+    outcome = loop.adapt(method, source, [replace(whole, array=array)], values, 0, silent)
     every = {name for name, _ in source.network.named_parameters(remove_duplicate=False)}
     assert delivered(outcome, source) <= every and len(delivered(outcome, source)) > 0.9 * len(
         every
@@ -373,12 +373,12 @@ def test_intent_averages_predictions_with_blended_statistics() -> None:
     """Against networks of which every mean and variance is blended by hand."""
     source, target = model(), image()
     found = blended(source, blends=3)
-    settled = copy.deepcopy(source.network)
-    settle(settled, TargetPatches(source, [target.array]), 24)
+    reestimated = copy.deepcopy(source.network)
+    reestimate(reestimated, TargetPatches(source, [target.array]), 24)
     options, maps = registry.find("none").values({}), []
     for rate in (0, 0.5, 1):
         network = copy.deepcopy(source.network)
-        for mine, theirs in zip(network.modules(), settled.modules(), strict=True):
+        for mine, theirs in zip(network.modules(), reestimated.modules(), strict=True):
             if isinstance(mine, nn.BatchNorm2d):
                 mine.running_mean = (1 - rate) * mine.running_mean + rate * theirs.running_mean
                 mine.running_var = (1 - rate) * mine.running_var + rate * theirs.running_var

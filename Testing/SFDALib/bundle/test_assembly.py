@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from SFDALib.bundle.assembly import Regions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation, Region
+from SFDALib.volume.input_spec import InputSpec, Region
+from SFDALib.volume.normalisation import Normalisation
 
 
 def test_class_probabilities_of_regions_are_those_of_painting_one_over_another() -> None:

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from SFDALib.bundle.importers.guided_diffusion import weights_from_guided_diffusion
-from SFDALib.diffusion.drawing import draw_samples, foreground_mask, mask_condition
+from SFDALib.diffusion.drawing import Drawing, draw_samples, foreground_mask, mask_condition
 from SFDALib.diffusion.samplers import DDIM, DDPM, SAMPLERS, DPMSolverPlusPlus, posterior
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.errors import RequestError
@@ -70,10 +70,13 @@ def labels(shape: tuple[int, int, int]) -> torch.Tensor:
 def test_cosine_schedule_is_the_originals() -> None:
     np.testing.assert_allclose(SCHEDULE.betas, FIXTURE["betas_250"], rtol=1e-10)
     np.testing.assert_allclose(cosine_schedule(10).betas, FIXTURE["cosine_10"], rtol=1e-10)
-    for name in ("alphas_cumprod", "posterior_variance"):
-        for t, expected in FIXTURE[name].items():
-            # The fixture's are float32.
-            assert getattr(SCHEDULE, name)[int(t)].item() == pytest.approx(expected, rel=1e-6)
+    remaining = [1.0, *SCHEDULE.alphas_cumprod.tolist()]  # with that of the image itself first
+    for t, expected in FIXTURE["alphas_cumprod"].items():  # float32
+        assert remaining[int(t) + 1] == pytest.approx(expected, rel=1e-6)
+    x = torch.zeros(1)
+    for t, expected in FIXTURE["posterior_variance"].items():
+        _, variance = posterior(x, x, remaining[int(t) + 1], remaining[int(t)])
+        assert variance == pytest.approx(expected, rel=1e-6)
 
 
 def test_noisy_images_and_their_loss_are_the_originals() -> None:
@@ -275,7 +278,7 @@ def test_dpm_solver_steps_are_uniform_in_log_snr() -> None:
 
 @pytest.mark.parametrize("steps", [0, 251])
 def test_samplers_refuse_steps_that_the_schedule_has_not(steps: int) -> None:
-    with pytest.raises(RequestError, match="choose 1 to 250"):
+    with pytest.raises(RequestError, match="expected 1 to 250"):
         DPMSolverPlusPlus(SCHEDULE, steps)
 
 
@@ -287,20 +290,18 @@ SHAPE = (5, 13, 10)
 def draw(spatial_dims: int, seeds: list[int], **options: object) -> list[torch.Tensor]:
     network = random_network(spatial_dims)
     condition = mask_condition(labels(SHAPE), 3)
+    denoiser = options.pop("denoiser", network)
+    progress = options.pop("progress", lambda done, total: None)
     usual = {"sampler": "dpm-solver++", "batch_size": 1, "shared_noise": False}
-    samples = draw_samples(
-        options.pop("denoiser", network),
-        SCHEDULE,
-        condition,
+    drawing = Drawing(
         image_channels=1,
         spatial_dims=spatial_dims,
         divisor=network.divisor,
         seeds=seeds,
-        steps=4,
         device=torch.device("cpu"),
-        **{"progress": lambda done, total: None, **usual, **options},
+        **{"steps": 4, **usual, **options},
     )
-    return list(samples)
+    return list(draw_samples(denoiser, SCHEDULE, condition, drawing, progress))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -366,7 +367,7 @@ def test_progress_counts_every_evaluation() -> None:
     [
         ([0], {"sampler": "euler"}, "dpm-solver"),
         ([0], {"batch_size": 0}, "1 or more"),
-        ([-1], {}, "negative"),
+        ([-1], {}, "none below 0"),
     ],
 )
 def test_drawing_refuses_what_it_cannot_do(

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import fields
-from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 from paths import PARITY
 
-from SFDALib.heal.denoising import DenoisingOptions, hierarchical_denoising
+from SFDALib.heal.denoising import hierarchical_denoising
 from SFDALib.heal.fusion import size_aware_fusion
-from SFDALib.heal.pipeline import METHOD
 from SFDALib.heal.selection import (
-    SelectionOptions,
     canny_edges,
     edge_agreement,
     label_edges,
     select_sample,
     widened,
 )
+from SFDALib.methods.heal import HealOptions
 
 EGS = json.loads((PARITY / "heal_egs.json").read_text())
 EGS_IMAGES = [np.array(image) for image in EGS["images"]]
@@ -65,9 +62,9 @@ def precision(labels: torch.Tensor, truth: torch.Tensor) -> float:
 def test_the_monotone_reading_raises_the_precision_that_the_released_one_lowers():
     probabilities, truth = noisy_circle()
     before = precision(probabilities.argmax(0), truth)
-    monotone = hierarchical_denoising(probabilities)
+    monotone = hierarchical_denoising(probabilities, HealOptions())
     released = hierarchical_denoising(
-        probabilities, DenoisingOptions(nig="released", entropy_source="hist10")
+        probabilities, HealOptions(nig="released", entropy_source="hist10")
     )
     assert precision(monotone.labels, truth) > before + 0.05
     assert precision(released.labels, truth) < before
@@ -77,7 +74,7 @@ def test_the_monotone_reading_raises_the_precision_that_the_released_one_lowers(
 
 def test_the_rejected_can_be_told_from_the_predicted_background():
     probabilities, _ = noisy_circle()
-    denoised = hierarchical_denoising(probabilities)
+    denoised = hierarchical_denoising(probabilities, HealOptions())
     predicted = probabilities.argmax(0)
     assert torch.equal(denoised.labels, torch.where(denoised.valid, predicted, 0))
     assert (denoised.valid & (predicted == 0)).any()
@@ -90,7 +87,7 @@ def test_the_rejected_can_be_told_from_the_predicted_background():
 
 def test_the_paper_reading_keeps_everything_and_says_so():
     probabilities, _ = noisy_circle()
-    denoised = hierarchical_denoising(probabilities, DenoisingOptions(nig="paper"))
+    denoised = hierarchical_denoising(probabilities, HealOptions(nig="paper"))
     assert torch.equal(denoised.labels, probabilities.argmax(0))
     assert denoised.kept_by_nig == 1
     assert denoised.max_variance < 0
@@ -101,14 +98,14 @@ def test_the_paper_reading_keeps_everything_and_says_so():
 def test_the_paper_reading_keeps_everything_with_four_classes_too():
     probabilities = torch.full((4, 2, 3, 3), 0.2)
     probabilities[2] = 0.4
-    denoised = hierarchical_denoising(probabilities, DenoisingOptions(nig="paper"))
+    denoised = hierarchical_denoising(probabilities, HealOptions(nig="paper"))
     assert denoised.valid.all()
     assert (denoised.labels == 2).all()
 
 
 def test_the_released_filter_strips_straight_borders_and_keeps_corners():
     # Border pixels see 6 ones of 9 and go, corners 4 and inner pixels 9 and stay: 64 - 24.
-    options = DenoisingOptions(entropy_source="hist10", nig="released")
+    options = HealOptions(entropy_source="hist10", nig="released")
     denoised = hierarchical_denoising(confident_square(), options)
     assert int(denoised.labels.sum()) == 40
     assert denoised.labels[0, 4, 4] == 1
@@ -119,7 +116,7 @@ def test_the_released_filter_strips_straight_borders_and_keeps_corners():
 def test_the_regional_entropy_is_normalised_by_the_number_of_classes():
     # Four equal classes: 2 bits, E = 1; the arg-max is the background, so d = 0.
     probabilities = torch.full((4, 1, 3, 3), 0.25)
-    denoised = hierarchical_denoising(probabilities, DenoisingOptions(var_norm="none"))
+    denoised = hierarchical_denoising(probabilities, HealOptions(var_norm="none"))
     torch.testing.assert_close(denoised.entropy, torch.full((1, 3, 3), 2.0))
     assert denoised.max_variance == pytest.approx(0.81 * 0.51 / 0.11, rel=1e-4)
 
@@ -128,7 +125,7 @@ def test_the_regional_entropy_is_normalised_by_the_number_of_classes():
 def test_tau1_is_in_the_unit_asked_for_and_the_map_always_in_bits(unit, kept):
     # p = .96: .2423 bits, .1679 nats
     probabilities = binary(torch.full((1, 4, 4), 0.96))
-    denoised = hierarchical_denoising(probabilities, DenoisingOptions(entropy_unit=unit))
+    denoised = hierarchical_denoising(probabilities, HealOptions(entropy_unit=unit))
     assert denoised.kept_by_entropy == kept
     torch.testing.assert_close(denoised.entropy, torch.full((1, 4, 4), 0.24229), rtol=1e-4, atol=0)
 
@@ -137,14 +134,14 @@ def test_tau1_is_in_the_unit_asked_for_and_the_map_always_in_bits(unit, kept):
 def test_a_normalised_tau1_grows_with_the_number_of_classes(unit, kept):
     # .95 and .05 of four classes: .286 bits, of at most 2
     probabilities = torch.tensor([0.05, 0.95, 0.0, 0.0]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
-    options = DenoisingOptions(entropy_unit=unit)
+    options = HealOptions(entropy_unit=unit)
     assert hierarchical_denoising(probabilities, options).kept_by_entropy == kept
 
 
 @pytest.mark.parametrize(("diff", "disagreement"), [("hard", 1.0), ("prob", 0.9)])
 def test_a_doubted_foreground_voxel_disagrees_by_one_or_by_its_probability(diff, disagreement):
     probabilities = binary(torch.full((1, 3, 3), 0.9))  # .469 bits: doubted
-    options = DenoisingOptions(diff=diff, var_norm="none")
+    options = HealOptions(diff=diff, var_norm="none")
     bits = 0.4689956
     expected = (0.8 * bits + 0.01) * (0.5 * bits + 0.01) / (0.01 + 0.1 * (1 - disagreement))
     denoised = hierarchical_denoising(probabilities, options)
@@ -155,7 +152,7 @@ def test_a_doubted_foreground_voxel_disagrees_by_one_or_by_its_probability(diff,
 def test_a_doubted_background_voxel_disagrees_by_its_probability_or_not_at_all(diff, disagreement):
     probabilities = binary(torch.full((1, 3, 3), 0.1))
     bits = 0.4689956
-    options = DenoisingOptions(diff=diff, var_norm="none")
+    options = HealOptions(diff=diff, var_norm="none")
     denoised = hierarchical_denoising(probabilities, options)
     scale = 0.01 + 0.1 * (1 - disagreement)
     expected = (0.8 * bits + 0.01) * (0.5 * bits + 0.01) / scale
@@ -166,16 +163,18 @@ def test_samples_are_scaled_to_their_own_range_before_their_edges_are_found():
     labels = np.zeros((2, 24, 24), np.int64)
     labels[:, 6:18, 6:18] = 1
     sample = labels + 0.02 * np.random.default_rng(0).random(labels.shape)
-    whole, faint = (select_sample([x], labels) for x in (sample, 0.05 * sample + 0.4))
+    whole, faint = (
+        select_sample([x], labels, HealOptions()) for x in (sample, 0.05 * sample + 0.4)
+    )
     assert whole.scores == faint.scores and whole.scores[0] > 0.5
     assert whole.densities == faint.densities
-    assert select_sample([np.full(labels.shape, 0.5)], labels).scores == (0.0,)
+    assert select_sample([np.full(labels.shape, 0.5)], labels, HealOptions()).scores == (0.0,)
 
 
 def test_intersecting_both_masks_is_stricter():
     probabilities, _ = noisy_circle()
-    either = hierarchical_denoising(probabilities)
-    both = hierarchical_denoising(probabilities, DenoisingOptions(hd_combine="and_entropy"))
+    either = hierarchical_denoising(probabilities, HealOptions())
+    both = hierarchical_denoising(probabilities, HealOptions(hd_combine="and_entropy"))
     certain = both.entropy <= 0.2
     assert torch.equal(both.valid, either.valid & certain)
     assert both.valid.sum() < either.valid.sum()
@@ -185,10 +184,8 @@ def test_intersecting_both_masks_is_stricter():
 def test_the_region_may_reach_into_neighbouring_slices():
     foreground = torch.full((3, 9, 9), 1.0)
     foreground[1] = 0.8
-    in_plane = hierarchical_denoising(binary(foreground))
-    in_space = hierarchical_denoising(
-        binary(foreground), DenoisingOptions(region="3x3x3", tau2=0.0)
-    )
+    in_plane = hierarchical_denoising(binary(foreground), HealOptions())
+    in_space = hierarchical_denoising(binary(foreground), HealOptions(region="3x3x3", tau2=0.0))
     assert (in_plane.nig[0] == 0).all()
     assert in_plane.valid[0].all() and not in_plane.valid[1].any()
     assert in_space.nig[1].min() > in_space.nig[0].max()
@@ -196,7 +193,7 @@ def test_the_region_may_reach_into_neighbouring_slices():
 
 
 def test_a_flat_map_rejects_nothing_and_says_so():
-    denoised = hierarchical_denoising(binary(torch.full((1, 5, 5), 0.9)))
+    denoised = hierarchical_denoising(binary(torch.full((1, 5, 5), 0.9)), HealOptions())
     assert denoised.valid.all()
     assert (denoised.nig == 0).all()
     assert any("same in every voxel" in note for note in denoised.notes)
@@ -205,14 +202,14 @@ def test_a_flat_map_rejects_nothing_and_says_so():
 def test_rejecting_every_foreground_voxel_leaves_an_empty_label_and_says_so():
     foreground = torch.zeros(1, 9, 9)
     foreground[0, 4, 4] = 0.6
-    denoised = hierarchical_denoising(binary(foreground))
+    denoised = hierarchical_denoising(binary(foreground), HealOptions())
     assert not denoised.labels.any()
     assert denoised.kept_by_nig == 0
     assert any("Every foreground voxel was rejected" in note for note in denoised.notes)
 
 
 def test_a_prediction_without_foreground_is_no_rejection():
-    denoised = hierarchical_denoising(binary(torch.rand(2, 5, 5) * 0.4))
+    denoised = hierarchical_denoising(binary(torch.rand(2, 5, 5) * 0.4), HealOptions())
     assert not denoised.labels.any()
     assert (denoised.kept_by_entropy, denoised.kept_by_nig) == (1, 1)
     assert any("predicts no foreground" in note for note in denoised.notes)
@@ -234,7 +231,7 @@ def test_canny_with_sigma_three_matches_the_released_2d_script():
 def test_scores_and_choice_match_the_released_code():
     for image, count in zip(EGS_IMAGES, EGS["edge_counts"], strict=True):
         assert canny_edges(image, EGS["sigma"], axis=EGS["axis"]).sum() == count
-    selection = select_sample(EGS_IMAGES, EGS_LABELS, axis=EGS["axis"])
+    selection = select_sample(EGS_IMAGES, EGS_LABELS, HealOptions(), axis=EGS["axis"])
     intersections, scores = zip(*EGS["S"], strict=True)
     assert selection.intersections == intersections
     assert selection.scores == pytest.approx(scores, rel=1e-5)
@@ -246,15 +243,15 @@ def test_scores_and_choice_match_the_released_code():
 
 def test_the_slices_lie_along_the_first_axis_by_default():
     turned = [np.moveaxis(image, 2, 0) for image in EGS_IMAGES]
-    selection = select_sample(turned, np.moveaxis(EGS_LABELS, 2, 0))
-    assert selection == select_sample(EGS_IMAGES, EGS_LABELS, axis=2)
+    selection = select_sample(turned, np.moveaxis(EGS_LABELS, 2, 0), HealOptions())
+    assert selection == select_sample(EGS_IMAGES, EGS_LABELS, HealOptions(), axis=2)
 
 
 def test_a_condition_without_edges_scores_nothing_and_chooses_nothing():
     empty = np.zeros_like(EGS_LABELS)
     image_edges = canny_edges(EGS_IMAGES[0], 1.0, axis=2)
     assert edge_agreement(image_edges, empty.astype(bool)) == tuple(EGS["S_empty_condition"])
-    selection = select_sample(EGS_IMAGES, empty, axis=2)
+    selection = select_sample(EGS_IMAGES, empty, HealOptions(), axis=2)
     assert selection.chosen is None
     assert selection.scores == (0.0, 0.0, 0.0)
     assert selection.condition_edge_count == 0
@@ -263,37 +260,37 @@ def test_a_condition_without_edges_scores_nothing_and_chooses_nothing():
 
 def test_equal_scores_choose_the_first():
     samples = [EGS_IMAGES[1], EGS_IMAGES[2], EGS_IMAGES[2]]
-    assert select_sample(samples, EGS_LABELS, axis=2).chosen == 1
+    assert select_sample(samples, EGS_LABELS, HealOptions(), axis=2).chosen == 1
 
 
 def test_samples_without_any_common_edge_are_told():
     blank = np.zeros(EGS_LABELS.shape)
-    selection = select_sample([blank, blank], EGS_LABELS, axis=2)
+    selection = select_sample([blank, blank], EGS_LABELS, HealOptions(), axis=2)
     assert selection.chosen == 0
     assert "No sample shares an edge" in selection.notes[0]
 
 
 def test_a_single_image_is_smoothed_with_sigma_three_and_a_volume_with_one():
     image, labels = EGS_IMAGES[0][None, :, :, 0], EGS_LABELS[None, :, :, 0]
-    assert select_sample([image], labels) == select_sample(
-        [image], labels, SelectionOptions(canny_sigma=3.0)
+    assert select_sample([image], labels, HealOptions()) == select_sample(
+        [image], labels, HealOptions(canny_sigma=3.0)
     )
     pair, pair_labels = np.repeat(image, 2, axis=0), np.repeat(labels, 2, axis=0)
-    assert select_sample([pair], pair_labels) == select_sample(
-        [pair], pair_labels, SelectionOptions(canny_sigma=1.0)
+    assert select_sample([pair], pair_labels, HealOptions()) == select_sample(
+        [pair], pair_labels, HealOptions(canny_sigma=1.0)
     )
 
 
 def test_the_canny_thresholds_are_read():
-    unreachable = SelectionOptions(canny_low=5.0, canny_high=10.0)
+    unreachable = HealOptions(canny_low=5.0, canny_high=10.0)
     assert select_sample(EGS_IMAGES, EGS_LABELS, unreachable, axis=2).chosen is None
 
 
 def test_edges_of_a_sample_with_channels_are_those_of_their_mean():
     image = EGS_IMAGES[0]
     channels = np.stack([image * 0.5, image * 1.5])
-    assert select_sample([channels], EGS_LABELS, axis=2) == select_sample(
-        [image], EGS_LABELS, axis=2
+    assert select_sample([channels], EGS_LABELS, HealOptions(), axis=2) == select_sample(
+        [image], EGS_LABELS, HealOptions(), axis=2
     )
 
 
@@ -305,7 +302,7 @@ def test_boundary_edges_are_the_rim_of_each_label():
     # rim of 5 x 6: 18; the single pixel of label 2 and its four neighbours: 5; both slices
     assert edges.sum() == 2 * (18 + 5)
     assert not edges[labels == 0].any()
-    options = SelectionOptions(label_edges="boundary")
+    options = HealOptions(label_edges="boundary")
     assert select_sample([labels / 2], labels, options).condition_edge_count == 46
 
 
@@ -322,8 +319,8 @@ def test_the_tolerance_bridges_pixels_within_a_slice_only(tolerance, expected):
 
 def test_the_tolerance_is_read_from_the_options():
     shifted = [np.roll(EGS_IMAGES[0], 1, axis=0)]
-    exact = select_sample(shifted, EGS_LABELS, axis=2)
-    tolerant = select_sample(shifted, EGS_LABELS, SelectionOptions(edge_tolerance=1), axis=2)
+    exact = select_sample(shifted, EGS_LABELS, HealOptions(), axis=2)
+    tolerant = select_sample(shifted, EGS_LABELS, HealOptions(edge_tolerance=1), axis=2)
     assert tolerant.scores[0] > exact.scores[0] + 0.2
 
 
@@ -433,9 +430,9 @@ def test_a_noisy_sample_does_not_win_by_having_edges_everywhere():
     noise = np.random.default_rng(0).random((1, 40, 40)) * 2
     options = {"canny_sigma": 1.0, "edge_tolerance": 1}
 
-    by_recall = select_sample([noise, faithful], square, SelectionOptions(**options))
+    by_recall = select_sample([noise, faithful], square, HealOptions(**options))
     corrected = select_sample(
-        [noise, faithful], square, SelectionOptions(edge_score="corrected", **options)
+        [noise, faithful], square, HealOptions(edge_score="corrected", **options)
     )
 
     assert by_recall.scores == corrected.scores
@@ -446,7 +443,7 @@ def test_a_noisy_sample_does_not_win_by_having_edges_everywhere():
 
 def test_the_edge_density_is_the_share_of_the_voxels_that_are_widened_edges():
     for tolerance in (0, 1):
-        options = SelectionOptions(edge_tolerance=tolerance)
+        options = HealOptions(edge_tolerance=tolerance)
         selection = select_sample(EGS_IMAGES, EGS_LABELS, options, axis=2)
         for image, density in zip(EGS_IMAGES, selection.densities, strict=True):
             edges = widened(canny_edges(image, EGS["sigma"], axis=2), tolerance, axis=2)
@@ -457,28 +454,12 @@ def test_a_sample_that_is_all_edges_wins_nothing_by_the_corrected_score():
     """Widened by more than the image is wide, three pixels meet everything: S = d = 1."""
     square = np.zeros((1, 20, 20), np.uint8)
     square[:, 6:14, 6:14] = 1
-    options = SelectionOptions(canny_sigma=1.0, edge_tolerance=40, edge_score="corrected")
+    options = HealOptions(canny_sigma=1.0, edge_tolerance=40, edge_score="corrected")
     selection = select_sample([square * 0.9], square, options)
     assert selection.scores == selection.densities == (1.0,)
     assert selection.chosen == 0
 
 
-# --- the method's options
-
-
-@pytest.mark.parametrize("kind", [DenoisingOptions, SelectionOptions])
-def test_the_options_of_the_method_default_to_those_of_the_steps(kind):
-    typed = {option.name: option for option in METHOD.options}
-    for field in fields(kind):
-        option = typed[field.name]
-        assert option.default == field.default, field.name
-        assert type(option.default) is type(field.default), field.name
-        words = get_args(get_type_hints(kind)[field.name])
-        if option.kind == "text":
-            assert set(option.choices) == set(words), field.name
-
-
 def test_fusion_is_hard_unless_said_otherwise():
-    (option,) = (option for option in METHOD.options if option.name == "fusion")
     mode = inspect.signature(size_aware_fusion).parameters["mode"]
-    assert option.default == mode.default
+    assert HealOptions().fusion == mode.default

@@ -20,13 +20,14 @@ from SFDALib.bundle.metadata import from_json, to_json
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
-from SFDALib.jobs.engine import Target
+from SFDALib.jobs.image_run import Target
 from SFDALib.jobs.request import Job
 from SFDALib.machine import devices
 from SFDALib.trust.fingerprint import measured, unlike
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 GRID = InputSpec(1, None, (None, None, None), Normalisation("none"), False)
 

@@ -25,11 +25,12 @@ from SFDALib.adaptation import adaent, adami
 from SFDALib.bundle import loading, source
 from SFDALib.commands.compare import table
 from SFDALib.errors import Cancelled, OutOfMemoryError, RequestError
-from SFDALib.jobs import engine
+from SFDALib.jobs import image_run
 from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.networks.build import build_network
+from SFDALib.volume.image_file import ImageFile
 
 Phantoms = Callable[..., Phantom]
 METHODS = ("heal", "adami", "early-features")
@@ -191,10 +192,14 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
         monkeypatch.setattr(module, name, call)
 
     made = phantom()  # trained before the counting begins
-    for module, name in ((loading, "load_bundle"), (engine, "read_volume"), (engine, "predict")):
+    for module, name in (
+        (loading, "load_bundle"),
+        (ImageFile, "read"),
+        (image_run, "predict"),
+    ):
         counted(module, name)
     assert main(words(made, tmp_path / "out", methods="adami,adaent")) == 0
-    once = ["load_bundle", "read_volume", "source model"]
+    once = ["load_bundle", "read", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
 
@@ -205,7 +210,7 @@ def test_every_method_is_told_its_own_peak_memory(monkeypatch: pytest.MonkeyPatc
     block = np.ones(100 << 20, np.uint8)
     before = devices.peak_memory_mb(torch.device("cpu"))["process"]
     del block
-    devices.start_afresh(torch.device("cpu"))
+    devices.reset_peak_memory(torch.device("cpu"))
     assert devices.peak_memory_mb(torch.device("cpu"))["process"] < before - 50
 
 
@@ -218,7 +223,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def adapt(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(adami, "adapt", adapt)
+    monkeypatch.setattr(adami, "AdaMI", adapt)
 
 
 @pytest.mark.parametrize(
@@ -289,8 +294,8 @@ def test_a_method_that_ran_out_of_memory_gives_it_back_before_the_next_one(
         assert all(tensor() is None for tensor in held)
         raise RequestError("it was looked at")
 
-    monkeypatch.setattr(adami, "adapt", hog)
-    monkeypatch.setattr(adaent, "adapt", look)
+    monkeypatch.setattr(adami, "AdaMI", hog)
+    monkeypatch.setattr(adaent, "AdaEnt", look)
     gc.disable()
     try:
         assert main(words(phantom(), tmp_path / "out", methods="adami,adaent")) == 2

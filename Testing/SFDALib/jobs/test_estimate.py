@@ -46,18 +46,18 @@ def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture
     ("method", "given", "work"),
     [
         ("none", {}, Work(passes=1, epochs=0, draws=0)),
-        ("heal", {"samples": 3, "steps": 7}, Work(passes=7, epochs=0, draws=21)),
-        ("adami", {"epochs": 5}, Work(passes=11, epochs=5, draws=0)),
+        ("heal", {"samples": 3, "steps": 7}, Work(passes=7, draws=21, samples=3)),
+        ("adami", {"epochs": 5}, Work(passes=11, epochs=5, networks=1)),
         # each decoder sees every patch
-        ("upl", {"epochs": 5, "decoders": 3}, Work(passes=11, epochs=5, draws=0, views=3)),
+        ("upl", {"epochs": 5, "decoders": 3}, Work(passes=11, epochs=5, views=3, networks=1)),
         # the source, 3 members, 2 views of the source and of each member, 3 x 4 looks
         (
             "dg-tta",
             {"epochs": 4, "patches": 5, "ensemble": 3},
-            Work(passes=1 + 3 + 8 + 12, epochs=0, draws=0, patches=60, views=2),
+            Work(passes=1 + 3 + 8 + 12, patches=60, views=2, networks=3),
         ),
         # pseudo-labels by 3 views of the source and of the settled network
-        ("muvi", {}, Work(passes=6 + 1 + 6, epochs=1, draws=0, views=3, sliding=True)),
+        ("muvi", {}, Work(passes=6 + 1 + 6, epochs=1, views=3, sliding=True, networks=1)),
         # statistics and 5 blends beside the source's, and the judge's 2 views of the source
         ("intent", {"blends": 6}, Work(passes=1 + 6 + 2, epochs=0, draws=0)),
     ],

@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from quick_jobs import QUICK, files_in, labels_of, report_of, run, words
 import SFDALib
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
-from SFDALib.evaluation import metrics
-from SFDALib.jobs import cohort
+from SFDALib.jobs import image_run
+from SFDALib.jobs.cohort_images import names_of
 from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.request import Cohort
 from SFDALib.methods import registry
 
 Phantoms = Callable[..., Phantom]
@@ -305,8 +305,7 @@ def test_an_adapted_bundle_gives_the_same_result_without_adapting_again(
 def test_the_diffusion_network_is_loaded_where_it_is_needed_or_carried_on(
     tiny_bundle: Path, method: str
 ) -> None:
-    values = registry.find(method).values({})
-    engine = open_engine(tiny_bundle, method, values, torch.device("cpu"), 0)
+    engine = open_engine(tiny_bundle, method, {}, torch.device("cpu"), 0)
     assert (engine.model.diffusion is not None) == (method == "heal" or method in ADAPTING)
 
 
@@ -449,15 +448,13 @@ def test_a_cohort_of_broken_images_alone_writes_nothing(
 def test_a_cohort_goes_on_after_an_image_too_large_for_the_memory(
     phantom: Phantoms, three_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from SFDALib.jobs import engine
-
     def predict(model: Any, image: np.ndarray, *arguments: Any, **more: Any) -> Any:
         if image.shape[1] == 12:
             raise MemoryError("Unable to allocate 3.2 GiB")
         return real(model, image, *arguments, **more)
 
-    real = engine.predict
-    monkeypatch.setattr(engine, "predict", predict)
+    real = image_run.predict
+    monkeypatch.setattr(image_run, "predict", predict)
     out = tmp_path / "out"
     assert main(cohort_words(phantom(), "none", three_images, out)) == 2
     rows = json.loads((out / "cohort.json").read_text())["images"]
@@ -466,46 +463,22 @@ def test_a_cohort_goes_on_after_an_image_too_large_for_the_memory(
 
 def test_the_folders_of_a_cohort_have_names_of_their_own() -> None:
     paths = ["x/a_2.nrrd", "x/a.nrrd", "y/a.nii.gz", "z/A.png", "adapted_bundle.mha", "s.1.nrrd"]
-    names = cohort._names([*paths, "s.2.nrrd", "dicom/..", "/"])
+    names = names_of([*paths, "s.2.nrrd", "dicom/..", "/"], {"adapted_bundle", "cohort.json"})
     assert names[:4] == ["a_2", "a", "a_3", "A_4"]
     assert names[4:7] == ["adapted_bundle_2", "s.1", "s.2"]
     assert len({name.casefold() for name in names}) == len(names)
     assert not {"", ".", ".."} & set(names)
 
 
-# --- Evaluation --------------------------------------------------------------------------------
-
-
-def test_evaluate_measures_files_and_folders_alike(
-    results: dict[str, Path], phantom: Phantoms, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_a_cohort_can_be_described_by_a_job_file(
+    phantom: Phantoms, three_images: Path, tmp_path: Path
 ) -> None:
-    given = [results["none"], results["heal"] / "segmentation.seg.nrrd"]
-    request = [word for path in given for word in ("--result", str(path))]
-    request += ["--reference", str(phantom().labels), "--json", str(tmp_path / "table.json")]
-    assert main(["evaluate", *request, "--tolerance-mm", "1.5"]) == 0
-    reference = sitk.GetArrayFromImage(sitk.ReadImage(str(phantom().labels)))
-    written = json.loads((tmp_path / "table.json").read_text())
-    shown = capsys.readouterr().out
-    assert [row["result"] for row in written["results"]] == [str(path) for path in given]
-    for row, method in zip(written["results"], ("none", "heal"), strict=True):
-        measured = metrics.evaluate_labels(
-            labels_of(results[method]), reference, (6.0, 2.2, 2.5), [1], 1.5
-        )
-        assert row["classes"] == {"1": {"name": "Brain", **asdict(measured[1])}}
-        for number in (measured[1].dice, measured[1].hd95_mm, measured[1].surface_dice):
-            assert f"{number:.4g}" in shown
-
-
-def test_evaluate_refuses_a_reference_on_another_grid(
-    results: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    labels = sitk.ReadImage(str(results["none"] / "segmentation.seg.nrrd"))
-    labels.SetOrigin([mm + 1 for mm in labels.GetOrigin()])
-    sitk.WriteImage(labels, str(tmp_path / "moved.nrrd"))
-    request = ["--result", str(results["none"]), "--reference", str(tmp_path / "moved.nrrd")]
-    assert main(["evaluate", *request, "--json", str(tmp_path / "table.json")]) == 2
-    assert "another grid" in caplog.messages[-1]
-    assert not (tmp_path / "table.json").exists()
+    files = {"bundle": str(phantom().bundle), "input": (str(three_images),)}
+    cohort = Cohort(**files, output=str(tmp_path / "out"), method="none", device="cpu")
+    (tmp_path / "job.json").write_text(json.dumps(cohort.to_dict()))
+    assert main(["cohort", "--job", str(tmp_path / "job.json")]) == 2  # one of three is no image
+    summary = json.loads((tmp_path / "out/cohort.json").read_text())
+    assert (summary["done"], summary["failed"], summary["adapted"]) == (2, 1, "each")
 
 
 # --- The walls ---------------------------------------------------------------------------------

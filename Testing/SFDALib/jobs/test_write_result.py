@@ -14,12 +14,13 @@ import torch
 from phantoms import Phantom
 from quick_jobs import files_in
 
-from SFDALib.jobs.engine import Engine, Target, open_engine
+from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.events import Reporter
+from SFDALib.jobs.image_run import ImageRun
 from SFDALib.jobs.write_result import Outcome, write_result
-from SFDALib.methods import registry
 from SFDALib.methods.outcome import Segmented
-from SFDALib.progress import silent
 from SFDALib.results import layout
+from SFDALib.volume.reading import Reading
 
 TOY = layout.MapFile(
     "toy", "toy.nrrd", "Toy", "Where the toy is.", unit="mm", maximum=3.0, colormap="magma"
@@ -27,31 +28,25 @@ TOY = layout.MapFile(
 
 
 @pytest.fixture(scope="module")
-def engine(phantom: Callable[..., Phantom]) -> Engine:
-    return open_engine(
-        phantom().bundle, "none", registry.find("none").values({}), torch.device("cpu"), 0
-    )
-
-
-@pytest.fixture(scope="module")
-def target(phantom: Callable[..., Phantom], engine: Engine) -> Target:
-    return engine.read([phantom().image], silent)
+def image(phantom: Callable[..., Phantom]) -> ImageRun:
+    engine = open_engine(phantom().bundle, "none", {}, torch.device("cpu"), 0)
+    return ImageRun.read(engine, [phantom().image], Reading(), Reporter())
 
 
 @pytest.fixture
-def segmented(target: Target) -> Segmented:
-    return Segmented(target.source_probabilities)
+def segmented(image: ImageRun) -> Segmented:
+    return Segmented(image.target.source_probabilities)
 
 
-def write(folder: Path, engine: Engine, target: Target, segmented: Segmented) -> dict[str, Any]:
+def write(folder: Path, image: ImageRun, segmented: Segmented) -> dict[str, Any]:
     folder.mkdir()
-    return write_result(folder, engine, target, Outcome(segmented), {"more": 1})
+    return write_result(folder, image, Outcome(segmented), {"more": 1})
 
 
 def test_the_report_lists_what_was_written(
-    tmp_path: Path, engine: Engine, target: Target, segmented: Segmented
+    tmp_path: Path, image: ImageRun, segmented: Segmented
 ) -> None:
-    report = write(tmp_path / "out", engine, target, segmented)
+    report = write(tmp_path / "out", image, segmented)
     listed = report["files_written"]
     assert set(listed.values()) == files_in(tmp_path / "out") - {"report.json"}
     assert listed["result"] == "segmentation.seg.nrrd" and listed["entropy"] == "entropy.nrrd"
@@ -61,30 +56,29 @@ def test_the_report_lists_what_was_written(
 
 def test_a_new_map_takes_one_entry_in_the_layout_and_its_values(
     tmp_path: Path,
-    engine: Engine,
-    target: Target,
+    image: ImageRun,
     segmented: Segmented,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(layout, "RESULT_FOLDER", (*layout.RESULT_FOLDER, TOY))
-    values = torch.full(target.source_probabilities.shape[1:], 1.5)
-    report = write(tmp_path / "out", engine, target, replace(segmented, maps={"toy": values}))
+    values = torch.full(image.target.source_probabilities.shape[1:], 1.5)
+    report = write(tmp_path / "out", image, replace(segmented, maps={"toy": values}))
     assert report["files_written"]["toy"] == "toy.nrrd"
     found = sitk.ReadImage(str(tmp_path / "out/toy.nrrd"))
-    assert found.GetSize() == target.volume.geometry.size
+    assert found.GetSize() == image.target.volume.geometry.size
     assert sitk.GetArrayFromImage(found).max() == 1.5
     # what the panel and the picture show of it
     assert layout.maps()["toy"].legend == "Toy (mm)"
     assert layout.maps()["toy"].window(classes=2) == (0.0, 3.0)
     plain = tmp_path / "plain"
-    write(plain, engine, target, segmented)
+    write(plain, image, segmented)
     pictures = [folder / "overview.png" for folder in (plain, tmp_path / "out")]
     assert pictures[0].read_bytes() != pictures[1].read_bytes()
 
 
 def test_a_map_without_an_entry_in_the_layout_is_a_defect(
-    tmp_path: Path, engine: Engine, target: Target, segmented: Segmented
+    tmp_path: Path, image: ImageRun, segmented: Segmented
 ) -> None:
-    values = torch.zeros(target.source_probabilities.shape[1:])
+    values = torch.zeros(image.target.source_probabilities.shape[1:])
     with pytest.raises(KeyError, match="toy"):
-        write(tmp_path / "out", engine, target, replace(segmented, maps={"toy": values}))
+        write(tmp_path / "out", image, replace(segmented, maps={"toy": values}))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 
 import SFDALib
-from SFDALib.hashing import sha256
 from SFDALib.results.report import software_versions, write_report
 
 
@@ -60,32 +57,3 @@ class TestReport:
         assert versions["numpy"] == np.__version__
         assert versions["python"] == sys.version.split()[0]
         assert {"torch", "monai", "scikit-image", "SimpleITK"} <= set(versions)
-
-    def test_digest_of_a_file_is_that_of_its_content(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-        expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        assert sha256(tmp_path / "a") == expected
-
-    def test_digest_of_a_folder_tells_names_and_contents(self, tmp_path: Path) -> None:
-        def digest(**files: str) -> str:
-            folder = tmp_path / "f"
-            shutil.rmtree(folder, ignore_errors=True)
-            for name, text in files.items():
-                path = folder / name.replace("_", "/")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-            return sha256(folder)
-
-        one = digest(b="2", a="1", c_d="3")
-        assert one == digest(c_d="3", a="1", b="2")
-        others = {
-            digest(a="2", b="1", c_d="3"),
-            digest(a="1", b="2"),
-            digest(a="1", b="2", c_e="3"),
-        }
-        assert len(others | {one}) == 4
-        lines = "".join(
-            f"{hashlib.sha256(text).hexdigest()}  {name}\n"
-            for name, text in (("a", b"1"), ("b", b"2"), ("c/d", b"3"))
-        )
-        assert one == hashlib.sha256(lines.encode()).hexdigest()

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from refusals import refusal
 
 from SFDALib.training.manifest import load_cases, read_manifest
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 
 @pytest.fixture

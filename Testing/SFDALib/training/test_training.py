@@ -27,14 +27,16 @@ from SFDALib.bundle.bundle_files import MODEL
 from SFDALib.bundle.open_model import open_model
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training import AUGMENTATIONS, loop
 from SFDALib.training import patches as patches_module
 from SFDALib.training.manifest import Case, load_cases, read_manifest
 from SFDALib.training.patches import Patches
 from SFDALib.training.segmentation import calibrate, segmentation_loss
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import InputSpec, Normalisation
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.normalisation import Normalisation
 
 GEOMETRIES = {
     "a": geometry_around_head((28, 32, 10), (3.0, 3.0, 7.5)),
@@ -247,7 +249,7 @@ def test_the_bundle_tells_how_it_came_about(trained: Path) -> None:
 def test_the_trained_network_segments_a_head_that_it_never_saw(site: Site, trained: Path) -> None:
     model = open_model(trained).load(torch.device("cpu"))
     image = conform(read_volume([site.folder / "d.nii.gz"]), model.description.input_spec)
-    p = predict(model, image.array, {"overlap": 0.5, "mirror": False})
+    p = predict(model, image.array, InferenceOptions())
     found = image.restore_labels(p) == 1
     truth = sitk.GetArrayFromImage(sitk.ReadImage(str(site.folder / "d-brain.nrrd"))) == 1
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
@@ -502,7 +504,7 @@ def test_batches_come_in_the_order_of_their_steps_also_when_threads_draw_them(de
         drawn.append(step)
         return (torch.tensor(step),)
 
-    batches = loop._drawn(draw, range(3, 40), torch.device(device))
+    batches = loop.draw_ahead(draw, range(3, 40), torch.device(device))
     assert next(batches)[0] == 3 and len(drawn) <= 1 + loop.AHEAD
     assert [int(batch[0]) for batch in batches] == list(range(4, 40))
 
@@ -512,7 +514,7 @@ def test_what_fails_in_a_drawing_thread_reaches_the_training() -> None:
         raise ValueError(f"step {step}")
 
     with pytest.raises(ValueError, match="step 0"):
-        next(loop._drawn(draw, range(40), torch.device("cuda")))
+        next(loop.draw_ahead(draw, range(40), torch.device("cuda")))
 
 
 def test_patches_without_augmentation_keep_labels_on_their_voxels() -> None:

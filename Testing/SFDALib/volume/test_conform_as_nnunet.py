@@ -18,11 +18,13 @@ from SFDALib.bundle.description import Description
 from SFDALib.bundle.importers.common import labels as labels_of
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_plans
 from SFDALib.inference.predict import predict
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.input_spec import InputSpec, Resampling
 from SFDALib.volume.intensity import normalise
-from SFDALib.volume.specification import InputSpec, Normalisation, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 PLAIN, MASKED = SETTINGS["3d plain"], SETTINGS["3d residual, masked"]
@@ -89,7 +91,7 @@ def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
     grid, labels = described.input_spec, labels_of(("brain", "lesion"))
     about = Description("x", "MR", described.network, grid, (16, 24, 16), labels, "even")
     model = source.Source(about, network.eval(), None, None, CPU, {})
-    p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    p = predict(model, conformed.array, InferenceOptions())
     padded = torch.zeros(1, 1, 16, 24, 20)
     padded[0, :, 7] = torch.from_numpy(conformed.array[:, 0])
     with torch.no_grad():  # two windows along the last axis

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
+from SFDALib.volume.input_spec import InputSpec, Region, Resampling
 from SFDALib.volume.labelling import byte_maps, least_byte
-from SFDALib.volume.specification import Cleaning, InputSpec, Normalisation, Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 
 def two_blobs(grid: InputSpec) -> tuple[Any, torch.Tensor]:

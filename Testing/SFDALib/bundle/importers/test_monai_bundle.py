@@ -26,11 +26,13 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.terminology import in_words
 from SFDALib.inference.predict import predict
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages, encoder
-from SFDALib.volume.files import read_volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Normalisation, Region
+from SFDALib.volume.conform import conform
+from SFDALib.volume.image_file import read_volume
+from SFDALib.volume.input_spec import Region
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 
@@ -65,7 +67,7 @@ def test_an_imported_bundle_says_what_monais_own_pipeline_says(tmp_path: Path, n
     model = open_model(tmp_path / "bundle").load(CPU)
     files = image(tmp_path, config["network_def"]["in_channels"])
     conformed = conform(read_volume(files), model.description.input_spec)
-    ours = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    ours = predict(model, conformed.array, InferenceOptions())
 
     data, logits, _ = pipeline(bundle, files)
     if name == "short axis":  # ours has the slices first
@@ -307,7 +309,7 @@ def test_where_a_bundle_resamples_the_results_are_monais_but_for_the_border(
     picture.SetSpacing((1.3, 1.4, 2.2))
     sitk.WriteImage(picture, str(file))
     conformed = conform(read_volume([file]), model.description.input_spec)
-    p = predict(model, conformed.array, {"overlap": 0.5, "mirror": False})
+    p = predict(model, conformed.array, InferenceOptions())
     ours = conformed.restore_labels(p) > 0
 
     image, logits, transforms = pipeline(bundle, [file])

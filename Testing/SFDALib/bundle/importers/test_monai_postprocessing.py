@@ -18,7 +18,9 @@ from monai_models import SPLEEN, UNTURNED, metadata, network, write_published
 from SFDALib.bundle.importers.monai_postprocessing import painting_order
 from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import RequestError
-from SFDALib.volume.specification import Cleaning, Normalisation, Region
+from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.input_spec import Region
+from SFDALib.volume.normalisation import Normalisation
 
 CPU = torch.device("cpu")
 SEEDS = (0, 5, 7, 9, 14, 44, 56, 76, 126, 193, 216, 390, 521)  # most of them were wrong once

@@ -28,8 +28,9 @@ from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source_model import ImportOptions
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.import_model import import_model
+from SFDALib.methods.shared_options import InferenceOptions
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
 
 CPU = torch.device("cpu")
 networks = pytest.mark.skipif(
@@ -54,7 +55,7 @@ def test_every_kind_of_model_becomes_a_bundle_that_segments(tmp_path: Path, name
     loaded = open_model(tmp_path / "bundle").load(CPU)
     volume, _ = image(setting)
     conformed = conform(volume, loaded.description.input_spec)
-    p = predict(loaded, conformed.array, {"overlap": 0.5, "mirror": False})
+    p = predict(loaded, conformed.array, InferenceOptions())
     assert p.shape == (loaded.description.classes, *conformed.array.shape[1:])
     torch.testing.assert_close(p.sum(0), torch.ones(p.shape[1:]), rtol=0, atol=1e-5)
     labels = conformed.restore_labels(p)
@@ -81,7 +82,7 @@ def test_a_model_may_be_mirrored_along_the_axes_of_its_training_alone(tmp_path: 
     calls = []
     loaded.network.register_forward_hook(lambda *call: calls.append(call[1][0].device.type))
     image = np.random.default_rng(0).normal(size=(1, 24, 12, 24)).astype(np.float32)
-    predict(loaded, image, {"overlap": 0.5, "mirror": True})
+    predict(loaded, image, InferenceOptions(mirror=True))
     assert loaded.description.mirror_axes == (0, 2)
     assert calls.count("cpu") == 4  # beside one on the meta device, which counts memory
 

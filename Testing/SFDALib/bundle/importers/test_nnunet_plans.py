@@ -15,9 +15,10 @@ from nnunet_models import (
 from refusals import refusal
 
 from SFDALib.bundle.importers.nnunet_plans import Plans, read_labels, read_plans
+from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.grid import conform
-from SFDALib.volume.specification import Normalisation, Region, Resampling
+from SFDALib.volume.input_spec import Region, Resampling
+from SFDALib.volume.normalisation import Normalisation
 
 PLAIN, MASKED = SETTINGS["3d plain"], SETTINGS["3d residual, masked"]
 FLAT, TUMOUR = SETTINGS["2d plain, thick slices"], SETTINGS["3d residual, regions, 4 channels"]

@@ -1,0 +1,21 @@
+"""Class-balanced self-training: the most confident pixels of each class."""
+
+from __future__ import annotations
+
+from SFDALib.methods.method import Method, training_work
+from SFDALib.methods.pseudo_labels import PseudoLabelOptions
+
+METHOD = Method(
+    name="cbst",
+    title="Class-balanced self-training (CBST)",
+    summary="Trains the model on its own most confident predictions of every structure alike.",
+    paper="Zou, Yu, Kumar, Wang. Unsupervised domain adaptation for semantic segmentation via"
+    " class-balanced self-training. ECCV 2018; without the source images that it mixes in",
+    updates="all weights",
+    needs=(),
+    cost="one training pass over the images an epoch, two more passes a round",
+    options_type=PseudoLabelOptions,
+    entry="SFDALib.adaptation.cbst:ClassBalancedSelfTraining",
+    adapts=True,
+    own_work=lambda options: training_work(options.epochs * options.rounds),
+)

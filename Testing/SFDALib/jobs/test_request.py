@@ -1,0 +1,111 @@
+"""Requests: one dataclass for each form, from which command line and job files are derived."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from SFDALib.commands.arguments import Parser, add_request, request_of
+from SFDALib.errors import RequestError
+from SFDALib.jobs.fields import Whole, described, described_fields
+from SFDALib.jobs.request import Cohort, Comparison, Job, Request
+
+FILES = {"bundle": "b", "input": ("i.nrrd",), "output": "o"}
+FORMS = (
+    Job(**FILES, method="heal", options={"samples": 2}, gate="off"),
+    Cohort(**FILES, method="adami", adapt="once", seed=3),
+    Comparison(**FILES, methods={"heal": {"samples": 2}}, probabilities=True),
+)
+
+
+def typed(form: type[Request], *argv: str) -> Request:
+    """The request that is typed on a command line."""
+    parser = Parser(prog="test")
+    add_request(parser, form)
+    return request_of(form, parser.parse_args(argv))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zoomed(Job):
+    """A job with one option more: all that adding an option to a request takes."""
+
+    zoom: int = field(default=1, metadata=described(Whole(1, 8), "magnification of the picture"))
+
+
+class TestAnOptionThatIsAddedAsAField:
+    argv = ("--bundle", "b", "--input", "i.nrrd", "--method", "none", "--output", "o")
+
+    def test_is_an_argument_with_its_help(self) -> None:
+        assert typed(Zoomed, *self.argv).zoom == 1
+        assert typed(Zoomed, *self.argv, "--zoom", "3").zoom == 3
+        parser = Parser(prog="test")
+        add_request(parser, Zoomed)
+        assert "magnification of the picture" in parser.format_help()
+
+    def test_is_a_field_of_the_job_file_and_survives_the_way_through_it(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "job.json"
+        path.write_text(json.dumps(Zoomed(**FILES, method="none", zoom=5).to_dict()))
+        assert Zoomed.from_file(path).zoom == 5
+        assert typed(Zoomed, "--job", str(path)).zoom == 5
+        with pytest.raises(RequestError, match='found the field "zoom", expected only bundle'):
+            Job.from_file(path)
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [("9", "zoom: found 9, expected 1 to 8"), ("much", "invalid int value")],
+    )
+    def test_is_checked_on_the_command_line(self, value: str, expected: str) -> None:
+        with pytest.raises(RequestError, match=expected):
+            typed(Zoomed, *self.argv, "--zoom", value)
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (9, "zoom: found 9, expected 1 to 8"),
+            ("3", "field \"zoom\": found '3', expected a whole"),
+        ],
+    )
+    def test_is_checked_in_a_job_file(self, tmp_path: Path, value: Any, expected: str) -> None:
+        values = Zoomed(**FILES, method="none").to_dict() | {"zoom": value}
+        (tmp_path / "job.json").write_text(json.dumps(values))
+        with pytest.raises(RequestError, match=expected):
+            typed(Zoomed, "--job", str(tmp_path / "job.json"))
+
+    def test_is_refused_beside_a_job_file(self) -> None:
+        with pytest.raises(RequestError, match="found --zoom beside --job"):
+            typed(Zoomed, "--job", "job.json", "--zoom", "3")
+
+
+@pytest.mark.parametrize("request_", FORMS, ids=lambda one: type(one).__name__)
+class TestEveryForm:
+    def test_survives_the_way_through_its_file(self, tmp_path: Path, request_: Request) -> None:
+        path = tmp_path / "job.json"
+        for one in (request_, request_.checked()):
+            path.write_text(json.dumps(one.to_dict()))
+            assert type(one).from_file(path).checked() == request_.checked()
+
+    def test_is_the_same_checked_twice(self, request_: Request) -> None:
+        checked = request_.checked()
+        assert checked.checked() == checked
+
+    def test_can_be_given_as_a_job_file(self, tmp_path: Path, request_: Request) -> None:
+        path = tmp_path / "job.json"
+        path.write_text(json.dumps(request_.to_dict()))
+        assert typed(type(request_), "--job", str(path)) == request_.checked()
+
+    def test_has_a_help_text_for_every_argument(self, request_: Request) -> None:
+        for one, kind, help in described_fields(type(request_)):
+            assert help and all(words["help"] for words in kind.arguments(one.name, help).values())
+
+
+def test_a_cohort_that_adapts_once_needs_a_method_that_adapts() -> None:
+    with pytest.raises(RequestError, match="method heal updates no weights"):
+        Cohort(**FILES, method="heal", adapt="once").checked()
+    with pytest.raises(RequestError, match='adapt: found "twice", expected each or once'):
+        Cohort(**FILES, method="adami", adapt="twice").checked()

@@ -1,0 +1,43 @@
+"""The estimate, and what it says of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bundles import describe, write_bundle
+from panel_bench import choose_method, choose_model, choose_volume
+
+
+def test_an_estimate_is_told_where_it_is_read(
+    panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
+) -> None:
+    fill("none")
+    pump(lambda: "about" in panel.ui.estimateLabel.text)
+    assert "of memory" in panel.ui.estimateLabel.text
+    assert panel.ui.estimateLabel.visible
+
+
+def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
+    panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
+) -> None:
+    """Also where the volume before it had the same size and fitted."""
+    import slicer
+
+    from SFDALib.bundle.description import Fingerprint
+
+    known = replace(describe(), fingerprint=(Fingerprint(0.0, 50.0, 100.0, 50.0, 20.0),))
+    volumes = [slicer.util.loadVolume(str(head_file)) for _ in range(2)]
+    array = slicer.util.arrayFromVolume(volumes[1])
+    slicer.util.updateVolumeFromArray(volumes[1], array.max() - array)
+    choose_model(panel, write_bundle(tmp_path / "known", known))
+    choose_method(panel, "none")
+    label = panel.ui.estimateLabel
+    choose_volume(panel, volumes[0])
+    pump(lambda: "of memory" in label.text)
+    assert "inverted" not in label.text
+    choose_volume(panel, volumes[1])
+    pump(lambda: "of memory" in label.text)
+    assert "The image seems to be inverted" in label.text

@@ -1,0 +1,77 @@
+"""The fields of a method's options."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from panel_bench import choose_method, offered, set_option
+
+from SFDALib.errors import RequestError
+
+
+def test_the_form_of_options_comes_from_the_registry_with_its_defaults(panel: Any) -> None:
+    for method in offered(panel):
+        choose_method(panel, method.name)
+        for option in method.options:
+            field = panel.method.field(option.name)
+            assert option.help in field.toolTip
+            shown = (
+                field.checked
+                if field.inherits("QCheckBox")
+                else field.value
+                if field.inherits("QSpinBox")
+                else field.currentText
+                if field.inherits("QComboBox")
+                else field.text
+            )
+            assert option.check(shown) == option.default, (method.name, option.name)
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "text", "value"),
+    [
+        pytest.param("adami", "epochs", "17", 17, id="number"),
+        pytest.param("adami", "learning_rate", "1e-4", 1e-4, id="text and Tab"),
+        pytest.param("heal", "sampler", "ddim", "ddim", id="choice"),
+        pytest.param("heal", "mirror", "", True, id="tick"),
+    ],
+)
+def test_an_option_is_changed_by_keys_and_clicks_and_its_field_stays(
+    panel: Any, fill: Callable[..., Any], method: str, option: str, text: str, value: Any
+) -> None:
+    from slicer_standin import user
+
+    fill(method)
+    user.unfold(panel.ui.advancedSection)
+    field = panel.method.field(option)
+    set_option(panel, option, text)
+    assert panel.request().options == {option: value}
+    assert panel.method.field(option) is field, "the field outlives its own event"
+    set_option(panel, "overlap", "0.25")
+    assert panel.request().options == {option: value, "overlap": 0.25}
+
+
+def test_every_option_of_every_method_is_changed_without_a_crash(
+    panel: Any, fill: Callable[..., Any]
+) -> None:
+    """Whatever kind of field it has; what a slot or a lost widget raises fails the test."""
+    fill("none")
+    for method in offered(panel):
+        choose_method(panel, method.name)
+        for option in method.options:
+            set_option(panel, option.name, _another(option))
+        assert set(panel.request().options) == {option.name for option in method.options}
+
+
+def _another(option: Any) -> str:
+    """A value that is not the default, as typed; a tick is clicked."""
+    if option.kind == "bool":
+        return ""
+    for text in (*option.choices, "2", "3", "0.3", "0.11", "0.7", "1e-6", "0.1,0.9", "true"):
+        with contextlib.suppress(RequestError):
+            if option.check(text) != option.default:
+                return text
+    raise AssertionError(f"no other value for {option.name}")
