@@ -151,3 +151,5 @@ class SFDASegmenterTest(
 
     Its parts are not imported by name: a loader of tests would run each test of theirs once more.
     """
+
+    logic_type = SFDASegmenterLogic

@@ -25,7 +25,9 @@ TAGS = ("DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName")
 
 
 class DicomSelfTest(unittest.TestCase):
-    """For ``SFDASegmenterTest``."""
+    """For ``SFDASegmenterTest``, which says what the module's logic is."""
+
+    logic_type: type[Any]
 
     def test_a_result_is_exported_to_dicom_seg_and_read_back(self) -> None:
         """Every segment comes back with its voxels, its codes and the name of what made it."""
@@ -43,7 +45,7 @@ class DicomSelfTest(unittest.TestCase):
             DICOMUtils.importDicom(folder, db)
             (volume_id,) = DICOMUtils.loadPatientByUID(db.patients()[0])
             volume = slicer.mrmlScene.GetNodeByID(volume_id)
-            result = _result_for(volume)
+            result = _result_for(volume, self.logic_type())
             with tempfile.TemporaryDirectory() as exported:
                 self._export(plugin, result, exported)
                 (file,) = (str(path) for path in Path(exported).glob("*.dcm"))
@@ -131,11 +133,8 @@ def _sample() -> Any:
     return sitk.ReadImage(str(library.SAMPLES / listed["cases"][0]["image"]))
 
 
-def _result_for(volume: Any) -> Any:
+def _result_for(volume: Any, logic: Any) -> Any:
     """The segmentation by the shipped model as it is."""
-    from SFDASegmenter import SFDASegmenterLogic
-
-    logic = SFDASegmenterLogic()
     request = Request((staging.image_of([volume]),), str(library.EXAMPLE_BUNDLE), "none")
     run = logic.start(request)
     end = time.monotonic() + LIMIT
