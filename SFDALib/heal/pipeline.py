@@ -20,6 +20,7 @@ from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.methods.heal import HealOptions
 from SFDALib.methods.outcome import Segmented
 from SFDALib.progress import Progress
+from SFDALib.rounding import round_up
 from SFDALib.volume.conform import Conformed
 from SFDALib.volume.intensity import normalise_unit
 
@@ -118,7 +119,7 @@ def _draw(
     network = model.diffusion
     two_d = description.input_spec.is_2d
     part = condition.shape[2:] if two_d else condition.shape[1:]
-    padded = tuple(-(-n // network.divisor) * network.divisor for n in part)
+    padded = tuple(round_up(n, network.divisor) for n in part)
     batch_size = batch_that_fits(
         network,
         (network.image_channels, *padded),
