@@ -33,6 +33,7 @@ The rooms, in floors: a room imports from the floors below its own alone.
 
     uncertainty  entropy, regional entropy, NIG variance
     gin          random contrasts, for training and adaptation
+    rounding     whole numbers rounded to multiples
     progress     how a computation reports its steps
     errors       refusals, out of memory, cancellation: one line for the user
 

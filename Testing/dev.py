@@ -196,11 +196,12 @@ def screenshots(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """ruff and pytest, all of them whatever one says; the first failure's status."""
+    """ruff, mypy and pytest, all of them whatever one says; the first failure's status."""
     tell_missing_packages()
     checks = {
         "ruff check": run_python("-m", "ruff", "check", "."),
         "ruff format --check": run_python("-m", "ruff", "format", "--check", "."),
+        "mypy": run_python("-m", "mypy"),
         "pytest": run_tests(arguments),
     }
     failed = {name: status for name, status in checks.items() if status != 0}
@@ -257,7 +258,7 @@ def main(argv: list[str]) -> int:
         "command",
         choices=list(commands),
         help="demo: adapt a model to the sample volumes and compare the methods; "
-        "test: ruff and pytest; screenshots: draw the README's pictures of the panel anew",
+        "test: ruff, mypy and pytest; screenshots: draw the README's pictures of the panel anew",
     )
     at = argv.index("--") if "--" in argv else len(argv)
     command = commands[parser.parse_args(argv[:at]).command]

@@ -140,7 +140,6 @@ def class_weights(
         label: (B, ...) whole numbers.
         rarity: (K,) r before this batch.
     """
-
     counts = torch.bincount(label.flatten(), minlength=len(rarity)).cpu()
     small = torch.where(counts < small_size * len(label), small_weight, 1.0)
     renewed = 0.9 * rarity + 0.1 * torch.where(counts == 0, small_weight, 1.0)
@@ -149,7 +148,6 @@ def class_weights(
 
 def resized_labels(label: Tensor, like: Tensor) -> Tensor:
     """Labels (B, ...) at the resolution of others, nearest neighbour."""
-
     return features.resized(label[:, None].float(), like)[:, 0].long()
 
 
@@ -183,14 +181,12 @@ def source_labels(setting: Setting[IapcOptions], images: Tensor, scales: Sequenc
 
 def importance(logits: Tensor, of: str) -> Tensor:
     """``1 - z2 / z1`` of the two largest outputs ``(B, K, ...)`` of each pixel; ``(B, ...)``."""
-
     top = (logits if of == "logit" else torch.softmax(logits, 1)).topk(2, dim=1).values
     return 1 - top[:, 1] / top[:, 0]
 
 
 def image_centroids(maps: Tensor, label: Tensor, classes: int) -> Tensor:
     """Mean features of each class in each image, of length 1: ``(B, K, F)``; zeros if absent."""
-
     one_hot = F.one_hot(label, classes).movedim(-1, 1)
     means = [features.class_means(maps[b : b + 1], one_hot[b : b + 1]) for b in range(len(maps))]
     return F.normalize(torch.stack(means), dim=2)
@@ -198,6 +194,5 @@ def image_centroids(maps: Tensor, label: Tensor, classes: int) -> Tensor:
 
 def cosines(maps: Tensor, centroids: Tensor) -> Tensor:
     """Cosine of every pixel's features with each centroid of its image, ``(B, K, ...)``."""
-
     flat = F.normalize(maps.flatten(2), dim=1)
     return torch.bmm(centroids, flat).view(len(maps), centroids.shape[1], *maps.shape[2:])

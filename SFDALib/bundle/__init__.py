@@ -1,6 +1,21 @@
-"""Source models on disk: describe, check, load and write them.
+"""A source model on disk: what it holds, reading it safely, writing it.
 
-``open_model`` opens an SFDA bundle (a MONAI bundle folder or .zip), or a model that one of the
-``importers`` recognises, as a ``SourceModel``. Everything up to its description needs the standard
-library alone; ``source``, ``loading``, ``weights`` and ``assembly`` need torch. Knows no method.
+A MONAI bundle folder, or the same as .zip, or a model of another kind that ``importers`` reads.
+Does not know how a method uses it. Describing a model needs the standard library alone.
+
+    open_model     any source model, by its path
+    source_model   what every kind of source model offers
+    sfda_bundle    a bundle of this software
+    description    what a bundle says of itself
+    metadata       the description as JSON, both ways
+    parts          the description's parts
+    spec_fields    the model's grid and preprocessing in the JSON
+    configuration  a description that a person writes
+    terminology    SNOMED CT codes of segments
+    bundle_files   files of a folder or .zip, bounded
+    weights        tensors from a file, and nothing else
+    loading        networks with their weights
+    assembly       ensembles, and one probability a class
+    source         a model in memory, and writing a bundle
+    importers      models of nnU-Net, MONAI and others
 """

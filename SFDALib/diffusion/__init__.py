@@ -1,5 +1,9 @@
-"""Images drawn from masks: noise schedule, samplers, conditions, drawing of n samples.
+"""Images generated from masks by a diffusion network.
 
-Works on tensors and on any denoiser that predicts noise from (x, t, condition). Knows nothing of
-HEAL, which orders its samples here, nor of files and bundles.
+Works on tensors and on any network that predicts noise from (x, t, condition). Knows nothing of
+HEAL, files and bundles.
+
+    schedule  the noise schedule
+    samplers  from noise to images
+    drawing   the condition of a mask, and n samples
 """

@@ -5,4 +5,8 @@ surface_distance  distances between the surfaces of two masks, and what is deriv
 agreement         how far several segmentations agree, and their consensus
 
 Knows arrays and SimpleITK; neither models nor methods.
+
+    metrics           overlap, surface distances in mm, volumes in ml
+    surface_distance  distances between the surfaces of two masks
+    agreement         how far several segmentations agree, and on what
 """

@@ -1,6 +1,9 @@
 """HEAL: segment a target volume better without changing the model (arXiv 2511.17958).
 
-This room owns hierarchical denoising of the source model's prediction (`denoising`), the choice
-among diffusion samples by their edges (`selection`), size-aware fusion (`fusion`) and the
-pipeline that strings them. It must not know optimisers: nothing here trains or updates weights.
+Nothing here trains or updates weights.
+
+    pipeline   the steps in order: denoise, draw, select, segment, fuse
+    denoising  hierarchical denoising: from the source's prediction to the pseudo-label
+    selection  edge-guided selection of a diffusion sample
+    fusion     size-aware fusion
 """

@@ -14,7 +14,7 @@ from SFDALib.diffusion.drawing import Drawing, draw_samples, foreground_mask, ma
 from SFDALib.diffusion.schedule import cosine_schedule
 from SFDALib.heal.denoising import hierarchical_denoising
 from SFDALib.heal.fusion import size_aware_fusion
-from SFDALib.heal.selection import condition_edges, select_sample
+from SFDALib.heal.selection import Selection, condition_edges, select_sample
 from SFDALib.inference.predict import predict
 from SFDALib.machine.batch_size import batch_that_fits
 from SFDALib.methods.heal import HealOptions
@@ -38,27 +38,20 @@ def segment(
     denoised = hierarchical_denoising(source_probabilities, options)
     progress("denoising", 1, 1)
     maps = {"nig_uncertainty": denoised.nig}
+    diffusion = model.description.require_diffusion()
     report: dict[str, Any] = {
         "kept_by_entropy": denoised.kept_by_entropy,
         "kept_by_nig": denoised.kept_by_nig,
         "max_nig_variance": denoised.max_variance,
-        "diffusion_trained_on_source_only": model.description.diffusion.source_only,
+        "diffusion_trained_on_source_only": diffusion.source_only,
     }
     notes = list(denoised.notes)
-    spacing = model.description.diffusion.spacing
-    shape = _shape_at(target, spacing)
+    shape = _shape_at(target, diffusion.spacing)
     condition_labels = _nearest(denoised.labels, shape)
     edges = condition_edges(condition_labels.cpu().numpy(), options)
     if not edges.any():
-        empty = not bool((denoised.labels > 0).any())
-        notes.append(
-            "No sample was drawn: the denoised pseudo-label has no edges. The result is "
-            + ("the source model's own." if empty else "the denoised pseudo-label itself.")
-        )
-        final = (
-            source_probabilities if empty else _one_hot(denoised.labels, len(source_probabilities))
-        )
-        return Segmented(final, maps, denoised.labels, (), None, report, tuple(notes))
+        final, note = _without_samples(denoised.labels, source_probabilities)
+        return Segmented(final, maps, denoised.labels, (), None, report, (*notes, note))
 
     drawn = [
         (sample + 1) / 2
@@ -68,20 +61,10 @@ def segment(
         [sample.numpy() for sample in drawn], condition_labels.cpu().numpy(), options
     )
     notes.extend(selection.notes)
-    report["samples"] = [
-        {"seed": own, "score": score, "edge_density": density, "edge_voxels_met": met}
-        for own, score, density, met in zip(
-            _seeds(seed, len(drawn)),
-            selection.scores,
-            selection.densities,
-            selection.intersections,
-            strict=True,
-        )
-    ]
-    report["chosen_sample"] = selection.chosen
-    report["condition_edge_voxels"] = selection.condition_edge_count
+    report |= _report_of(selection, _seeds(seed, len(drawn)))
 
     samples = tuple(_linear(sample, target.array.shape[1:]) for sample in drawn)
+    assert selection.chosen is not None  # there are edges
     image = normalise_unit(
         samples[selection.chosen].numpy(), model.description.input_spec.normalisation
     )
@@ -101,6 +84,27 @@ def segment(
     )
 
 
+def _without_samples(denoised: Tensor, source_probabilities: Tensor) -> tuple[Tensor, str]:
+    """The result ``(K, k, j, i)`` where there are no edges to choose a sample by, and a note."""
+    note = "No sample was drawn: the denoised pseudo-label has no edges. The result is "
+    if not bool((denoised > 0).any()):
+        return source_probabilities, f"{note}the source model's own."
+    return _one_hot(denoised, len(source_probabilities)), f"{note}the denoised pseudo-label itself."
+
+
+def _report_of(selection: Selection, seeds: Sequence[int]) -> dict[str, Any]:
+    """What the report says of the samples, and of the one that was chosen."""
+    columns = (seeds, selection.scores, selection.densities, selection.intersections)
+    return {
+        "samples": [
+            {"seed": own, "score": score, "edge_density": density, "edge_voxels_met": met}
+            for own, score, density, met in zip(*columns, strict=True)
+        ],
+        "chosen_sample": selection.chosen,
+        "condition_edge_voxels": selection.condition_edge_count,
+    }
+
+
 def _draw(
     model: Source,
     target: Conformed,
@@ -109,14 +113,14 @@ def _draw(
     seed: int,
     progress: Progress,
 ) -> list[Tensor]:
-    description = model.description
+    description, network = model.description, model.require_diffusion()
+    diffusion = description.require_diffusion()
     body = None
-    if description.diffusion.foreground:
+    if diffusion.foreground:
         silhouette = torch.from_numpy(foreground_mask(target.array))
         body = _nearest(silhouette, condition_labels.shape).to(model.device)
         body = body.bool() | (condition_labels > 0)
     condition = mask_condition(condition_labels, description.classes, body)
-    network = model.diffusion
     two_d = description.input_spec.is_2d
     part = condition.shape[2:] if two_d else condition.shape[1:]
     padded = tuple(round_up(n, network.divisor) for n in part)
@@ -137,7 +141,7 @@ def _draw(
         shared_noise=options.shared_noise,
         device=model.device,
     )
-    schedule = cosine_schedule(description.diffusion.timesteps)
+    schedule = cosine_schedule(diffusion.timesteps)
     return list(
         draw_samples(
             network,

@@ -1,5 +1,30 @@
 """A job: its description, its progress events, and carrying it out. Knows nothing of Slicer.
 
-``request`` and ``events`` need the standard library alone, so that a panel can describe a job and
-follow it before anything else is installed.
+``request``, ``events`` and ``inspect`` need the standard library alone, so that a panel can
+describe a job and follow it before anything else is installed.
+
+    request         what is to be done, as plain data
+    fields          fields of requests that describe themselves
+    events          progress: a bar, JSON lines, or nothing
+    inspect         what a model is, and which methods it serves
+    run             one image
+    cohort          many images
+    cohort_images   the images that a cohort means
+    compare         several methods on one image
+    evaluate        results against a reference
+    estimate        time and memory beforehand
+    train           training at the source site
+    import_model    a bundle of a model from elsewhere
+    cases           images with segmentations of a request
+    labelled        the files of such images
+    engine          the model and method that images share
+    image_run       one method on one image
+    stages          timed steps, repeated with less memory if it runs out
+    failures        one image or method fails, the next continue
+    memory_need     main memory by an image's header
+    judgement       the judge's verdict, and what is delivered
+    certainty       uncertainty of each structure, probabilities
+    volumes         ml of each structure
+    write_result    the result folder
+    adapted_bundle  adapted weights as a bundle
 """

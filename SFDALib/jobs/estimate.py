@@ -261,9 +261,8 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> str:
-    """
-    Args:
-        largest: the method that needs most.
+    """Args:
+    largest: the method that needs most.
     """
     if free is None or need <= free:
         return ""

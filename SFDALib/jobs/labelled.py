@@ -162,9 +162,8 @@ def stem(file: str) -> str:
 
 
 def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
-    """
-    Raises:
-        RequestError: labels without a method that learns from them, or the other way round.
+    """Raises:
+    RequestError: labels without a method that learns from them, or the other way round.
     """
     wanting = [name for name in methods if NEED in registry.find(name).needs]
     if wanting and not labelled:

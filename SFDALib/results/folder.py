@@ -145,6 +145,8 @@ def _why_refused(error: BaseException, folder: Path) -> str | None:
     """
     if isinstance(error, DiskError):  # of a folder inside this one
         return error.reason
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        error = error.__context__  # torch.save ends its archive after the disk refused it
     if isinstance(error, OSError) and error.errno is not None:
         file = Path(os.fsdecode(error.filename)) if error.filename else None
         here = file is None or folder in (file, *file.parents)

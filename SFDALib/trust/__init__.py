@@ -1,9 +1,10 @@
 """Judge a result without labels: adopt it, keep the source model's, or look closely.
 
-signals      measures how a result differs from the source model's segmentation
-judge        a logistic regression on these signals; Testing/Benchmarks/trust fits its coefficients
-features     the numbers that the regression takes, and a sentence for each
-fingerprint  whether an image's intensities are like those of the training images
+No module knows which method made the result. The judge's coefficients are in coefficients.json,
+which Testing/Benchmarks/trust fits.
 
-None of them knows which method made the result.
+    signals      what can be measured of two segmentations of an image
+    features     the signals as numbers of which more is worse
+    judge        the chance of harm, and the verdict
+    fingerprint  whether intensities are like those of training
 """

@@ -118,9 +118,8 @@ class _Rule:
         raise NotImplementedError
 
     def clean(self, found: Tensor, steps: tuple[Cleaning, ...], spacing: Spacing) -> Tensor:
-        """
-        Args:
-            spacing: mm along the axes of ``found``.
+        """Args:
+        spacing: mm along the axes of ``found``.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""The rooms (packages) are what their docstrings say, and do not import what they must not.
+"""The rooms (packages) are what their docstrings say, and nobody imports from above.
 
 A docstring lists a module or room as ``name  what it is``, with two blanks or more between them.
 """
@@ -14,8 +14,11 @@ import pytest
 from paths import ROOT
 
 LIBRARY = ROOT / "SFDALib"
-SEGMENTER = ROOT / "SFDASegmenter" / "SFDASegmenterLib"
-ROOMS = (LIBRARY, SEGMENTER / "panel", SEGMENTER / "scene")
+ROOMS = sorted(
+    path.parent
+    for top in (LIBRARY, ROOT / "SFDASegmenter" / "SFDASegmenterLib")
+    for path in top.rglob("__init__.py")
+)
 NOT_OF_SLICER = {"slicer", "qt", "ctk", "vtk", "SFDASegmenterLib"}
 
 
@@ -46,6 +49,22 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def test_a_room_imports_from_the_floors_below_it_alone() -> None:
+    """The floors are the paragraphs of the list in SFDALib's docstring, the highest first."""
+    floors = [listed(paragraph) for paragraph in docstring(LIBRARY).split("\n\n")]
+    height = {room: -number for number, floor in enumerate(floors) for room in floor}
+    upwards = []
+    for path in sorted(LIBRARY.rglob("*.py")):
+        room = path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+        for full_name, line in imports(path):
+            top, *rest = full_name.split(".")
+            other = rest[0] if top == "SFDALib" else ""
+            if other != room and other in height and height[other] >= height.get(room, 1):
+                upwards.append(f"{path.relative_to(ROOT).as_posix()}:{line}: {room} -> {other}")
+
+    assert upwards == []
 
 
 def test_the_library_knows_nothing_of_slicer_and_the_panel_nothing_of_torch() -> None:

@@ -69,7 +69,7 @@ def test_every_command_of_a_document_is_one_that_the_command_line_takes(
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_every_file_that_a_document_names_is_there(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:Testing|SFDASegmenter|\.ci|\.github)/[\w./-]*\w", text))
+    named = set(re.findall(r"(?:Testing|SFDALib|SFDASegmenter|\.ci|\.github)/[\w./-]*\w", text))
 
     assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
 

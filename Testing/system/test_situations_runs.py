@@ -236,14 +236,14 @@ def test_evaluate_takes_a_segmentation_that_is_cropped_to_its_segments(
 def test_heal_without_edges_writes_its_own_segmentation_too(
     phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from SFDALib.heal import denoising, selection
+    from SFDALib.heal import pipeline
 
     def no_edges(labels: np.ndarray, options: Any) -> np.ndarray:
         return np.zeros(labels.shape, bool)
 
-    monkeypatch.setattr(selection, "condition_edges", no_edges)
-    emptied = _emptied(denoising.hierarchical_denoising)
-    monkeypatch.setattr(denoising, "hierarchical_denoising", emptied)
+    monkeypatch.setattr(pipeline, "condition_edges", no_edges)
+    emptied = _emptied(pipeline.hierarchical_denoising)
+    monkeypatch.setattr(pipeline, "hierarchical_denoising", emptied)
     words = ["--bundle", phantom().bundle, "--input", phantom().image, "--method", "heal"]
     words += ["--output", tmp_path / "out", "--device", "cpu"]
     assert main(["run", *map(str, words)]) == 0

@@ -1,15 +1,20 @@
-"""What several methods share.
+"""What several adaptation methods share.
 
-loop               the runner: epochs, evaluation, the best state, ensembles
-recipe             the steps that a method overrides, and the setting it works in
-model_selection    criterion without labels, collapse, early stopping
-patches            the target images as batches; labelled_patches: labelled images as batches
-losses             every loss with its equation
-features           the classifier's input features; contrast: contrastive learning on them
-batch_norm         re-estimated statistics, scale and shift
-prior              class ratios; prior_entropy: what AdaMI and AdaEnt share
-pseudo_labels      what self-training and CBST share
-members            several adaptations delivered as one ensemble
-views              a 3D network on a volume with permuted axes
-intensity_noise, affine, augmentation    random changes of a batch
+recipe            the steps that a method overrides
+loop              the runner: epochs, the best state, ensembles
+model_selection   rating a state without labels, and collapse
+losses            each with its equation
+patches           the target images as batches
+labelled_patches  patches with labels
+features          the input of the classifier
+batch_norm        statistics of the target, and the layers' weights
+prior             class ratios
+prior_entropy     entropy under a prior: AdaMI and AdaEnt
+pseudo_labels     rounds of pseudo-labels: self-training and CBST
+contrast          contrastive learning: ProtoContra's second stage
+members           several adaptations delivered as one ensemble
+views             a volume with its axes permuted
+affine            random affine maps and their inverses
+augmentation      weak changes in place and intensity
+intensity_noise   random changes of intensity
 """

@@ -18,10 +18,9 @@ PACKAGE = "monai.inferers."
 
 @dataclass(frozen=True)
 class Inferer:
-    """
-    Args:
-        slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
-        windows, sliding, patch_size: as in a description.
+    """Args:
+    slices: across which axis of MONAI's array a 2D network sees slices; None for a 3D network.
+    windows, sliding, patch_size: as in a description.
     """
 
     slices: int | None

@@ -24,10 +24,9 @@ KEYS = ("network_def", "network", "net_def", "model_def")
 
 @dataclass(frozen=True)
 class Network:
-    """
-    Args:
-        definition: the ``network_def`` of a bundle of ours.
-        files: of the bundle that its architecture lies in, beside the definition.
+    """Args:
+    definition: the ``network_def`` of a bundle of ours.
+    files: of the bundle that its architecture lies in, beside the definition.
     """
 
     definition: dict[str, Any]

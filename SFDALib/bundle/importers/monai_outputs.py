@@ -22,11 +22,10 @@ BACKGROUND = re.compile(
 
 @dataclass(frozen=True)
 class Structures:
-    """
-    Args:
-        inputs: names of the network's inputs.
-        names: of labels 1, 2, 3, ...
-        regions: in the order of painting; empty for one class an output.
+    """Args:
+    inputs: names of the network's inputs.
+    names: of labels 1, 2, 3, ...
+    regions: in the order of painting; empty for one class an output.
     """
 
     inputs: tuple[str, ...]

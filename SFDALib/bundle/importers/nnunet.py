@@ -224,9 +224,8 @@ def _checkpoint_file(fold: Path) -> Path:
 
 
 def _refuse_relatives(path: Path) -> None:
-    """
-    Raises:
-        RequestError: a fold's own folder, a model of nnU-Net v1, or one exported to a .zip.
+    """Raises:
+    RequestError: a fold's own folder, a model of nnU-Net v1, or one exported to a .zip.
     """
     if os.path.isdir(path):
         above = Path(os.path.abspath(path)).parent

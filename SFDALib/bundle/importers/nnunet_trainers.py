@@ -31,8 +31,7 @@ TRAINERS = frozenset(
 
 
 def check_trainer(trainer: object, where: str, trust: bool) -> None:
-    """
-    Args:
+    """Args:
         trust: take over one that is not known.
 
     Raises:

@@ -1,6 +1,8 @@
 """DICOM: from the files of a folder to one stack of slices, in order, on one upright grid.
 
-``check`` compares stated sizes with the file's size, ``frames`` reads the headers (pydicom),
-``stacks`` groups images and chooses a stack, ``layout`` orders its slices and finds their grid,
-``pixels`` reads the voxels (GDCM, by SimpleITK).
+check   a file against its size
+frames  what files say of their images (pydicom)
+stacks  grouping them, and choosing one
+layout  the order of slices, and their grid
+pixels  the voxels (GDCM, by SimpleITK)
 """

@@ -33,6 +33,8 @@ class Plane:
         """Show this plane in a view; a view of another shape shows more, never less."""
         width, height, _depth = node.GetDimensions()
         across, down, through = self.size
+        if min(width, height, across, down, through) <= 0:  # a view that was never on the screen
+            return
         across, down = max(across, down * width / height), max(down, across * height / width)
         before = node.StartModify()
         node.GetSliceToRAS().DeepCopy(self.slice_to_ras)
