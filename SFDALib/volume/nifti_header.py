@@ -59,14 +59,17 @@ class NiftiHeader:
 
     @property
     def components(self) -> int:
+        """Values of a voxel: 1, or 3 or 4 of a colour."""
         return COLOURS.get(self.code, 1)
 
     @property
     def dtype(self) -> np.dtype:
+        """Type of the stored values, in the file's byte order."""
         return np.dtype(self.order + TYPES.get(self.code, "u1"))
 
     @property
     def bytes(self) -> int:
+        """Bytes of all stored voxels."""
         return math.prod(self.size) * self.components * self.dtype.itemsize
 
 
