@@ -1,6 +1,6 @@
 """The command line. ``python -m SFDALib --help`` describes it.
 
-Exit status: 0 done; 1 a defect of ours; 2 the request or its input is unusable; 3 out of memory;
+Exit status: 0 done; 1 a bug of SFDALib; 2 the request or its input is unusable; 3 out of memory;
 130 cancelled.
 """
 
@@ -39,12 +39,13 @@ class StderrHandler(logging.StreamHandler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
         self.setStream(sys.stderr)
         super().emit(record)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status; a defect of ours escapes as it is."""
+    """Run the command line and return the exit status; a bug is raised as it is."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[StderrHandler()])
     reporter = events.Reporter()
     try:
@@ -63,17 +64,17 @@ def main(words: Sequence[str] | None = None) -> int:
         if failure is None:
             reporter.event("error", message=f"a defect of SFDALib: {error!r}", status=1)
             raise
-        log.error("SFDALib: %s", str(failure))  # the error holds the tensors of its frames
+        log.error("SFDALib: %s", str(failure))  # text only: the traceback keeps tensors alive
         reporter.event("error", message=str(failure), status=failure.exit_status)
         return failure.exit_status
 
 
 def _as_failure(error: BaseException) -> SFDAError | Cancelled | None:
-    """The failure that an exception means to the user; None for a defect of ours."""
+    """The failure that an exception means to the user; None for a bug of SFDALib."""
     if isinstance(error, SFDAError | Cancelled):
         return error
     if isinstance(error, BrokenPipeError):
-        # Nobody hears what else is said there, such as Python's own flush when it ends.
+        # Discard later output, such as Python's own flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Cancelled("cancelled, as nobody reads the output any more")
     if isinstance(error, OSError) and error.errno in REFUSALS_OF_THE_SYSTEM:
@@ -85,7 +86,7 @@ def _as_failure(error: BaseException) -> SFDAError | Cancelled | None:
 
 
 def cancel_on_signals() -> None:
-    """Let SIGTERM and SIGINT end the job once; what follows them must not disturb the cleaning."""
+    """Turn the first SIGTERM or SIGINT into ``Cancelled``; ignore later ones."""
 
     def cancel(signum: int, frame: object) -> NoReturn:
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -110,6 +111,7 @@ def cancel_when_input_ends() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     top = Parser(prog="SFDALib", description=f"Source-free domain adaptation. {NOTICE}")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")

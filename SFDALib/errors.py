@@ -17,7 +17,7 @@ LONGEST = 1200  # characters of an error, in which a name or field of any length
 
 
 def shown(text: str) -> str:
-    """The text with control characters and the like as escapes, such as \\x1b."""
+    r"""The text with control characters and the like as escapes, such as \x1b."""
     return UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 

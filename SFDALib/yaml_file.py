@@ -21,7 +21,7 @@ def parse(data: bytes, where: str) -> Any:
             PyYAML is not installed.
     """
     try:
-        import yaml  # may be missing; only some MONAI bundles need it
+        import yaml  # noqa: PLC0415  may be missing; only some MONAI bundles need it
     except ModuleNotFoundError as error:
         raise RequestError(
             f"{where}: found YAML without the package PyYAML, expected both; install it with pip"
@@ -36,8 +36,7 @@ def parse(data: bytes, where: str) -> Any:
         if _count(value, {}) > VALUES:
             raise RequestError(
                 f"{where}: found aliases that expand to more than {VALUES} values, expected fewer;"
-                " write"
-                " the values without aliases"
+                " write the values without aliases"
             )
         content = json.dumps(value, ensure_ascii=False)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:

@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     """Reports a wrong argument as a ``RequestError`` of one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the ``RequestError`` in place of printing the usage and exiting."""
         raise RequestError(f"{self.prog}: {message}; see {self.prog} --help")
 
 

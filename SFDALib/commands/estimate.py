@@ -10,9 +10,8 @@ from typing import Any
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.request import (
-    Comparison,
-    Job,
+from SFDALib.jobs.request import Comparison, Job
+from SFDALib.jobs.request_fields import (
     compared,
     listed,
     parse_method_options,
@@ -22,6 +21,7 @@ from SFDALib.methods import registry
 
 
 def add(commands: Any) -> None:
+    """Add both commands."""
     devices = commands.add_parser("devices", help="what this machine can compute on")
     devices.add_argument("--json", action="store_true", help="as data")
     devices.set_defaults(command=_devices)

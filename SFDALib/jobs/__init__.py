@@ -1,10 +1,11 @@
-"""A job: its description, its progress events, and carrying it out. Knows nothing of Slicer.
+"""Jobs: their description, their progress events and their execution. Independent of Slicer.
 
 ``request``, ``events`` and ``inspect`` need the standard library alone, so that a panel can
 describe a job and follow it before anything else is installed.
 
     request         what is to be done, as plain data
     fields          fields of requests that describe themselves
+    request_fields  the kinds of field that only requests have
     events          progress: a bar, JSON lines, or nothing
     inspect         what a model is, and which methods it serves
     run             one image
@@ -26,5 +27,6 @@ describe a job and follow it before anything else is installed.
     certainty       uncertainty of each structure, probabilities
     volumes         ml of each structure
     write_result    the result folder
+    report_parts    report.json: what was run, and what the method did
     adapted_bundle  adapted weights as a bundle
 """

@@ -1,4 +1,4 @@
-"""Read the images with segmentations that a request brings, checked at the door."""
+"""Read and check the images with segmentations that a request names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def read_cases(labelled: Sequence[Labelled], reading: Reading, model: Source) ->
     """Each image and its segmentation on the model's grid.
 
     Raises:
-        RequestError: labels on another grid than their image, values that the model has no
-            structure for, or no structure at all.
-        OutOfMemoryError: an image that the memory cannot hold.
+        RequestError: labels on another grid than their image, label values that the
+            model does not have, or background alone.
+        OutOfMemoryError: an image is too large for the memory.
     """
     cases = []
     for one in labelled:

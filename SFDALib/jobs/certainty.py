@@ -1,4 +1,4 @@
-"""What a result says of its own certainty: uncertainty of each structure, and its probabilities."""
+"""The uncertainty of each structure of a result, and the file of its class probabilities."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from SFDALib.results import layout
 from SFDALib.results.images import write_bytes
 from SFDALib.volume.labelling import byte_maps, least_byte
 
-DOUBT = 0.5  # bits; of two classes the likelier has a probability of less than 0.89
+DOUBT = 0.5  # bits; with two classes, the larger probability is below 0.89
 
 
 def structures(
     map_: np.ndarray, delivered: np.ndarray, labels: Sequence[Label]
 ) -> list[dict[str, Any]]:
-    """The report's "uncertainty": how unsure the model is inside each delivered structure.
+    """The report's "uncertainty": the entropy of the model inside each delivered structure.
 
-    With H the entropy of a voxel's class probabilities in bits, of the probabilities from which the
-    delivered segmentation was made, on the input's grid:
+    H is the entropy in bits of a voxel's class probabilities on the input's grid. The probabilities
+    are those that the delivered segmentation was made from.
 
     - "entropy_bits": the mean of H over the structure's voxels.
-    - "uncertain_percent": how many of these have H above 0.5 bits.
-    - "slices": the same mean on each of the input's slices (along K) from "first" on, with the
-      number of the structure's voxels there; null on a slice without it.
+    - "uncertain_percent": the percentage of them with H above 0.5 bits.
+    - "slices": the mean of H on each slice of the input (along K), starting at the slice "first",
+      and the number of the structure's voxels on it; the mean is null on a slice without it.
 
-    All are null where the structure has no voxel, or where a method gives labels alone.
+    All are null if the structure has no voxel, or if the method returns labels without
+    probabilities.
 
     Args:
-        map_: H ``(K, J, I)``; 0 everywhere where a method gives labels alone.
-        delivered: ``(K, J, I)``.
+        map_: H ``(K, J, I)``; 0 everywhere if the method returns labels alone.
+        delivered: the label map ``(K, J, I)``.
+        labels: the structures.
     """
     known = bool(map_.any())
     return [_structure(label, map_, delivered == label.value, known) for label in labels]
@@ -65,12 +67,20 @@ def _structure(label: Label, map_: np.ndarray, inside: np.ndarray, known: bool) 
 def write_probabilities(
     folder: Path, target: Target, probabilities: Tensor, description: Description
 ) -> None:
-    """Write probabilities.nrrd: a channel a class, 255 for 1, on the input's grid.
+    """Write probabilities.nrrd: one channel for each class on the input's grid; 255 means 1.
 
-    Its header names the channels and says how the delivered segmentation follows from them: the
-    class with the largest is the label; or, of overlapping regions and of models with a threshold
-    of their own, each region or class in the channels' order, a later one over an earlier one,
-    where its byte is at least the one named.
+    The header names the channels and the rule by which the delivered segmentation follows:
+
+    - "largest": the label is that of the channel with the largest value.
+    - "painted in order where at least": for overlapping regions and models with a threshold. The
+      channels are painted in their order, each where its byte is at least "least"; a later channel
+      overwrites an earlier one.
+
+    Args:
+        folder: the result folder.
+        target: the image, whose grid the file has.
+        probabilities: on the model's grid, ``(C, k, j, i)``.
+        description: of the model.
     """
     maps, labels = byte_maps(target.conformed, probabilities)
     names = {label.value: label.name for label in description.labels}
@@ -80,7 +90,7 @@ def write_probabilities(
         header |= {"rule": "painted in order where at least", "least": str(least)}
     for channel, value in enumerate(labels):
         name = names.get(value, "background")
-        if regions:  # the label is what later regions leave of it
+        if regions:  # later regions overwrite part of it, and the label is the rest
             name = f"region of {name}"
         header |= {f"channel{channel}_name": name, f"channel{channel}_label": str(value)}
     write_bytes(folder / layout.PROBABILITIES.name, maps, target.volume.geometry, header)

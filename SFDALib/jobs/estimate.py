@@ -1,8 +1,8 @@
 """How long a job or a comparison will take and how much memory it needs, before it starts.
 
-Each network is tried once on the device with a small input, and what it took is scaled to the
-image, the method's passes and the patches of an update. Rough by nature: good for "seconds or an
-hour", and for telling what will not fit.
+Each network runs on a small input on the device. The measured time is scaled to the image, the
+number of the method's passes and the patches of its updates. The estimate is rough: it tells
+seconds from an hour, and whether the job fits the memory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BACKWARD = 2.0  # times the forward pass: a step with gradients and update, in b
 KEPT = 2.0  # times the layers' output: what training holds, gradients included
 PROGRAM_MB = 570.0  # torch, monai and the interpreter themselves
 STORED_BYTES = 2  # of a voxel, as scanners write them
-# Bytes of the layers' output and patches in a trial; a GPU takes as long for little as for much.
+# Bytes of the layers' output and patches in a trial; a small trial does not use a GPU fully.
 CPU_TRIAL = (64 << 20, 1)
 GPU_TRIAL = (1 << 30, GPU_BATCH)
 
@@ -59,7 +59,7 @@ class Estimate:
         memory_mb: the largest need on the device.
         free_mb: what is free there; None where the system does not say.
         advice: one line if it will not fit, with the option that lowers the need; else empty.
-        notes: what of the image does not fit the model; empty where it was not looked at.
+        notes: how the image differs from those of training; empty if its voxels are not given.
     """
 
     title: str
@@ -70,6 +70,7 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields as plain data, for JSON."""
         return asdict(self)
 
 
@@ -122,7 +123,7 @@ def estimate(
 
 
 def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """What the network sees at once, ``(C, ...)``."""
+    """The shape of one patch, ``(C, ...)``."""
     inside = shape[1:] if model.description.input_spec.is_2d else shape
     if model.description.windows == "whole":
         return (model.description.input_spec.channels, *whole_image_size(inside, model.divisor))
@@ -131,7 +132,7 @@ def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[int, ...]) -> float:
-    """How many patches go through the segmentation network, forwards, for one image."""
+    """The cost of one image in forward passes of one patch through the segmentation network."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
     flips = 2 ** (len(patch) - 1) if options.mirror else 1
     even = model.description.windows in ("even", "whole")
@@ -144,7 +145,7 @@ def _patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[
 def _network_bytes(
     model: Source, work: Work, options: Any, shape: tuple[int, ...], images: int
 ) -> float:
-    """What the segmentation network holds at most, its weights included."""
+    """The largest need of the segmentation network in bytes, its weights included."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
     held = activation_bytes(model.network, patch)
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
@@ -159,7 +160,7 @@ def _network_bytes(
 
 
 def _arrays_bytes(model: Source, geometry: Geometry, shape: tuple[int, ...], judged: bool) -> float:
-    """What the image, its maps and its probabilities take in main memory."""
+    """Bytes of main memory for the image, its maps and its probabilities."""
     grid = model.description.input_spec
     header = Header(geometry, STORED_BYTES * grid.channels * math.prod(geometry.size))
     classes, voxels = model.description.classes, math.prod(shape)
@@ -227,7 +228,7 @@ def _seconds(
     """Seconds of one patch ``(C, ...)`` through the network, by a trial on as much of it as is
     quick, or on several at once; the second of two, as the first also sets things up.
 
-    One side stays twice the divisor: instance normalisation wants more than one voxel.
+    One side stays at least twice the divisor: instance normalisation needs more than one voxel.
     """
     trial, meta = patch, torch.device("meta")
     room, most = CPU_TRIAL if device.type == "cpu" else GPU_TRIAL
@@ -253,7 +254,7 @@ def _seconds(
 
 
 def _wait_for(device: torch.device) -> None:
-    """GPUs compute while the program goes on."""
+    """Wait for the GPU, which computes asynchronously."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -261,8 +262,12 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> str:
-    """Args:
-    largest: the method that needs most.
+    """The advice if the need exceeds the free memory; else empty.
+
+    Args:
+        need, free: MB.
+        largest: the method that needs most.
+        alone: whether it is the only method.
     """
     if free is None or need <= free:
         return ""

@@ -27,17 +27,17 @@ def evaluate(
 
     Args:
         results: segmentation files or result folders.
-        reference: a segmentation on the same grid; its axes may be stored in another order, or it
-            may be cropped, as Slicer stores it.
-        tolerance_mm: of the surface Dice.
-        table: where to write the same as JSON.
+        reference: a segmentation on the same grid. Its axes may be stored in another order, and
+            it may be cropped, as Slicer does.
+        tolerance_mm: distance up to which two surfaces count as equal in the surface Dice.
+        table: a JSON file to write the returned values to.
 
     Returns:
         "results", a row for each result; "means", for each class the mean of every measure over
         the results with its 95 % interval, see ``metrics.MeasureSummary``.
 
     Raises:
-        RequestError: unreadable, or on different grids.
+        RequestError: a file cannot be read, or the grids differ.
     """
     reference_labels = read_labels(reference)
     rows: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ def _measure(
 
 def _on_one_grid(found: Volume, truth: Volume) -> tuple[Volume, Volume] | None:
     """Both on the grid of the reference, or on that of the result where the reference is cropped;
-    None where their voxels lie at different places.
+    None if their voxels are at different positions.
     """
     if (moved := on_grid_of(found, truth.geometry)) is not None:
         return moved, truth

@@ -1,4 +1,4 @@
-"""How a job tells its progress: a bar for people, JSON lines for programs, or not at all."""
+"""Reports of a job's progress: a bar for people, JSON lines for programs, or none."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Reporter(AbstractContextManager["Reporter"]):
     """A ``Progress`` that shows nothing; the base of the others."""
 
     def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
-        """Note that ``step`` of ``total`` steps of a stage are done."""
+        """Report that ``step`` of ``total`` steps of a stage are done."""
 
     def event(self, name: str, **fields: Any) -> None:
-        """Tell something that is no progress: started, result, error."""
+        """Report an event other than progress, such as started, result or error."""
 
     def __exit__(
         self,
@@ -36,15 +36,16 @@ class Reporter(AbstractContextManager["Reporter"]):
 
 
 class JsonReporter(Reporter):
-    """One JSON object a line on standard output, each flushed."""
+    """One JSON object on each line of standard output, flushed after each line."""
 
     def __init__(self) -> None:
         self._paces: dict[str, _Pace] = {}
 
     def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
+        """Write a line, at most one in ``MIN_INTERVAL`` seconds; the first and last always."""
         now = time.monotonic()
         pace = self._paces.get(stage)
-        if pace is None or step < pace.last_step:  # a stage begins, or begins anew
+        if pace is None or step < pace.last_step:  # a stage starts or restarts
             pace = self._paces[stage] = _Pace(step, now, step, now)
         elif step < total and now - pace.last_time < MIN_INTERVAL:
             return
@@ -53,6 +54,7 @@ class JsonReporter(Reporter):
         self.event("progress", **fields, seconds_left=pace.seconds_left(total, now))
 
     def event(self, name: str, **fields: Any) -> None:
+        """Write one line: the event's name and its fields."""
         line = json.dumps(plain({"event": name, **fields}), allow_nan=False)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -60,7 +62,7 @@ class JsonReporter(Reporter):
 
 @dataclass
 class _Pace:
-    """When a stage was first heard of, and when last told."""
+    """The first and the last report of a stage; times in seconds."""
 
     first_step: int
     first_time: float
@@ -68,7 +70,7 @@ class _Pace:
     last_time: float
 
     def seconds_left(self, total: int, now: float) -> float | None:
-        """By the steps since the first, of which nobody knows how long it took."""
+        """Seconds left, from the mean time of a step since the first report, or None."""
         if self.last_step >= total:
             return 0.0
         done = self.last_step - self.first_step
@@ -76,11 +78,12 @@ class _Pace:
 
 
 class BarReporter(Reporter):
-    """A rich progress bar a stage on standard error, with the time left."""
+    """A progress bar for each stage on standard error, with the time left."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
+        # Rich may be absent: the panel imports this module before the packages are installed.
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
             BarColumn,
             MofNCompleteColumn,
             Progress,
@@ -113,6 +116,7 @@ class BarReporter(Reporter):
         self._progress.stop()
 
     def __call__(self, stage: str, step: int, total: int, **details: Any) -> None:
+        """Move the bar of the stage."""
         text = " ".join(
             f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
             for key, value in details.items()
@@ -125,7 +129,7 @@ class BarReporter(Reporter):
 def reporter(mode: str) -> Reporter:
     """The reporter of a mode; "auto" is a bar in a terminal and nothing elsewhere.
 
-    Of the processes of a torchrun only the first speaks.
+    Under torchrun only the process with rank 0 reports.
     """
     if os.environ.get("RANK", "0") != "0":
         return Reporter()

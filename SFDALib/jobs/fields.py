@@ -87,9 +87,11 @@ class Choice(Kind):
     choices: tuple[str, ...]
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, with the words it may have."""
         return {name: {"help": help, "choices": self.choices}}
 
     def check(self, name: str, value: str) -> None:
+        """Check that the value is one of the words."""
         if value not in self.choices:
             raise RequestError(
                 f'{name}: found "{value[:40]}", expected {" or ".join(self.choices)}'
@@ -110,14 +112,17 @@ class Whole(Kind):
     expected = "a whole number"
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, an integer."""
         return {name: {"help": help, "type": int}}
 
     def read(self, value: object, where: str) -> int:
+        """The integer from JSON; true and false are refused."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.refusal(value, where)
         return value
 
     def check(self, name: str, value: int) -> None:
+        """Check that the value is within the bounds."""
         if not self.low <= value <= self.high:
             raise RequestError(f"{name}: found {value}, expected {self.low} to {self.high}")
 
@@ -128,9 +133,11 @@ class Flag(Kind):
     expected = "true or false"
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, which takes no value."""
         return {name: {"help": help, "action": "store_true"}}
 
     def read(self, value: object, where: str) -> bool:
+        """True or false from JSON."""
         if not isinstance(value, bool):
             raise self.refusal(value, where)
         return value
@@ -140,6 +147,7 @@ class FileName(Kind):
     """A file or a folder."""
 
     def check(self, name: str, value: str) -> None:
+        """Check that the name is not empty and has no NUL character."""
         if not value or "\0" in value:
             raise RequestError(f"{name}: found {value!r:.60}, expected the name of a file")
 
@@ -150,13 +158,16 @@ class FileNames(Kind):
     expected = "text or a list"
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, which takes one name or more."""
         return {name: {"help": help, "nargs": "+", "metavar": "FILE"}}
 
     def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names that were typed."""
         (names,) = typed.values()
         return tuple(names)
 
     def read(self, value: object, where: str) -> tuple[str, ...]:
+        """The names from JSON, where one may stand without a list."""
         if not isinstance(value, str | list):
             raise self.refusal(value, where)
         names = [value] if isinstance(value, str) else value
@@ -165,9 +176,11 @@ class FileNames(Kind):
         return tuple(names)
 
     def plain(self, value: tuple[str, ...]) -> list[str]:
+        """The list of the names."""
         return list(value)
 
     def check(self, name: str, value: tuple[str, ...]) -> None:
+        """Check that there is a name, and each of them as ``FileName`` does."""
         if not value:
             raise RequestError(f"{name}: found no file, expected at least one")
         for one in value:

@@ -1,4 +1,4 @@
-"""Ask the judge about a result, and say in the report what was delivered for it."""
+"""The judge's verdict on a result, and which segmentation is delivered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from SFDALib.trust.judge import Verdict, judge
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
 from SFDALib.volume.intensity import normalise_unit
 
-LOOKS = 2  # of each network at the changed image, see ``trust.signals.stability``
+LOOKS = 2  # segmentations of changed copies of the image by each network, see ``signals.stability``
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Judgement:
     """The verdict on one result, and which segmentation is delivered.
 
     Args:
-        gate: "on" delivers what the verdict says; "off" the result, whatever it says.
+        signals: what the verdict is based on.
+        verdict: of the judge.
+        gate: "on" delivers what the verdict says; "off" always delivers the result.
     """
 
     signals: Signals
@@ -37,10 +39,11 @@ class Judgement:
 
     @property
     def delivered(self) -> Literal["source", "result"]:
+        """Which segmentation is delivered: the source model's or the result."""
         return self.verdict.delivered if self.gate == "on" else "result"
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's "trust"."""
+        """The field "trust" of report.json."""
         return {**self.verdict.to_dict(self.signals), "delivered": self.delivered}
 
     def note(self) -> str:
@@ -60,7 +63,7 @@ class Judgement:
 def judge_result(
     image: ImageRun, segmented: Segmented, adapted: Adapted | None, gate: str
 ) -> Judgement | None:
-    """The judgement of a result; None where it is the source model's own and nothing was done."""
+    """The judgement of a result; None if it is the source model's own."""
     if segmented.probabilities is image.target.source_probabilities:
         return None
     signals = image.attempt("judging", lambda _: signals_of(image, segmented, adapted))
@@ -82,7 +85,7 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
     again = distance = None
     if adapted is not None:
         again = passes.of(engine.adapted_network(adapted))
-        # of every set of weights from the source's
+        # the distance of each member's weights from the source's
         start = assembly.ensemble_of([model.network] * adapted.members).state_dict()
         distance = weight_distance(adapted.weights, start)
     return measure(
@@ -112,14 +115,18 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
 
 
 def judge_among(trust: Mapping[str, Any], others: float | None) -> dict[str, Any]:
-    """A report's "trust" judged again, knowing the mean Dice with other methods' results."""
+    """A report's "trust", judged again with the mean Dice with other methods' results."""
     signals = replace(Signals(**trust["signals"]), others=others)
     return {**judge(signals).to_dict(signals), "delivered": trust["delivered"]}
 
 
 def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
-    """Of methods with their "trust" the one whose adopted result is least likely to harm; None if
-    none is adopted that differs from the source's.
+    """The method whose adopted result is least likely to harm.
+
+    None if no result is adopted that differs from the source's.
+
+    Args:
+        trusts: the field "trust" of each method's report.
     """
     adopted = {
         name: trust["harm"]
@@ -130,7 +137,7 @@ def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
 
 
 class _Passes:
-    """Passes of networks over the image, whose parts are counted for the progress."""
+    """Segmentations of the image by several networks, reported as one stage."""
 
     def __init__(self, engine: Engine, progress: Progress, total: int) -> None:
         self._engine, self._progress, self._total, self._done = engine, progress, total, 0

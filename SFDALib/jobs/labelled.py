@@ -1,6 +1,6 @@
-"""Images with segmentations that somebody made of them, as files: what ``few-labels`` learns from.
+"""The files of images with segmentations, from which the method ``few-labels`` learns.
 
-Standard library alone, but for the names of files, which are asked for when a job runs.
+Standard library alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs.fields import Keywords, Kind
 from SFDALib.methods import registry
+from SFDALib.volume.formats import SUFFIXES
 
 NEED = "labels"  # among ``Method.needs``
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # as nnU-Net names the files of a case
@@ -22,12 +23,12 @@ CHANNELS = ";"  # between the files of an image's channels, as in a manifest
 
 @dataclass(frozen=True)
 class Labelled:
-    """A segmentation and the image that it is of.
+    """A segmentation and its image.
 
     Args:
         labels: the file of the segmentation, on the image's grid.
-        image: the image's files, several are its channels; empty for the image of the request, or,
-            where it has several, for the one of the same name.
+        image: the image's files; several are its channels. Empty: the request's only image or, if
+            it has several, the one with the same name as the segmentation.
     """
 
     labels: str
@@ -40,11 +41,11 @@ class Labelled:
             check_name(word)
 
     def word(self) -> str:
-        """As it is typed on the command line."""
+        """The word that stands for it on the command line."""
         return "=".join(part for part in (CHANNELS.join(self.image), self.labels) if part)
 
     def absolute(self) -> Labelled:
-        """The same files whatever the working folder."""
+        """The same with absolute paths."""
         return Labelled(os.path.abspath(self.labels), tuple(map(os.path.abspath, self.image)))
 
 
@@ -54,25 +55,30 @@ class LabelledFiles(Kind):
     expected = "a list"
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, which takes one word or more and may be repeated."""
         metavar = "[IMAGE=]LABELS"
         return {name: {"help": help, "nargs": "+", "action": "extend", "metavar": metavar}}
 
     def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[Labelled, ...]:
+        """The segmentations that were typed, a folder replaced by the files in it."""
         (words,) = typed.values()
         return parse(words)
 
     def read(self, value: object, where: str) -> tuple[Labelled, ...]:
+        """The segmentations from a JSON list of objects."""
         if not isinstance(value, list):
             raise self.refusal(value, where)
         return from_json(value, where)
 
     def plain(self, value: tuple[Labelled, ...]) -> list[dict[str, Any]]:
+        """The JSON list of the segmentations, one object each."""
         return [asdict(one) for one in value]
 
 
 def parse(words: Sequence[str]) -> tuple[Labelled, ...]:
-    """``[IMAGE[;IMAGE...]=]LABELS`` words of the command line; a folder stands for the images in
-    it.
+    """Segmentations from ``[IMAGE[;IMAGE...]=]LABELS`` words of the command line.
+
+    A folder stands for the image files in it.
     """
     return tuple(one for word in words for one in _parse(word))
 
@@ -83,8 +89,6 @@ def _parse(word: str) -> list[Labelled]:
         return [Labelled(labels, tuple(image.split(CHANNELS)))]
     if not os.path.isdir(word):
         return [Labelled(word)]
-    from SFDALib.volume.formats import SUFFIXES
-
     found = sorted(os.path.join(word, name) for name in os.listdir(word))
     return [Labelled(file) for file in found if file.lower().endswith(SUFFIXES)]
 
@@ -118,7 +122,7 @@ def from_json(value: object, where: str) -> tuple[Labelled, ...]:
 
 
 def matched(labelled: Sequence[Labelled], images: Sequence[Sequence[str]]) -> tuple[Labelled, ...]:
-    """The same with the files of every image.
+    """The segmentations, each with the files of its image.
 
     Args:
         images: the files of each image of the request.
@@ -147,23 +151,23 @@ def matched(labelled: Sequence[Labelled], images: Sequence[Sequence[str]]) -> tu
 
 
 def _names(files: Sequence[str]) -> set[str]:
-    """What an image may be called: of channels in files of their own also what they share."""
+    """The names of an image in lower case; of channels such as case_0000 also the shared "case"."""
     name = stem(files[0]).casefold()
     return {name, CHANNEL.sub(r"\1", name)} if len(files) > 1 else {name}
 
 
 def stem(file: str) -> str:
-    """A file's name without its folder and its ending as an image."""
-    from SFDALib.volume.formats import SUFFIXES
-
+    """A file's name without its folder and without the ending of its image format."""
     name = os.path.basename(os.path.abspath(file))
     ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
     return name[: len(name) - len(ending)]
 
 
 def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
-    """Raises:
-    RequestError: labels without a method that learns from them, or the other way round.
+    """Check that there are labels if, and only if, a method learns from them.
+
+    Raises:
+        RequestError: labels without such a method, or such a method without labels.
     """
     wanting = [name for name in methods if NEED in registry.find(name).needs]
     if wanting and not labelled:
@@ -172,5 +176,5 @@ def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
         able = [name for name, method in registry.METHODS.items() if NEED in method.needs]
         raise RequestError(
             f"labels: found {labelled[0].labels}, expected none for {', '.join(methods)}, which"
-            f" learns without; choose {', '.join(able)} or leave --labels out"
+            f" needs no labels; choose {', '.join(able)} or leave --labels out"
         )

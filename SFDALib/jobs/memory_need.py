@@ -1,4 +1,4 @@
-"""How much main memory an image will need, judged by its header before it is read."""
+"""The main memory that an image will need, computed from its header before it is read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from SFDALib.volume.conform import shape_on
 from SFDALib.volume.image_file import Header, ImageFile
 
 FLOAT = 4  # bytes
-# Arrays held at once where most are held, measured by Testing/Benchmarks/memory.py: the voxels as
-# stored, floats of the input's grid (maps and labels), and of the model's for each channel and each
-# class; more of a class where the judge looks at what a method made.
+# Arrays in memory at the peak, measured by Testing/Benchmarks/memory.py: copies of the stored
+# voxels; float arrays on the input's grid (maps and labels); float arrays on the model's grid for
+# each channel and each class, more for a class if the judge compares the result with the source's.
 STORED_COPIES = 2
-DELIVERED_COPIES = 2  # bytes of a class on the input's grid: as an array, and as what is written
+DELIVERED_COPIES = 2  # bytes of a voxel and class on the input's grid: array and file
 INPUT_ARRAYS = 3
 CHANNEL_ARRAYS = 2
 CLASS_ARRAYS = 1
@@ -30,12 +30,14 @@ def refuse_too_large(
     """Refuse an image that the memory cannot hold, before it is read.
 
     Args:
-        judged: whether a method makes something of it that is judged.
-        delivered: whether the probabilities of the classes are written, too.
+        image: the files, of which only the header is read.
+        model: the model that will segment it.
+        judged: whether the judge will assess the result.
+        delivered: whether the class probabilities are written, too.
 
     Raises:
-        OutOfMemoryError: with what it needs and what is free.
-        RequestError: a file that is no image.
+        OutOfMemoryError: the need exceeds the free memory; names both.
+        RequestError: a file is not an image.
     """
     header = image.header
     grid, classes = model.description.input_spec, model.description.classes
@@ -54,12 +56,14 @@ def refuse_too_large(
 def memory_need(
     header: Header, on_grid: int, channels: int, classes: int, judged: bool, probabilities: bool
 ) -> float:
-    """Bytes of main memory, roughly.
+    """The approximate need of main memory in bytes.
 
     Args:
+        header: of the image.
+        channels, classes: of the model.
         on_grid: voxels on the model's grid.
         judged: as for ``refuse_too_large``.
-        probabilities: whether those of the classes are in main memory, too.
+        probabilities: whether the class probabilities are in main memory (not on a GPU).
     """
     voxels = math.prod(header.geometry.size)
     of_a_class = JUDGED_ARRAYS if judged else CLASS_ARRAYS

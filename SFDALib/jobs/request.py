@@ -7,8 +7,7 @@ written to one; ``fields`` derives all three from the dataclasses' fields. Stand
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,140 +19,19 @@ from SFDALib.jobs.fields import (
     FileName,
     FileNames,
     Flag,
-    Keywords,
-    Kind,
     Whole,
     described,
     described_fields,
     read_fields,
 )
-from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
+from SFDALib.jobs.request_fields import Device, MethodName, Methods, Options, Statements
 from SFDALib.methods import registry
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
 ADAPT = ("each", "once")
-
-
-class Device(Kind):
-    """The device that computes."""
-
-    pattern = re.compile(r"auto|cpu|cuda|cuda:[0-9]{1,3}|mps")
-
-    def check(self, name: str, value: str) -> None:
-        if not self.pattern.fullmatch(value):
-            raise RequestError(
-                f'{name}: found "{value[:40]}", expected auto, cpu, cuda, cuda:1 or mps'
-            )
-
-
-class MethodName(Kind):
-    """A method of the registry."""
-
-    def check(self, name: str, value: str) -> None:
-        registry.find(value)
-
-
-class Statements(Kind):
-    """A ``Reading``: what the user states about the image's files."""
-
-    expected = "an object"
-
-    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
-        return {
-            "spacing": {
-                "nargs": 3,
-                "type": float,
-                "metavar": ("I", "J", "K"),
-                "help": "voxel size in mm of images whose files state none; others keep their own",
-            },
-            "series": {
-                "nargs": "+",
-                "help": "of a folder with several DICOM series: the number in the list that the"
-                " error shows, the UID or the description; one for all, or one for each of --input",
-            },
-            "resample_channels": {
-                "action": "store_true",
-                "help": "resample further channels to the first one's grid by linear interpolation",
-            },
-        }
-
-    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> Reading:
-        return Reading.from_dict(typed, "--spacing or --series")
-
-    def read(self, value: object, where: str) -> Reading:
-        if not isinstance(value, dict):
-            raise self.refusal(value, where)
-        return Reading.from_dict(value, where)
-
-    def plain(self, value: Reading) -> dict[str, Any]:
-        return {
-            "spacing": value.spacing,
-            "series": value.series,
-            "resample_channels": value.resample_channels,
-        }
-
-
-class Options(Kind):
-    """Options of one method, by name."""
-
-    expected = "an object"
-
-    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
-        return {"option": {"help": help, "action": "append", "metavar": "NAME=VALUE"}}
-
-    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, str]:
-        return parse_options(typed["option"])
-
-    def read(self, value: object, where: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.refusal(value, where)
-        return value
-
-    def plain(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(value)
-
-
-class Methods(Kind):
-    """Several methods, each with its options."""
-
-    expected = "an object"
-    inferred = True
-
-    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
-        return {
-            "methods": {"help": help, "metavar": "METHOD,..."},
-            "option": {
-                "help": "an option of one of the methods; SFDALib methods lists them",
-                "action": "append",
-                "metavar": "METHOD.NAME=VALUE",
-            },
-        }
-
-    def parse(
-        self, typed: Mapping[str, Any], stated: Mapping[str, Any]
-    ) -> dict[str, Mapping[str, str]]:
-        options = parse_method_options(typed.get("option", ()))
-        if "methods" in typed:
-            return compared(listed(typed["methods"]), options)
-        brought = (labelled.NEED,) if stated.get("labels") else ()
-        return compared(inspect(Path(stated["bundle"]), brought)["methods"], options)
-
-    def read(self, value: object, where: str) -> dict[str, dict[str, Any]]:
-        if not isinstance(value, dict):
-            raise self.refusal(value, where)
-        for name, options in value.items():
-            if not isinstance(options, dict):
-                raise RequestError(
-                    f"{where}: found {options!r:.60} for {name[:60]}, expected an object with the"
-                    " method's options"
-                )
-        return value
-
-    def plain(self, value: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {name: dict(options) for name, options in value.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +142,7 @@ class Job(Request):
     )
 
     def checked(self) -> Self:
+        """The same with every option's value filled in and checked, see ``Request.checked``."""
         super().checked()
         options = registry.find(self.method).values(self.options).to_dict()
         labelled.check(self.labels, (self.method,))
@@ -294,6 +173,7 @@ class Cohort(Job):
     )
 
     def checked(self) -> Self:
+        """The same, checked as a ``Job`` and for use with several images."""
         checked = super().checked()
         if self.adapt == "once" and not registry.find(self.method).adapts:
             raise RequestError(
@@ -356,55 +236,3 @@ class Comparison(Request):
             )
         labelled.check(self.labels, tuple(methods))
         return replace(self, methods=methods)
-
-
-def listed(text: str) -> list[str]:
-    """The words between commas."""
-    return [word.strip() for word in text.split(",")]
-
-
-def compared(
-    names: Sequence[str], options: Mapping[str, Mapping[str, str]]
-) -> dict[str, Mapping[str, str]]:
-    """The methods of a comparison with their options, ``REFERENCE`` first.
-
-    Raises:
-        RequestError: options of a method that is not compared.
-    """
-    for name in options:
-        if registry.find(name).name not in (REFERENCE, *names):
-            raise RequestError(
-                f"option: found one of {name}, expected options of {', '.join(names)};"
-                " add it to --methods or leave the option out"
-            )
-    return {name: options.get(name, {}) for name in (REFERENCE, *names)}
-
-
-def parse_options(typed: Iterable[str]) -> dict[str, str]:
-    """Options from ``NAME=VALUE`` arguments.
-
-    Raises:
-        RequestError: an argument without a name or an equals sign.
-    """
-    options = {}
-    for word in typed:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise RequestError(f'option: found "{word[:60]}", expected name=value')
-        options[name.strip()] = value.strip()
-    return options
-
-
-def parse_method_options(typed: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Options from ``METHOD.NAME=VALUE`` arguments, by method.
-
-    Raises:
-        RequestError: an argument without a method, a name or an equals sign.
-    """
-    methods: dict[str, dict[str, str]] = {}
-    for name, value in parse_options(typed).items():
-        method, dot, option = name.partition(".")
-        if not dot:
-            raise RequestError(f'option: found "{name[:60]}", expected method.name=value')
-        methods.setdefault(method, {})[option] = value
-    return methods

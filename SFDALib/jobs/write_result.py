@@ -12,21 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SFDALib.bundle.importers.common import last_name
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
-from SFDALib.jobs.volumes import change_text, implausible, measure_volumes
-from SFDALib.machine import devices
+from SFDALib.jobs.report_parts import what_the_method_did, what_was_run
+from SFDALib.jobs.volumes import change_text, measure_volumes
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.results import layout
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.overview import Overview, draw_overview
-from SFDALib.results.report import software_versions, write_report
+from SFDALib.results.report import write_report
 from SFDALib.uncertainty import entropy
 from SFDALib.volume.orientation import oriented
 
@@ -100,9 +99,11 @@ def write_result(
     with image.stages.stage(WRITING, engine.options):
         measured = _write_images(folder, engine, target, outcome, image.reporter)
     report = {
-        **_what_was_run(engine, target),
+        **what_was_run(engine, target),
         **measured,
-        **_what_the_method_did(image, outcome, measured["volumes"]),
+        **what_the_method_did(
+            image, outcome.segmented, outcome.adapted, outcome.judgement, measured["volumes"]
+        ),
         "files_written": layout.written(folder),
         **extra,
     }
@@ -269,60 +270,3 @@ def _overview(
         sample=None if chosen is None else shown(chosen),
         sample_caption=caption,
     )
-
-
-def _what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
-    """The report's part on the request: method, options, inputs and versions."""
-    description, grid = engine.model.description, target.conformed.geometry
-    return {
-        "method": engine.method.name,
-        "title": engine.method.title,
-        "paper": engine.method.paper,
-        "options": engine.options.to_dict(),
-        "seed": engine.seed,
-        "device": devices.describe(engine.model.device),
-        "software": software_versions(),
-        "input": _files(target.checksums),
-        "labels": _files(engine.learned_from),
-        "bundle": {
-            "name": description.name,
-            "folder": last_name(engine.bundle.path),
-            "imported": description.provenance.get("import"),
-            "sha256": engine.bundle_sha256,
-            "modality": description.modality,
-        },
-        "model_grid": {"size": list(grid.size), "spacing_mm": list(grid.spacing)},
-    }
-
-
-def _what_the_method_did(
-    image: ImageRun, outcome: Outcome, volumes: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The report's part on the method: its details, verdict, notes, adaptation and costs."""
-    adapted, judgement = outcome.adapted, outcome.judgement
-    return {
-        "details": dict(outcome.segmented.report),
-        "trust": judgement and judgement.to_dict(),
-        "notes": [
-            *image.target.notes,
-            *image.engine.model.description.cautions,
-            *image.stages.notes,
-            *outcome.segmented.notes,
-            *(adapted.notes if adapted else ()),
-            *implausible(volumes),
-            *((judgement.note(),) if judgement else ()),
-        ],
-        "adaptation": None
-        if adapted is None
-        else {
-            "curves": dict(adapted.curves),
-            "best_epoch": adapted.best_epoch,
-            "stopped": adapted.stopped,
-        },
-        "seconds": dict(image.stages.seconds),
-        "peak_memory_mb": devices.peak_memory_mb(image.engine.model.device),
-    }
-
-
-def _files(checksums: Mapping[Path, str]) -> list[dict[str, str]]:
-    return [{"name": file.name, "sha256": sum_} for file, sum_ in checksums.items()]

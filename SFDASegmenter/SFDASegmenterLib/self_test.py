@@ -51,6 +51,7 @@ class SelfTest(unittest.TestCase):
             raise unittest.SkipTest("; ".join(skipped))
 
     def setUp(self) -> None:
+        """Empty the scene."""
         slicer.mrmlScene.Clear()
 
     def need_packages(self) -> None:

@@ -349,7 +349,7 @@ def ras(geometry: Geometry) -> np.ndarray:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def nifti(  # noqa: PLR0913  # the fields of a header that tests set
+def nifti(  # noqa: PLR0913  an argument for each field of the header
     array: np.ndarray,
     geometry: Geometry,
     sform: np.ndarray | None = None,
