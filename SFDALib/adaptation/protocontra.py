@@ -119,8 +119,9 @@ def assignment(sim: Tensor, proportions: Tensor) -> Tensor:
 
 
 def alignment(maps: Tensor, mu: Tensor, sim: Tensor, proportions: Tensor) -> Tensor:
-    """With ``d = (1 - cos(mu_k, f_n)) / 2``:
+    """The alignment loss of features and prototypes, a scalar.
 
+    With ``d = (1 - cos(mu_k, f_n)) / 2``:
     ``mean_n sum_k d softmax_k(sim + log pi) + sum_k pi_k sum_n d softmax_n(sim)``
 
     Args:

@@ -23,6 +23,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The mean logits ``(N, K, [k,] j, i)`` of an image ``(N, C, [k,] j, i)``."""
         total = self.members[0](x)
         for member in self.members[1:]:
             total = total + member(x)
@@ -43,6 +44,7 @@ class Regions(nn.Module):
         self.regions = tuple(regions)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Class logits ``(N, R + 1, [k,] j, i)`` of an image ``(N, C, [k,] j, i)``."""
         return self.class_logits(self.network(x))
 
     def class_logits(self, logits: Tensor) -> Tensor:

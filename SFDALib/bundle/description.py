@@ -77,6 +77,7 @@ class Description:
 
     @property
     def spatial_dims(self) -> int:
+        """Spatial dimensions of the network: 2 or 3."""
         return len(self.patch_size)
 
     @property

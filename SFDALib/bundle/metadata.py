@@ -5,6 +5,7 @@ Standard library alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -116,19 +117,7 @@ def from_json(metadata: object, inference: object) -> Description:
     definition = catalogue.check_definition(
         networks.values.get("network_def"), catalogue.SEGMENTATION, f"{INFERENCE}, network_def"
     )
-    patch_size = sfda.get("patch_size", list)
-    if len(patch_size) not in (2, 3) or len(patch_size) != definition.get("spatial_dims"):
-        raise RequestError(
-            f'{sfda.where}, field "patch_size": found {patch_size!r:.80}, expected one number for'
-            f" each of the network's {definition.get('spatial_dims')!r:.80} dimensions; correct it"
-        )
-    patch_size = sfda.numbers("patch_size", len(patch_size))
-    divisor = catalogue.divisor(definition, f"{INFERENCE}, network_def")
-    if not all(type(n) is int and n % d == 0 for n, d in zip(patch_size, divisor, strict=True)):
-        raise RequestError(
-            f'{sfda.where}, field "patch_size": found {list(patch_size)}, expected whole numbers'
-            f" that are multiples of {_few(divisor)}, as the network needs; correct it"
-        )
+    patch_size = _patch_size(sfda, definition)
     labels = read_labels(sfda)
     description = Description(
         name=top.get("name", str),
@@ -149,6 +138,32 @@ def from_json(metadata: object, inference: object) -> Description:
         fingerprint=read_fingerprint(sfda),
         cautions=read_cautions(sfda),
     )
+    _check_network(description, sfda.where)
+    _check_conditions(description)
+    return description
+
+
+def _patch_size(sfda: Fields, definition: Mapping[str, Any]) -> tuple[int, ...]:
+    """The patch size in voxels: a multiple of the network's divisor along each dimension."""
+    patch_size = sfda.get("patch_size", list)
+    if len(patch_size) not in (2, 3) or len(patch_size) != definition.get("spatial_dims"):
+        raise RequestError(
+            f'{sfda.where}, field "patch_size": found {patch_size!r:.80}, expected one number for'
+            f" each of the network's {definition.get('spatial_dims')!r:.80} dimensions; correct it"
+        )
+    patch_size = sfda.numbers("patch_size", len(patch_size))
+    divisor = catalogue.divisor(definition, f"{INFERENCE}, network_def")
+    if not all(type(n) is int and n % d == 0 for n, d in zip(patch_size, divisor, strict=True)):
+        raise RequestError(
+            f'{sfda.where}, field "patch_size": found {list(patch_size)}, expected whole numbers'
+            f" that are multiples of {_few(divisor)}, as the network needs; correct it"
+        )
+    return patch_size
+
+
+def _check_network(description: Description, where: str) -> None:
+    """Channels, labels and regions are those of the network; ``where`` names the file's part."""
+    definition = description.network
     if definition.get("in_channels") != description.input_spec.channels:
         raise RequestError(
             f'{METADATA}, network_data_format, inputs, image, field "num_channels":'
@@ -158,22 +173,21 @@ def from_json(metadata: object, inference: object) -> Description:
         )
     if not 1 <= description.ensemble <= ENSEMBLE_LIMIT:
         raise RequestError(
-            f'{sfda.where}, field "ensemble": found {description.ensemble}, expected 1 to'
+            f'{where}, field "ensemble": found {description.ensemble}, expected 1 to'
             f" {ENSEMBLE_LIMIT}; correct it"
         )
     if definition.get("out_channels") not in _possible_outputs(description):
         raise RequestError(
-            f"{METADATA}: found {len(labels)} label(s), expected as many as the network's"
+            f"{METADATA}: found {len(description.labels)} label(s), expected as many as"
+            " the network's"
             f" {definition.get('out_channels')} output channel(s) say; correct the labels"
         )
     outputs = definition["out_channels"]
     if any(region.channel >= outputs for region in description.input_spec.regions):
         raise RequestError(
-            f'{sfda.where}, field "regions": found a channel beyond the network\'s {outputs}'
+            f'{where}, field "regions": found a channel beyond the network\'s {outputs}'
             " output(s), expected their numbers from 0; correct it"
         )
-    _check_conditions(description)
-    return description
 
 
 def _few(divisor: tuple[int, ...]) -> str:

@@ -70,6 +70,7 @@ class SfdaBundle:
 
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""
-        from SFDALib.bundle.loading import load_bundle  # needs torch, which describing does not
+        # needs torch, which describing does not
+        from SFDALib.bundle.loading import load_bundle  # noqa: PLC0415
 
         return load_bundle(self.files, self.describe(), device, diffusion)

@@ -13,7 +13,8 @@ from SFDALib.bundle.description import Description, Label
 from SFDALib.jobs.image_run import Target
 from SFDALib.results import layout
 from SFDALib.results.images import write_bytes
-from SFDALib.volume.labelling import byte_maps, least_byte
+from SFDALib.volume.label_rules import least_byte
+from SFDALib.volume.labelling import byte_maps
 
 DOUBT = 0.5  # bits; with two classes, the larger probability is below 0.89
 

@@ -27,6 +27,7 @@ class PreActivation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features ``(N, outputs, [k,] j, i)`` of features ``(N, inputs, [k,] j, i)``."""
         return self.convolution(torch.relu(self.norm(x)))
 
 
@@ -41,6 +42,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features of the shape of ``x``, ``(N, channels, [k,] j, i)``."""
         return x + self.path(x)
 
 
@@ -97,6 +99,7 @@ class ResidualUNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(N, out_channels, [k,] j, i)`` of an image ``(N, in_channels, [k,] j, i)``."""
         x0 = self.init_path(x)
         x1 = self.down1(x0)
         x2 = self.down2(x1)

@@ -77,6 +77,7 @@ class SFDAUNet(nn.Module):
         self.final = CONVOLUTION[dims](n, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(N, out_channels, [k,] j, i)`` of an image ``(N, in_channels, [k,] j, i)``."""
         x0 = self.conv0(x)
         x1 = self.conv1(x0)
         x2 = self.conv2(x1)

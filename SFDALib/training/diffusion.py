@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from torch import Tensor, nn
 
 from SFDALib.bundle import source
-from SFDALib.bundle.description import DiffusionDescription
+from SFDALib.bundle.description import Description, DiffusionDescription
 from SFDALib.bundle.open_model import open_model
 from SFDALib.diffusion.drawing import foreground_mask, mask_condition
 from SFDALib.diffusion.schedule import NoiseSchedule, cosine_schedule
@@ -76,25 +76,7 @@ def train(
     opened = open_model(bundle)
     model = opened.load(workers.device, diffusion=False)
     described = replace(model.description, diffusion=diffusion)
-    cases = load_cases(
-        request.entries,
-        "train",
-        diffusion_input_spec(described.input_spec, diffusion),
-        described.classes,
-        request.work / f"diffusion-{workers.rank}",
-    )
-    if diffusion.foreground:
-        cases = [_with_foreground(case, described.classes) for case in cases]
-    torch.manual_seed(request.loop.seed)
-    batches = NoisyPatches(
-        Patches(cases, patch_size, request.batch, request.augment),
-        described.classes,
-        cosine_schedule(diffusion.timesteps),
-        diffusion.foreground,
-        corruption,
-        request.loop.seed,
-        workers.rank,
-    )
+    batches = _batches(request, described, diffusion, patch_size, corruption, workers)
     weights, curve = loop.fit(
         build_network(diffusion.network),
         batches.draw,
@@ -171,6 +153,36 @@ class NoisyPatches:
         t = torch.randint(self.schedule.timesteps, (len(clean),), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         return self.schedule.q_sample(clean, t, noise), t, condition, noise
+
+
+def _batches(
+    request: TrainingRequest,
+    described: Description,
+    diffusion: DiffusionDescription,
+    patch_size: tuple[int, ...],
+    corruption: float,
+    workers: loop.Workers,
+) -> NoisyPatches:
+    """The noisy patches of the ``train`` cases; it seeds torch for the network built next."""
+    cases = load_cases(
+        request.entries,
+        "train",
+        diffusion_input_spec(described.input_spec, diffusion),
+        described.classes,
+        request.work / f"diffusion-{workers.rank}",
+    )
+    if diffusion.foreground:
+        cases = [_with_foreground(case, described.classes) for case in cases]
+    torch.manual_seed(request.loop.seed)
+    return NoisyPatches(
+        Patches(cases, patch_size, request.batch, request.augment),
+        described.classes,
+        cosine_schedule(diffusion.timesteps),
+        diffusion.foreground,
+        corruption,
+        request.loop.seed,
+        workers.rank,
+    )
 
 
 def noise_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -51,23 +52,14 @@ def train(
     )
     stages = model.early_stages(model.network, level)
     patches = Patches(cases, description.patch_size, request.batch, request.augment)
-
-    def features(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return reduce(lambda x, stage: stage(x), stages, images)
-
+    features = _frozen(stages)
     channels = features(patches.draw(0, 0, workers.rank)[0][:1].to(workers.device)).shape[1]
     torch.manual_seed(request.loop.seed)
     head = EarlyHead(description.spatial_dims, channels, description.out_channels)
-
-    def batch_loss(trained: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        logits = at_resolution(trained(features(images)), labels.shape[1:])
-        return segmentation_loss(logits, labels)
-
     weights, curve = loop.fit(
         head,
         lambda step: patches.draw(request.loop.seed, step, workers.rank),
-        batch_loss,
+        _head_loss(features),
         request.loop,
         request.checkpoint("early-head", level=level, bundle=opened.sha256()),
         workers,
@@ -89,3 +81,23 @@ def train(
             documents=model.documents,
         ),
     )
+
+
+def _frozen(stages: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """The features after ``stages``, one after the other, without gradients."""
+
+    def features(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return reduce(lambda x, stage: stage(x), stages, images)
+
+    return features
+
+
+def _head_loss(features: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The segmentation loss of a head on ``features``: of head, images and labels."""
+
+    def batch_loss(head: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        logits = at_resolution(head(features(images)), labels.shape[1:])
+        return segmentation_loss(logits, labels)
+
+    return batch_loss

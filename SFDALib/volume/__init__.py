@@ -25,6 +25,7 @@ and ``(C, k, j, i)`` on a model's.
     regrid         onto another image's grid
     conform        to a model's grid, and back
     labelling      from probabilities to labels
+    label_rules    how a voxel's label is decided
     cleaning       MONAI's cleaning of labels, as a model describes it
     apply_cleaning  carrying it out
 """

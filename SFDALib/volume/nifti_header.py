@@ -59,17 +59,17 @@ class NiftiHeader:
 
     @property
     def components(self) -> int:
-        """Values of a voxel: 1, or 3 or 4 of a colour."""
+        """Values of a voxel: 3 or 4 of a colour, else 1."""
         return COLOURS.get(self.code, 1)
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the stored values, in the file's byte order."""
+        """The type of a value, in the byte order of the file."""
         return np.dtype(self.order + TYPES.get(self.code, "u1"))
 
     @property
     def bytes(self) -> int:
-        """Bytes of all stored voxels."""
+        """Bytes of all voxels, decompressed."""
         return math.prod(self.size) * self.components * self.dtype.itemsize
 
 
@@ -109,21 +109,7 @@ def read_header(path: Path, stream: Stream) -> NiftiHeader:
             f"{path}: found a NIfTI header that puts the voxels at byte {offset:g}, expected them"
             f" within {BLOCK}; export it again"
         )
-    if code in COMPLEX:
-        itk.refuse_complex(path)
-    if code in OTHERS:
-        raise RequestError(
-            f"{path}: found floats of 16 bytes, expected 4 or 8; save the image as 32-bit floats"
-        )
-    while len(size) > 3 and size[-1] == 1:
-        size = size[:-1]
-    vectors = len(size) == 5 and size[3] == 1
-    coloured = code in COLOURS and len(size) > 3
-    if (not 2 <= len(size) <= 4 and not vectors) or coloured:
-        raise RequestError(
-            f"{path}: found an image of {len(size)} dimensions, expected 2 or 3, or a fourth one"
-            " for the channels; split it"
-        )
+    size = _readable_size(path, size, code)
     pixdim = unpack("8f", 76)
     qform_code, sform_code = unpack("2h", 252)
     slope, intercept = unpack("2f", 112)
@@ -142,6 +128,30 @@ def read_header(path: Path, stream: Stream) -> NiftiHeader:
         sform=np.array(unpack("12f", 280)).reshape(3, 4),
         sform_code=sform_code,
     )
+
+
+def _readable_size(path: Path, size: tuple[int, ...], code: int) -> tuple[int, ...]:
+    """The size without dimensions of 1 at its end, beyond the third.
+
+    Raises:
+        RequestError: voxels of this data type or of so many dimensions cannot be read.
+    """
+    if code in COMPLEX:
+        itk.refuse_complex(path)
+    if code in OTHERS:
+        raise RequestError(
+            f"{path}: found floats of 16 bytes, expected 4 or 8; save the image as 32-bit floats"
+        )
+    while len(size) > 3 and size[-1] == 1:
+        size = size[:-1]
+    vectors = len(size) == 5 and size[3] == 1
+    coloured = code in COLOURS and len(size) > 3
+    if (not 2 <= len(size) <= 4 and not vectors) or coloured:
+        raise RequestError(
+            f"{path}: found an image of {len(size)} dimensions, expected 2 or 3, or a fourth one"
+            " for the channels; split it"
+        )
+    return size
 
 
 def _qform(values: tuple[float, ...], sign: float) -> np.ndarray:

@@ -47,6 +47,7 @@ class LabelledPatches(PatchList):
         self.draw()
 
     def draw(self) -> None:
+        """Draw new patches and their labels in place of the present ones."""
         steps = range(self._drawn, self._drawn + self._count)
         drawn = [self._source.draw(self._seed, step, 0) for step in steps]
         self._drawn += self._count

@@ -111,6 +111,7 @@ class RandomPatches(TargetPatches):
         self.draw()
 
     def draw(self) -> None:
+        """Draw new windows in place of the present ones."""
         self._patches = [self._random() for _ in range(self._count)]
 
     def _random(self) -> Tensor:

@@ -57,6 +57,7 @@ class MonaiModel:
 
     @property
     def path(self) -> Path:
+        """The folder or .zip."""
         return self.files.path
 
     def describe(self) -> Description:
@@ -78,8 +79,8 @@ class MonaiModel:
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""
         # these need torch, which describing does not
-        from SFDALib.bundle.importers.monai_weights import read_weights
-        from SFDALib.bundle.loading import load_imported
+        from SFDALib.bundle.importers.monai_weights import read_weights  # noqa: PLC0415
+        from SFDALib.bundle.loading import load_imported  # noqa: PLC0415
 
         described, weights = read_weights(
             self.files, self._described, self._weights, self._architecture

@@ -81,18 +81,26 @@ def _value(node: ast.expr, named: Callable[[str], Any]) -> Any:
         case ast.IfExp(test=test, body=then, orelse=otherwise):
             return value(then if _truth(value(test)) else otherwise)
         case ast.Call(func=ast.Name(id="len"), args=[argument], keywords=[]):
-            found = value(argument)
-            if isinstance(found, list | dict | str):
-                return len(found)
+            return _length(value(argument))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _sum(value(left), value(right))
         case ast.Subscript(value=of, slice=at):
-            found, key = value(of), value(at)
-            if isinstance(found, list) and type(key) is int and -len(found) <= key < len(found):
-                return found[key]
-            if isinstance(found, dict) and isinstance(key, str) and key in found:
-                return found[key]
+            return _item(value(of), value(at))
     raise Unreadable(ast.dump(node)[:80])
+
+
+def _length(found: Any) -> int:
+    if not isinstance(found, list | dict | str):
+        raise Unreadable(f"{found!r:.40} has no length")
+    return len(found)
+
+
+def _item(found: Any, key: Any) -> Any:
+    if isinstance(found, list) and type(key) is int and -len(found) <= key < len(found):
+        return found[key]
+    if isinstance(found, dict) and isinstance(key, str) and key in found:
+        return found[key]
+    raise Unreadable(f"{found!r:.40} has no item {key!r:.40}")
 
 
 def _sum(left: Any, right: Any) -> Any:

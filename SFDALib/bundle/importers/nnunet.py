@@ -82,8 +82,8 @@ class NnUNetModel:
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""
         # these need torch, which describing does not
-        from SFDALib.bundle.importers.nnunet_checkpoint import read_checkpoint
-        from SFDALib.bundle.loading import load_imported
+        from SFDALib.bundle.importers.nnunet_checkpoint import read_checkpoint  # noqa: PLC0415
+        from SFDALib.bundle.loading import load_imported  # noqa: PLC0415
 
         files = [self._folder / name for name in self._checkpoints]
         checkpoints = [read_checkpoint(file, self.trust_trainer) for file in files]

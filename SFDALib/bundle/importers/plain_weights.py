@@ -66,8 +66,8 @@ class PlainWeights:
     def load(self, device: torch.device, diffusion: bool = True) -> Source:
         """See ``SourceModel.load``."""
         # these need torch, which describing does not
-        from SFDALib.bundle.loading import load_imported
-        from SFDALib.bundle.weights import network_weights, unpickle
+        from SFDALib.bundle.loading import load_imported  # noqa: PLC0415
+        from SFDALib.bundle.weights import network_weights, unpickle  # noqa: PLC0415
 
         described, file = self._described, str(self.path)
         weights = network_weights(unpickle(read_bytes(self.path), file), file)

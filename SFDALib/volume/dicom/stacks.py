@@ -32,7 +32,7 @@ class Stack:
 
     @property
     def series(self) -> Series:
-        """The series that all images belong to."""
+        """The series that all its images belong to."""
         return self.frames[0].series
 
     def words(self) -> str:

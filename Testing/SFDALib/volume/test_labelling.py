@@ -12,7 +12,8 @@ from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
 from SFDALib.volume.input_spec import InputSpec, Region, Resampling
-from SFDALib.volume.labelling import byte_maps, least_byte
+from SFDALib.volume.label_rules import least_byte
+from SFDALib.volume.labelling import byte_maps
 from SFDALib.volume.normalisation import Normalisation
 
 
