@@ -79,7 +79,7 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
     engine, target = image.engine, image.target
     model = engine.model
     looks = LOOKS * (1 if adapted is None else 2) + len(segmented.samples)
-    passes = _Passes(engine, image.reporter, looks)
+    passes = Passes(engine, image.reporter, looks)
     source_again = passes.of(model.network)
     geometry = target.conformed.geometry
     again = distance = None
@@ -136,7 +136,7 @@ def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
     return min(adopted, key=adopted.__getitem__, default=None)
 
 
-class _Passes:
+class Passes:
     """Segmentations of the image by several networks, reported as one stage."""
 
     def __init__(self, engine: Engine, progress: Progress, total: int) -> None:
@@ -144,6 +144,8 @@ class _Passes:
         progress("judging", 0, total)
 
     def of(self, network: nn.Module) -> Segment:
+        """A function that segments an image ``(C, k, j, i)`` by the network."""
+
         def segment(image: np.ndarray) -> Tensor:
             engine = self._engine
             options = engine.options

@@ -36,13 +36,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
+from SFDALib.jobs import image_run
 from SFDALib.jobs.engine import Engine, open_engine
+from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.progress import silent
 from SFDALib.results.report import software_versions
 from SFDALib.volume.conform import Conformed
-from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.image_file import ImageFile, read_labels
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE.parent.parent / "SFDASegmenter/Resources/Samples/brain-t1w"
@@ -82,12 +84,17 @@ def main() -> None:
     engine = open_engine(BUNDLE, "none", {}, device, seed=0)
     with open(arguments.data / "manifest.csv", newline="", encoding="utf-8") as stream:
         cases = {row["id"]: row for row in csv.DictReader(stream)}
-    document = {"device": devices.describe(device), "software": software_versions(), "rows": []}
+    document: dict[str, Any] = {
+        "device": devices.describe(device),
+        "software": software_versions(),
+        "rows": [],
+    }
     if arguments.output.exists():
         document = json.loads(arguments.output.read_text(encoding="utf-8"))
     rows = document["rows"]
     for name in arguments.cases:
-        _, image = engine.conform([arguments.data / cases[name]["image"]])
+        file = ImageFile(arguments.data / cases[name]["image"])
+        _, image = image_run.read_conformed(engine, file, Stages())
         reference = read_labels(arguments.data / cases[name]["mask"]).array[0] > 0
         for method, options in SETTINGS:
             key = {"case": name, "method": method, "options": options}
@@ -118,7 +125,7 @@ def measure(
         return update(selection, network, *noted, **more)
 
     with mock.patch.object(ModelSelection, "update", updated):
-        adapted = one.adapt([image], silent)
+        adapted = image_run.adapt(one, [image], Stages(), silent)
     curves = {name: [round(x, 5) for x in curve] for name, curve in adapted.curves.items()}
     return {
         "dice_source": seen[0],

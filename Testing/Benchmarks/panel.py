@@ -32,6 +32,7 @@ OPENINGS = 5
 CANCELS = 3
 OPENING = """
 import sys, time
+sys.path.append("helpers")
 import slicer_standin
 slicer_standin.start()
 from slicer_standin import modules

@@ -40,15 +40,18 @@ from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.errors import SFDAError
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.evaluation.metrics import dice
-from SFDALib.jobs import judgement
-from SFDALib.jobs.engine import Engine, Target, open_engines
+from SFDALib.jobs import image_run
+from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.events import Reporter
-from SFDALib.jobs.judgement import signals_of
+from SFDALib.jobs.image_run import ImageRun
+from SFDALib.jobs.judgement import Passes, signals_of
+from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
+from SFDALib.volume.reading import Reading
 
 log = logging.getLogger("measure")
 writing: Any  # the lock on the file of lines
@@ -169,13 +172,13 @@ def _measure(
     """Settings of one data set, each appended to the file whole or not at all."""
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
-    wanted = {method: _values(method, {}) for method in ("none", *(one.method for one in settings))}
+    wanted: dict[str, dict[str, Any]] = {"none": {}, **{one.method: {} for one in settings}}
     engine = open_engines(folder / "bundle", wanted, devices.resolve(device), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
-    targets = [engine.read([Path(case["image"])], Reporter()) for case in cases]
+    images = [ImageRun.read(engine, [Path(case["image"])], Reading(), Reporter()) for case in cases]
     before = [
-        _dice(target.source_labels, truth)
-        for target, truth in zip(targets, references, strict=True)
+        _dice(image.target.source_labels, truth)
+        for image, truth in zip(images, references, strict=True)
     ]
     log.info("%s: %d cases, source Dice %.3f", name, len(cases), np.nanmean(before))
     maps = folder / "maps"
@@ -192,13 +195,12 @@ def _measure(
         )
         lines = []
         with _remembering(engine):
-            for index, state, adapted in _results(one, targets, setting):
-                target = targets[index]
-                segmented = one.segment(target, adapted, silent)
+            for index, state, adapted in _results(one, images, setting):
+                image = images[index].with_engine(one)
+                segmented = image.segment(adapted)
                 labels = segmented.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
-                after = _dice(
-                    target.conformed.restore_labels(segmented.probabilities), references[index]
-                )
+                restored = image.target.conformed.restore_labels(segmented.probabilities)
+                after = _dice(restored, references[index])
                 if np.isnan(before[index]) or np.isnan(after):
                     continue
                 row = {
@@ -209,7 +211,7 @@ def _measure(
                     "setting": f"{setting.tag} @{state}",
                     "dice_source": round(before[index], 4),
                     "dice_result": round(after, 4),
-                    "signals": asdict(signals_of(one, target, segmented, adapted)),
+                    "signals": asdict(signals_of(image, segmented, adapted)),
                 }
                 np.savez_compressed(_map(maps, row), labels=labels)
                 lines.append(row)
@@ -254,13 +256,13 @@ def _compare(name: str, path: Path, maps: Path) -> None:
 
 
 def _results(
-    engine: Engine, targets: Sequence[Target], setting: Setting
+    engine: Engine, images: Sequence[ImageRun], setting: Setting
 ) -> Iterator[tuple[int, str, Adapted | None]]:
     """(index of the case, name of the state, the weights) of all that is to be judged."""
-    shared = None if setting.each else _states(engine, targets, setting)
-    for index in range(0, len(targets), setting.every):
+    shared = None if setting.each else _states(engine, images, setting)
+    for index in range(0, len(images), setting.every):
         try:
-            states = shared or _states(engine, [targets[index]], setting)
+            states = shared or _states(engine, [images[index]], setting)
         except SFDAError as error:
             log.warning("%s: %s", setting.tag, error)
             continue
@@ -269,9 +271,11 @@ def _results(
 
 
 def _states(
-    engine: Engine, targets: Sequence[Target], setting: Setting
+    engine: Engine, images: Sequence[ImageRun], setting: Setting
 ) -> dict[str, Adapted | None]:
     """One adaptation's states by name, without the source's and none twice."""
+    if not engine.method.adapts:
+        return {DELIVERED: None}
     seen: list[dict[str, Tensor]] = []
     update = ModelSelection.update
 
@@ -280,9 +284,8 @@ def _states(
         return update(selection, network, *noted, **more)
 
     with mock.patch.object(ModelSelection, "update", keep):
-        adapted = engine.adapt([target.conformed for target in targets], silent)
-    if adapted is None:
-        return {DELIVERED: None}
+        conformed = [image.target.conformed for image in images]
+        adapted = image_run.adapt(engine, conformed, Stages(), silent)
     last = len(seen) - 1
     settled = 1 + getattr(engine.options, "settle_bn", True)
     epochs = range(settled, last + 1) if setting.all_epochs else [last]
@@ -297,12 +300,12 @@ def _states(
 @contextmanager
 def _remembering(engine: Engine) -> Iterator[None]:
     """Inside, what a network was asked before is not computed again."""
-    source, second_look, copy_of = engine.model.network, judgement._segment, Engine.adapted_network
+    source, second_look, copy_of = engine.model.network, Passes.of, Engine.adapted_network
     seen: dict[int, Tensor] = REMEMBERED.setdefault(id(source), {})
     networks: list[tuple[Adapted, nn.Module]] = []
 
-    def segment(asked: Engine, network: nn.Module) -> Callable[[np.ndarray], Tensor]:
-        look = second_look(asked, network)
+    def segment(passes: Passes, network: nn.Module) -> Callable[[np.ndarray], Tensor]:
+        look = second_look(passes, network)
 
         def remembered(image: np.ndarray) -> Tensor:
             key = hash(image.tobytes())
@@ -320,7 +323,7 @@ def _remembering(engine: Engine) -> Iterator[None]:
         return networks[-1][1]
 
     with (
-        mock.patch.object(judgement, "_segment", segment),
+        mock.patch.object(Passes, "of", segment),
         mock.patch.object(Engine, "adapted_network", adapted_network),
     ):
         yield
@@ -343,7 +346,7 @@ def _map(maps: Path, row: dict[str, Any]) -> Path:
     return maps / ("".join(c if c.isalnum() or c in ".-=@" else "_" for c in name) + ".npz")
 
 
-def _values(method: str, options: dict[str, Any]) -> dict[str, Any]:
+def _values(method: str, options: dict[str, Any]) -> Any:
     return registry.find(method).values(options)
 
 
