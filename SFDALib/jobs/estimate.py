@@ -97,7 +97,7 @@ def estimate(
     shape = shape_on(model.description.input_spec, geometry)
     draws = any(engine.method.work(engine.options).draws for engine in engines)
     draw = _draw(model, shape, where) if draws else _Draw(0, 0.0, 0.0)
-    patch = _seconds(model.network, _patch(model, shape), where, math.lcm(*model.divisor))
+    patch = seconds_of_patch(model.network, _patch(model, shape), where, math.lcm(*model.divisor))
     # All start from one segmentation by the source model, which each of them counts.
     source = patch * _patches(model, Work(passes=1, epochs=0, draws=0), engines[0].options, shape)
     seconds, needs = source, []
@@ -212,13 +212,13 @@ def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
 
     meta = more(patch, torch.device("meta"))
     batch = batch_that_fits(network, patch, device, extra=meta)
-    seconds = _seconds(network, patch, device, network.divisor, more)
+    seconds = seconds_of_patch(network, patch, device, network.divisor, more)
     held = activation_bytes(network, patch, extra=meta)
     return _Draw(drawn[0] if slices else 1, seconds, batch * held)
 
 
 @torch.no_grad()
-def _seconds(
+def seconds_of_patch(
     network: nn.Module,
     patch: tuple[int, ...],
     device: torch.device,

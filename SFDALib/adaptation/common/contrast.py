@@ -49,7 +49,7 @@ class Contrast:
         calibration: float = 1.0,
         pseudo_weight: float = 0.0,
     ) -> None:
-        self._teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+        self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self._name = name
         self._steps = steps
         self._temperature = temperature
@@ -67,7 +67,7 @@ class Contrast:
             logits: the student's, which only the cross-entropy needs.
         """
         with torch.no_grad():
-            known, found = features.forward(self._teacher, self._name, images)
+            known, found = features.forward(self.teacher, self._name, images)
             whole = class_probabilities(found / self._calibration)
             p = features.resized(whole, known)
         extra: Tensor | float = 0.0

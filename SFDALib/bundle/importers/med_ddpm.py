@@ -59,7 +59,7 @@ def read(
             content = content[key]
             break
     original = weights_from_guided_diffusion(state_dict(content, str(weights)), network)
-    order = _order(structures, relabel, preset in FOREGROUND_FIRST)
+    order = condition_order(structures, relabel, preset in FOREGROUND_FIRST)
     converted = _reordered(original, channels, order)
     load_weights(network, converted, str(weights))
     described = DiffusionDescription(
@@ -72,7 +72,7 @@ def read(
     return described, converted
 
 
-def _order(
+def condition_order(
     structures: int, relabel: Sequence[tuple[int, int]], foreground_first: bool
 ) -> list[int]:
     """For each condition channel of the bundle, its structures and then the foreground, that of

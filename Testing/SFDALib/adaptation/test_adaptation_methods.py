@@ -245,7 +245,7 @@ def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
     assert len(outcome.curves["criterion"]) == 7 and len(steps) == 6
     ((aligned, total, kept),) = teachers
     assert total == 6
-    after = kept._teacher.state_dict()
+    after = kept.teacher.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in aligned.items())
     described = registry.find("protocontra")
     assert described.work(described.values({"epochs": 2, "stages": 2})).epochs == 4

@@ -72,7 +72,7 @@ def test_the_work_of_a_method_follows_its_options(
 def test_each_pass_draw_and_volume_adds_its_time(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "_seconds", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     # 30 x 29 voxels of 3 mm in each of 14 slices: one patch of 32 x 32 a slice
     once = 14 * 0.25
     start = estimate.START
@@ -87,7 +87,7 @@ def test_each_pass_draw_and_volume_adds_its_time(
 def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "_seconds", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     small, large = ("epochs=2", "batch=2"), ("epochs=3", "batch=14")
     alone = [
         ask("tent", *(word for each in small for word in ("--option", each))),
@@ -150,7 +150,7 @@ def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     monkeypatch.setattr(estimate, "CPU_TRIAL", (1, 1))
-    assert estimate._seconds(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
+    assert estimate.seconds_of_patch(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
     assert sorted(seen[-1][2:]) == [4, 4, 8]
 
 
@@ -161,8 +161,8 @@ def test_a_gpu_is_tried_with_as_many_patches_as_it_takes_at_once(
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     monkeypatch.setattr(estimate, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
-    assert estimate._seconds(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (10, 1, 32, 32)
     monkeypatch.setattr(estimate, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
-    assert estimate._seconds(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (3, 1, 32, 32)

@@ -80,9 +80,9 @@ def test_labels_of_another_order_have_their_own_channels(
     """nnU-Net's edema, 1, is BraTS's 2."""
     from SFDALib.bundle.importers import med_ddpm
 
-    assert med_ddpm._order(3, [(1, 2), (2, 1)], False) == [1, 0, 2, 3]
-    assert med_ddpm._order(3, [], False) == [0, 1, 2, 3]
-    assert med_ddpm._order(1, [], True) == [1, 0]
+    assert med_ddpm.condition_order(3, [(1, 2), (2, 1)], False) == [1, 0, 2, 3]
+    assert med_ddpm.condition_order(3, [], False) == [0, 1, 2, 3]
+    assert med_ddpm.condition_order(1, [], True) == [1, 0]
 
 
 @pytest.mark.parametrize(
