@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except BaseException as error:
         failure = _as_failure(error)
         if failure is None:
-            reporter.event("error", message=f"a defect of SFDALib: {error!r}", status=1)
+            reporter.event("error", message=f"a bug in SFDALib: {error!r}", status=1)
             raise
         log.error("SFDALib: %s", str(failure))  # text only: the traceback keeps tensors alive
         reporter.event("error", message=str(failure), status=failure.exit_status)

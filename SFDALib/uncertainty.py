@@ -149,7 +149,7 @@ def nig_variance(
     that the variance rises with E and with d.
 
     Args:
-        regional: E, (k, j, i); in [0, 1] unless it comes from `histogram_entropy`.
+        regional: E, (k, j, i); in [0, 1] unless it comes from ``histogram_entropy``.
         disagreement: d, (k, j, i), in [0, 1].
     """
     c = constants or NIGConstants()
@@ -173,7 +173,7 @@ def nig_variance(
 
 
 def is_flat(values: torch.Tensor) -> bool:
-    """Whether the map's range is below 1e-6, too little for `normalise_minmax` to rank voxels."""
+    """Whether the map's range is below 1e-6, too little for ``normalise_minmax`` to rank voxels."""
     return bool(values.max() - values.min() < MINMAX_OFFSET)
 
 

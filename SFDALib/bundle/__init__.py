@@ -6,7 +6,7 @@ Does not know how a method uses it. Describing a model needs the standard librar
     open_model     any source model, by its path
     source_model   what every kind of source model offers
     sfda_bundle    a bundle of this software
-    description    what a bundle says of itself
+    description    what is known of a source model
     metadata       the description as JSON, both ways
     parts          the description's parts
     spec_fields    the model's grid and preprocessing in the JSON

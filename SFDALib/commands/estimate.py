@@ -22,8 +22,8 @@ from SFDALib.methods import registry
 
 def add(commands: Any) -> None:
     """Add both commands."""
-    devices = commands.add_parser("devices", help="what this machine can compute on")
-    devices.add_argument("--json", action="store_true", help="as data")
+    devices = commands.add_parser("devices", help="list the devices of this machine")
+    devices.add_argument("--json", action="store_true", help="print JSON")
     devices.set_defaults(command=_devices)
     command = commands.add_parser(
         "estimate", help="the time and memory that a run or a comparison will take"
@@ -31,12 +31,12 @@ def add(commands: Any) -> None:
     command.add_argument("--bundle", required=True)
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("--method", help=", ".join(registry.METHODS))
-    which.add_argument("--methods", metavar="METHOD,...", help="of a comparison")
+    which.add_argument("--methods", metavar="METHOD,...", help="the methods of a comparison")
     command.add_argument(
-        "--option", action="append", default=[], metavar="[METHOD.]NAME=VALUE", help="as of a run"
+        "--option", action="append", default=[], metavar="[METHOD.]NAME=VALUE", help="as for run"
     )
     command.add_argument("--device", default="auto")
-    command.add_argument("--volumes", type=int, default=1, help="how many of this size")
+    command.add_argument("--volumes", type=int, default=1, help="number of images of this size")
     command.add_argument(
         "--input", nargs="+", metavar="FILE", help="the image; several files are its channels"
     )
@@ -44,8 +44,10 @@ def add(commands: Any) -> None:
         "--size", help="in place of --input: voxels along I, J, K, such as 256,256,40"
     )
     command.add_argument("--spacing", help="with --size: mm along I, J, K")
-    command.add_argument("--direction", default="1,0,0,0,1,0,0,0,1", help="3x3, row by row, LPS")
-    command.add_argument("--json", action="store_true", help="as data")
+    command.add_argument(
+        "--direction", default="1,0,0,0,1,0,0,0,1", help="direction cosines, 3x3, row by row, LPS"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(command=_estimate)
 
 

@@ -19,7 +19,7 @@ HEADINGS = ("label", "Dice", "ASD mm", "HD95 mm", "surface Dice", "ml", "ref. ml
 
 def add(commands: Any) -> None:
     """Declare the command and its options."""
-    command = commands.add_parser("evaluate", help="results against a reference segmentation")
+    command = commands.add_parser("evaluate", help="compare results with a reference segmentation")
     command.add_argument(
         "--result",
         action="append",

@@ -19,23 +19,29 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add the command and its three kinds."""
     command = commands.add_parser(
-        "train", help="a source model, at the source site", description="Also under torchrun."
+        "train",
+        help="train a source model, where its images are",
+        description="Also under torchrun.",
     )
     kinds = command.add_subparsers(required=True, metavar="KIND")
-    segmentation = kinds.add_parser("segmentation", help="a segmentation network")
-    segmentation.add_argument("--config", required=True, help="JSON: network, grid, labels")
+    segmentation = kinds.add_parser("segmentation", help="train a segmentation network")
+    segmentation.add_argument("--config", required=True, help="JSON file: network, grid, labels")
     segmentation.add_argument("--loss", choices=("ce", "dice-ce"), default="ce")
     _training_arguments(segmentation, steps=10000, rate=1e-3)
     segmentation.set_defaults(command=_train_segmentation)
-    head = kinds.add_parser("early-head", help="a head on early features, for a bundle")
+    head = kinds.add_parser("early-head", help="train a head on early features of a bundle")
     head.add_argument("--bundle", required=True)
     head.add_argument("--level", type=int, choices=(0, 1), default=0)
     _training_arguments(head, steps=2000, rate=1e-3)
     head.set_defaults(command=_train_early_head)
-    diffusion = kinds.add_parser("diffusion", help="a diffusion model, for a bundle")
+    diffusion = kinds.add_parser("diffusion", help="train a diffusion model for a bundle")
     diffusion.add_argument("--bundle", required=True)
-    diffusion.add_argument("--config", required=True, help="JSON: network, spacing, conditions")
-    diffusion.add_argument("--patch-size", required=True, help="such as 112,96 or 128,128,128")
+    diffusion.add_argument(
+        "--config", required=True, help="JSON file: network, spacing, conditions"
+    )
+    diffusion.add_argument(
+        "--patch-size", required=True, help="in voxels, such as 112,96 or 128,128,128"
+    )
     diffusion.add_argument(
         "--corruption",
         type=float,
@@ -58,7 +64,7 @@ def _training_arguments(
         "--manifest", required=True, help="CSV with image,label,split, or nnU-Net's raw folder"
     )
     command.add_argument(
-        "--relabel", default="", metavar="1=2,2=1", help="labels in the files = in the bundle"
+        "--relabel", default="", metavar="1=2,2=1", help="label in the files = label in the bundle"
     )
     command.add_argument("--output", required=True, help="bundle folder to write")
     command.add_argument("--steps", type=int, default=steps)
@@ -66,7 +72,9 @@ def _training_arguments(
     command.add_argument("--learning-rate", type=float, default=rate)
     command.add_argument("--schedule", choices=("cosine", "constant"), default="cosine")
     command.add_argument("--weight-decay", type=float, default=0.0)
-    command.add_argument("--ema", type=float, default=ema, help="moving average of the weights")
+    command.add_argument(
+        "--ema", type=float, default=ema, help="decay of the moving average of the weights"
+    )
     command.add_argument(
         "--augment",
         choices=augmentations,

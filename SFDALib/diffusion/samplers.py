@@ -31,18 +31,18 @@ MIN_LAMBDA = -5.1
 
 
 class Sampler(ABC):
-    """A way to draw images in at most `steps` evaluations of a denoiser.
+    """A way to draw images in at most ``steps`` evaluations of a denoiser.
 
     Args:
         schedule: what the denoiser was trained with.
-        steps: wanted evaluations of the denoiser, 1 to `schedule.timesteps`.
+        steps: wanted evaluations of the denoiser, 1 to ``schedule.timesteps``.
 
-    Attributes:
+    Args:
         timesteps: the steps at which the denoiser is evaluated, falling; there can be fewer than
             ``steps`` where the sampler's ideal steps are less than one apart.
 
     Raises:
-        RequestError: `steps` is out of range.
+        RequestError: ``steps`` is out of range.
     """
 
     def __init__(self, schedule: NoiseSchedule, steps: int) -> None:
@@ -226,10 +226,10 @@ def _lambdas(schedule: NoiseSchedule) -> torch.Tensor:
 
 
 def _noisiest(lambdas: torch.Tensor) -> int:
-    """The step to start at: the last that is not noisier than `MIN_LAMBDA`."""
+    """The step to start at: the last that is not noisier than ``MIN_LAMBDA``."""
     return int((lambdas >= MIN_LAMBDA).sum()) - 1
 
 
 def _evenly(first: int, steps: int) -> list[int]:
-    """`steps` time steps from `first` to 0, equally far apart but for rounding, falling."""
+    """``steps`` time steps from ``first`` to 0, equally far apart but for rounding, falling."""
     return torch.linspace(first, 0, min(steps, first + 1)).round().long().tolist()

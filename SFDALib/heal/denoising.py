@@ -29,14 +29,14 @@ from SFDALib.uncertainty import (
 class Denoised:
     """Result of hierarchical denoising; every map is (k, j, i).
 
-    Attributes:
+    Args:
         labels: Y*, int64: the predicted class, 0 where rejected.
         entropy: voxel-wise entropy in bits, whatever the unit of tau1.
         nig: the uncertainty that tau2 cut: the NIG variance, normalised if so asked.
-        valid: False where a voxel was rejected, so that a 0 in `labels` that was predicted can
+        valid: False where a voxel was rejected, so that a 0 in ``labels`` that was predicted can
             be told from one that was put there.
         kept_by_entropy: fraction of the predicted foreground that is certain (H <= tau1).
-        kept_by_nig: fraction of the predicted foreground that is reliable (`nig` <= tau2).
+        kept_by_nig: fraction of the predicted foreground that is reliable (``nig`` <= tau2).
         max_variance: largest raw NIG variance, to which a min-max cut is relative.
         notes: degenerate outcomes, in plain words.
 

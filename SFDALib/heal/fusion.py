@@ -16,7 +16,7 @@ import torch
 class Fused:
     """Result of size-aware fusion.
 
-    Attributes:
+    Args:
         labels: (k, j, i) int64.
         smallest_class: k*, the class taken from Y*; None if skipped.
         lambdas: inverse-size weight of each foreground class 1..K-1, 0 for one absent from Y*;

@@ -1,6 +1,6 @@
 """Edge-guided selection (EGS): the diffusion sample whose edges best follow the condition.
 
-Works on numpy arrays, as the Canny detector does. Edges are found slice by slice along `axis`
+Works on numpy arrays, as the Canny detector does. Edges are found slice by slice along ``axis``
 (0, the slices, in our order (k, j, i)); samples and condition must lie on the same grid. Left out:
 edges of the brain area in the condition, whose outline would outweigh the structures' own.
 """
@@ -25,12 +25,12 @@ LabelEdges = Literal["canny", "boundary"]
 class Selection:
     """Edge agreement of every sample with the condition, and the sample chosen.
 
-    Attributes:
+    Args:
         scores: S_i of each sample, in [0, 1].
         densities: share of each sample's voxels that are edges (widened by the tolerance).
         intersections: |E_Ii and E_Y*| of each sample, in voxels.
         condition_edge_count: |E_Y*|, in voxels.
-        chosen: index of the best sample by `edge_score`, the first on ties; None if the condition
+        chosen: index of the best sample by ``edge_score``, the first on ties; None if the condition
             has no edges, for then nothing tells the samples apart.
         notes: degenerate outcomes, in plain words.
     """

@@ -1,8 +1,8 @@
 """Run several methods on one image, and tell how far their results agree.
 
 All share one decoding of the bundle, one reading of the image and one segmentation by the source
-model. The source model's result is what they are held against; it has no vote of its own in what
-they agree on, as its failure is why one adapts.
+model. The source model's result is the reference of every comparison. It takes no part in the
+consensus, as it is the result that adaptation is to improve.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def compare(comparison: Comparison, reporter: Reporter) -> dict[str, Any]:
     with ResultFolder(comparison.output) as folder:
         reporter.event("started", comparison=comparison.to_dict())
         engines = _open(comparison)
-        # Read for the method that needs more memory; the options of inference are all methods'.
+        # Read for a method that needs more memory than the reference; all share inference options.
         reader = next(engine for name, engine in engines.items() if name != REFERENCE)
         paths = [Path(path) for path in comparison.input]
         image = ImageRun.read(reader, paths, comparison.reading, reporter)

@@ -21,7 +21,7 @@ Keywords = dict[str, Any]  # of ``argparse.ArgumentParser.add_argument``
 class Kind:
     """How the values of a field are typed on the command line and stored in a job file.
 
-    Attributes:
+    Args:
         expected: what a job file holds, for the error where it holds something else.
         inferred: whether the command line finds a value where none is typed, though the field has
             no default.

@@ -30,7 +30,7 @@ IGNORED = 255
 class PseudoLabelTraining(Recipe[PseudoLabelOptions]):
     """Cross-entropy with the pseudo-labels of the round, and a pull towards equal probabilities.
 
-    Attributes:
+    Args:
         by_class: whether each class has its own threshold, or one holds for all.
     """
 

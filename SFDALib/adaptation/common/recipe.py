@@ -64,7 +64,7 @@ class Recipe(Generic[Options]):
 
     A method overrides ``loss`` and what else differs. All weights are trained by Adam otherwise.
 
-    Attributes:
+    Args:
         setting: what the method works with; its parts are also ``model``, ``network``, ``patches``
             and ``options``.
         notes: for the report; read at the end.
