@@ -17,7 +17,7 @@ from SFDALib.bundle.source import Source
 from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import RequestError
 from SFDALib.jobs.cases import read_cases
-from SFDALib.jobs.labelled import NEED, Labelled
+from SFDALib.jobs.labelled import Labelled
 from SFDALib.methods import needs, registry
 from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted
@@ -59,7 +59,7 @@ class Engine:
         Raises:
             RequestError: labels that do not fit their image or the model.
         """
-        if NEED not in self.method.needs:
+        if needs.LABELS not in self.method.needs:
             return self
         files = [Path(file) for one in labelled for file in (*one.image, one.labels)]
         learned_from = {k: v for file in files for k, v in ImageFile(file).checksums().items()}
@@ -113,7 +113,7 @@ def open_engines(
     """
     chosen = {name: registry.find(name) for name in methods}
     opened = open_model(bundle)
-    lacking = registry.lacking({*opened.describe().holds, NEED})
+    lacking = registry.lacking({*opened.describe().holds, needs.LABELS})
     for name in methods:
         if lacking[name]:
             usable = [other for other, reason in lacking.items() if reason is None]

@@ -273,8 +273,7 @@ def _advice(need: float, free: float | None, largest: Engine, alone: bool) -> st
         return ""
     of = "" if alone else f"{largest.method.name}."
     lower = " and ".join(
-        f"{of}{name} (now {value})"
-        for name, value in largest.method.memory_options(largest.options).items()
+        f"{of}{name} (now {value})" for name, value in largest.options.lowering_memory().items()
     )
     remedy = f"lower {lower}, or choose another device" if lower else "choose another device"
     return f"This will probably not fit: it needs {need:.0f} MB, {free:.0f} MB are free; {remedy}."

@@ -15,10 +15,9 @@ from SFDALib.adaptation.common import loop
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
-from SFDALib.jobs.labelled import NEED
 from SFDALib.jobs.memory_need import refuse_too_large
 from SFDALib.jobs.stages import Stages
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.trust.fingerprint import unlike
@@ -189,7 +188,7 @@ def adapt(
     engine: Engine, images: Sequence[Conformed], stages: Stages, progress: Progress
 ) -> Adapted:
     """Adapt weights to images together, by a method that updates weights."""
-    cases = engine.cases if NEED in engine.method.needs else ()
+    cases = engine.cases if needs.LABELS in engine.method.needs else ()
     return stages.attempt(
         "adaptation",
         lambda options: loop.adapt(

@@ -13,10 +13,9 @@ from typing import Any
 
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs.fields import Keywords, Kind
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDALib.volume.formats import SUFFIXES
 
-NEED = "labels"  # among ``Method.needs``
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # as nnU-Net names the files of a case
 CHANNELS = ";"  # between the files of an image's channels, as in a manifest
 
@@ -169,11 +168,11 @@ def check(labelled: Sequence[Labelled], methods: Sequence[str]) -> None:
     Raises:
         RequestError: labels without such a method, or such a method without labels.
     """
-    wanting = [name for name in methods if NEED in registry.find(name).needs]
+    wanting = [name for name in methods if needs.LABELS in registry.find(name).needs]
     if wanting and not labelled:
         raise RequestError(f"method {wanting[0]} {registry.find(wanting[0]).lacks(())}")
     if labelled and not wanting:
-        able = [name for name, method in registry.METHODS.items() if NEED in method.needs]
+        able = [name for name, method in registry.METHODS.items() if needs.LABELS in method.needs]
         raise RequestError(
             f"labels: found {labelled[0].labels}, expected none for {', '.join(methods)}, which"
             f" needs no labels; choose {', '.join(able)} or leave --labels out"

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.errors import RequestError
-from SFDALib.jobs import labelled
 from SFDALib.jobs.fields import Keywords, Kind
 from SFDALib.jobs.inspect import inspect
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
 
@@ -140,7 +139,7 @@ class Methods(Kind):
         options = parse_method_options(typed.get("option", ()))
         if "methods" in typed:
             return compared(listed(typed["methods"]), options)
-        brought = (labelled.NEED,) if stated.get("labels") else ()
+        brought = (needs.LABELS,) if stated.get("labels") else ()
         return compared(inspect(Path(stated["bundle"]), brought)["methods"], options)
 
     def read(self, value: object, where: str) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,6 @@ from SFDALib.errors import OutOfMemoryError
 from SFDALib.machine import devices
 from SFDALib.machine.batch_size import one_patch_at_a_time
 from SFDALib.machine.out_of_memory import as_out_of_memory
-from SFDALib.methods.option import described
 from SFDALib.methods.shared_options import InferenceOptions
 
 SMALLER = 4  # what a batch is divided by when memory ran out
@@ -105,12 +104,7 @@ class Stages:
 
 
 def _remedy(options: InferenceOptions) -> str:
-    values = {
-        one.name: getattr(options, one.name)
-        for one in described(type(options))
-        if one.lowers_memory
-    }
     return "; ".join(
         f"lower --option {name}, now {value}" if value > 1 else f"not even --option {name}=1 fits"
-        for name, value in values.items()
+        for name, value in options.lowering_memory().items()
     )

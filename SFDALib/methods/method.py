@@ -132,11 +132,6 @@ class Method:
         checked: dict[str, Any] = {name: known[name].check(given[name]) for name in given}
         return self.options_type(**checked)
 
-    def memory_options(self, options: Any) -> dict[str, int]:
-        """Of these options those of which a smaller value needs less memory, by name."""
-        names = [option.name for option in self.options if option.lowers_memory]
-        return {name: getattr(options, name) for name in names}
-
     def work(self, options: Any) -> Work:
         """What these options ask for, for estimates of time.
 

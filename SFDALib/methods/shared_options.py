@@ -19,6 +19,11 @@ class InferenceOptions:
         """Every option's value by name, in the order in which options are shown."""
         return {one.name: getattr(self, one.name) for one in described(type(self))}
 
+    def lowering_memory(self) -> dict[str, int]:
+        """The options of which a smaller value needs less memory, by name."""
+        names = [one.name for one in described(type(self)) if one.lowers_memory]
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(InferenceOptions):

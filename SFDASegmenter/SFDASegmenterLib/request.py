@@ -13,7 +13,7 @@ from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDALib.volume.reading import Reading
 from SFDASegmenterLib.i18n import tr as _
 
@@ -73,7 +73,7 @@ class Request:
         if not self.bundle:
             return _("Choose a source model.")
         try:
-            facts = inspect(Path(self.bundle), (labelled.NEED,) if self.labels else ())
+            facts = inspect(Path(self.bundle), (needs.LABELS,) if self.labels else ())
             methods = self.compared or {self.method: self.options}
             for method, options in methods.items():
                 registry.find(method).values(options)

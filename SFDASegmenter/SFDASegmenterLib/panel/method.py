@@ -9,8 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SFDALib.jobs import labelled
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More
@@ -45,7 +44,7 @@ class MethodSection(Section):
         for index, method in enumerate(registry.METHODS.values()):
             reason = unavailable.get(method.name)
             tip = _("This source model {reason}.").format(reason=reason) if reason else None
-            if labelled.NEED in method.needs:
+            if needs.LABELS in method.needs:
                 tip = FROM_LABELS
             combo.setItemData(index, 0 if tip else SELECTABLE, FLAGS)
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
