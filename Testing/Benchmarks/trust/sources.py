@@ -2,12 +2,16 @@
 
     python Testing/Benchmarks/trust/sources.py DATA WORK [--only polyp ...] [--device auto]
 
-DATA holds the folders polyp, cardiac and open_ms_skullstrip with their manifest.csv. WORK is to lie
-outside the repository: neither these images nor the weights trained on them may be passed on. For
-each data set WORK gets ``<name>/bundle`` and ``<name>/cases.csv`` (id, patient, image, label), the
-target cases; brain-t1w and cardiac-cine are of the source's own kind, where nothing is to be
-gained. Networks are small and trained for a minute or two on a GPU, an hour on a CPU: sources that
-do well at home and fail on their target in earnest, which is what a judge has to see.
+DATA holds the folders polyp, cardiac, hippocampus, nuclei and open_ms_skullstrip with their
+manifest.csv. WORK is to lie outside the repository: most of these images, and the weights trained
+on them, may not be passed on. For each data set WORK gets ``<name>/bundle`` and
+``<name>/cases.csv`` (id, patient, image, label), the target cases; brain-t1w, cardiac-cine and
+hippocampus-t1w are of the source's own kind, where nothing is to be gained. The shifts of
+hippocampus-inverted and hippocampus-degraded are simulated (``simulated_shifts.py``).
+
+Networks are small: those with batch normalisation train for a minute or two on a GPU, an hour on a
+CPU; those with instance normalisation for about ten minutes on one core. Sources that do well at
+home and fail on their target in earnest are what a judge has to see.
 """
 
 from __future__ import annotations
@@ -18,21 +22,45 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from simulated_shifts import SHIFTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 BRAIN = ROOT / "SFDASegmenter" / "Resources" / "Samples" / "brain-t1w"
 FRAMES = 24  # target frames of a polyp data set, evenly over its list
-UNSHIFTED = 5  # cine volumes
+IMAGES = 12  # stained images of nuclei, evenly over their list
+PATIENTS = 10  # of the hippocampus, evenly over the list of the second population
+UNSHIFTED = 5  # volumes of the source's own kind
 CINE_MM = (1.5, 1.5, 10.0)  # of ACDC, whose own was lost: the usual one, for volumes in ml alone
-STEPS = 2500
-BATCH = 16
 
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a source is trained: the file of its configuration, and how long.
+
+    Args:
+        config: name of the JSON file beside this one.
+        steps, head_steps: of the network, and of its head on early features.
+        batch: patches of a step.
+    """
+
+    config: str
+    steps: int = 2500
+    head_steps: int = 200
+    batch: int = 16
+
+
+CARDIAC = Training("cardiac")
+INSTANCE = Training("cardiac-instance", 1100, 60, 8)
+NUCLEI = Training("nuclei", 900, 60, 8)
+HIPPOCAMPUS = Training("hippocampus", 900, 60, 4)
 
 
 def main() -> int:
@@ -50,6 +78,11 @@ def main() -> int:
         "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", device),
         "brain-t1w": lambda: brain_unshifted(data, work),
         "cardiac-cine": lambda: cardiac_unshifted(work),
+        "hippocampus-t1w": lambda: hippocampus(data, work, device),
+        "hippocampus-inverted": lambda: hippocampus_shifted(data, work, "inverted"),
+        "hippocampus-degraded": lambda: hippocampus_shifted(data, work, "degraded"),
+        "cardiac-instance": lambda: cardiac(data, work, device, INSTANCE),
+        "nuclei": lambda: nuclei(data, work, device),
     }
     for name in chosen.only or makers:
         if not (work / name / "bundle").exists():
@@ -88,9 +121,33 @@ def brain_unshifted(data: Path, work: Path) -> None:
 def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None:
     """Frames of one hospital to those of another: cases are frames."""
     name = "-to-".join(domain.partition("-")[0] for domain in (source, target))
-    folder, origin = work / name, data / "polyp"
+    rows = _manifest(data / "polyp")
+    tested = _evenly([row for row in rows if row["domain"] == target], FRAMES)
+    training = [row for row in rows if row["domain"] == source]
+    _images(work / name, data / "polyp", training, tested, Training("polyp"), device)
+
+
+def nuclei(data: Path, work: Path, device: str) -> None:
+    """Fluorescence to stained histology, which is dark on bright: cases are images.
+
+    Which images are of one patient is not known.
+    """
+    rows = _manifest(data / "nuclei")
+    training = [row for row in rows if row["domain"] == "fluorescence"]
+    tested = _evenly([row for row in rows if row["domain"] == "histology"], IMAGES)
+    _images(work / "nuclei", data / "nuclei", training, tested, NUCLEI, device)
+
+
+def _images(
+    folder: Path,
+    origin: Path,
+    training: Sequence[Row],
+    tested: Sequence[Row],
+    settings: Training,
+    device: str,
+) -> None:
+    """Cases and a source of two lists of 2D images with masks, whose foreground is above 0."""
     (folder / "labels").mkdir(parents=True, exist_ok=True)
-    rows = _manifest(origin)
 
     def label(row: Row) -> Path:
         path = folder / "labels" / f"{row['domain']}-{row['id']}.nrrd"
@@ -101,24 +158,59 @@ def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None
         sitk.WriteImage(mask, str(path))
         return path
 
-    training = [row for row in rows if row["domain"] == source]
-    tested = [row for row in rows if row["domain"] == target]
-    tested = tested[:: max(1, len(tested) // FRAMES)][:FRAMES]
     manifest = [
         (origin / row["image"], label(row), "val" if index % 10 == 0 else "train")
         for index, row in enumerate(training)
     ]
     cases = [
-        (row["id"], row["sequence"] or row["id"], origin / row["image"], label(row))
+        (row["id"], row.get("sequence") or row["id"], origin / row["image"], label(row))
         for row in tested
     ]
     _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, "polyp", manifest, device)
+    _train(folder, settings, manifest, device)
 
 
-def cardiac(data: Path, work: Path, device: str) -> None:
+def hippocampus(data: Path, work: Path, device: str) -> None:
+    """A 3D source of one population, and volumes of it that it was not trained on."""
+    folder, origin = work / "hippocampus-t1w", data / "hippocampus"
+    rows = [row for row in _manifest(origin) if row["domain"] == "hippocampus-float32"]
+    held_out = rows[::10]
+    manifest = [
+        (origin / row["image"], origin / row["mask"], "val" if row in held_out else "train")
+        for row in rows
+    ]
+    cases = [
+        (row["id"], row["id"], origin / row["image"], origin / row["mask"])
+        for row in held_out[:UNSHIFTED]
+    ]
+    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    _train(folder, HIPPOCAMPUS, manifest, device)
+
+
+def hippocampus_shifted(data: Path, work: Path, kind: str) -> None:
+    """The source that ``hippocampus`` made, on patients of the second population with a simulated
+    shift on top.
+    """
+    folder, origin = work / f"hippocampus-{kind}", data / "hippocampus"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in _manifest(origin) if row["domain"] == "hippocampus-uint8"]
+    cases = []
+    for number, row in enumerate(_evenly(rows, PATIENTS)):
+        path = folder / f"{row['id']}.nrrd"
+        image = sitk.ReadImage(str(origin / row["image"]))
+        shifted = sitk.GetImageFromArray(
+            SHIFTS[kind](sitk.GetArrayFromImage(image), np.random.default_rng(number))
+        )
+        shifted.CopyInformation(image)
+        sitk.WriteImage(shifted, str(path))
+        cases.append((row["id"], row["id"], path, origin / row["mask"]))
+    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    shutil.copytree(work / "hippocampus-t1w" / "bundle", folder / "bundle")
+
+
+def cardiac(data: Path, work: Path, device: str, settings: Training = CARDIAC) -> None:
     """Cine to late enhancement: cases are volumes; those without full labels adapt alone."""
-    folder, origin = work / "cardiac", data / "cardiac"
+    folder, origin = work / settings.config, data / "cardiac"
     folder.mkdir(parents=True, exist_ok=True)
 
     def spaced(name: str, kind: str) -> Path:
@@ -150,7 +242,7 @@ def cardiac(data: Path, work: Path, device: str) -> None:
         if row["domain"] == "mscmr_lge"
     ]
     _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, "cardiac", manifest, device)
+    _train(folder, settings, manifest, device)
 
 
 def cardiac_unshifted(work: Path) -> None:
@@ -165,15 +257,21 @@ def cardiac_unshifted(work: Path) -> None:
     shutil.copytree(made / "bundle", folder / "bundle")
 
 
-def _train(folder: Path, kind: str, manifest: Sequence[tuple[object, ...]], device: str) -> None:
+def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
+    return rows[:: max(1, len(rows) // count)][:count]
+
+
+def _train(
+    folder: Path, settings: Training, manifest: Sequence[tuple[object, ...]], device: str
+) -> None:
     """A segmentation network and an early head, through the command line."""
     _write(folder / "manifest.csv", ("image", "label", "split"), manifest)
-    common = ("--manifest", folder / "manifest.csv", "--device", device, "--batch", BATCH)
+    common = ("--manifest", folder / "manifest.csv", "--device", device, "--batch", settings.batch)
     common = (*common, "--augment", "intensity", "--learning-rate", 2e-3, "--progress", "none")
     base = folder / "base"
-    steps = ("--steps", STEPS, "--config", HERE / f"{kind}.json", "--loss", "dice-ce")
-    _command("segmentation", *common, *steps, "--output", base)
-    head = ("--steps", 200, "--bundle", base, "--output", folder / "bundle")
+    steps = ("--steps", settings.steps, "--config", HERE / f"{settings.config}.json")
+    _command("segmentation", *common, *steps, "--loss", "dice-ce", "--output", base)
+    head = ("--steps", settings.head_steps, "--bundle", base, "--output", folder / "bundle")
     _command("early-head", *common, *head)
 
 
