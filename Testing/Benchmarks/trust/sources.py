@@ -7,7 +7,8 @@ manifest.csv. WORK is to lie outside the repository: most of these images, and t
 on them, may not be passed on. For each data set WORK gets ``<name>/bundle`` and
 ``<name>/cases.csv`` (id, patient, image, label), the target cases; brain-t1w, cardiac-cine and
 hippocampus-t1w are of the source's own kind, where nothing is to be gained. The shifts of
-hippocampus-inverted and hippocampus-degraded are simulated (``simulated_shifts.py``).
+hippocampus-inverted and hippocampus-degraded are simulated (``simulated_shifts.py``); those of
+hippocampus-batch are the same with batch normalisation.
 
 Networks are small: those with batch normalisation train for a minute or two on a GPU, an hour on a
 CPU; those with instance normalisation for about ten minutes on one core. Sources that do well at
@@ -17,17 +18,16 @@ home and fail on their target in earnest are what a judge has to see.
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from simulated_shifts import SHIFTS
+from source_training import Row, Training, read_manifest, train, write_table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -38,29 +38,13 @@ PATIENTS = 10  # of the hippocampus, evenly over the list of the second populati
 UNSHIFTED = 5  # volumes of the source's own kind
 CINE_MM = (1.5, 1.5, 10.0)  # of ACDC, whose own was lost: the usual one, for volumes in ml alone
 
-Row = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a source is trained: the file of its configuration, and how long.
-
-    Args:
-        config: name of the JSON file beside this one.
-        steps, head_steps: of the network, and of its head on early features.
-        batch: patches of a step.
-    """
-
-    config: str
-    steps: int = 2500
-    head_steps: int = 200
-    batch: int = 16
-
-
 CARDIAC = Training("cardiac")
-INSTANCE = Training("cardiac-instance", 1100, 60, 8)
-NUCLEI = Training("nuclei", 900, 60, 8)
-HIPPOCAMPUS = Training("hippocampus", 900, 60, 4)
+INSTANCE = Training("cardiac-instance", 700, 60, 8)
+NUCLEI = Training("nuclei", 500, 60, 8)
+HIPPOCAMPUS = {
+    "hippocampus": Training("hippocampus", 900, 60, 4),
+    "hippocampus-batch": Training("hippocampus", 500, 60, 4, norm="BatchNorm"),
+}
 
 
 def main() -> int:
@@ -78,12 +62,13 @@ def main() -> int:
         "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", device),
         "brain-t1w": lambda: brain_unshifted(data, work),
         "cardiac-cine": lambda: cardiac_unshifted(work),
-        "hippocampus-t1w": lambda: hippocampus(data, work, device),
-        "hippocampus-inverted": lambda: hippocampus_shifted(data, work, "inverted"),
-        "hippocampus-degraded": lambda: hippocampus_shifted(data, work, "degraded"),
         "cardiac-instance": lambda: cardiac(data, work, device, INSTANCE),
         "nuclei": lambda: nuclei(data, work, device),
     }
+    for name in HIPPOCAMPUS:
+        makers[f"{name}-t1w"] = partial(hippocampus, data, work, name, device)
+        for kind in SHIFTS:
+            makers[f"{name}-{kind}"] = partial(hippocampus_shifted, data, work, name, kind)
     for name in chosen.only or makers:
         if not (work / name / "bundle").exists():
             makers[name]()
@@ -99,10 +84,10 @@ def brain(data: Path, work: Path) -> None:
     origin = data / "open_ms_skullstrip"
     rows = [
         (row["id"], row["subject"], origin / row["image"], origin / row["mask"])
-        for row in _manifest(origin)
+        for row in read_manifest(origin)
         if row["domain"] != "t1w" and row["subject"] != "patient04"
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
     shutil.copytree(BRAIN, folder / "bundle")
 
 
@@ -111,17 +96,17 @@ def brain_unshifted(data: Path, work: Path) -> None:
     folder, origin = work / "brain-t1w", data / "open_ms_skullstrip"
     rows = [
         (row["id"], row["subject"], origin / row["image"], origin / row["mask"])
-        for row in _manifest(origin)
+        for row in read_manifest(origin)
         if (row["domain"], row["subject"]) == ("t1w", "patient12")
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
     shutil.copytree(BRAIN, folder / "bundle")
 
 
 def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None:
     """Frames of one hospital to those of another: cases are frames."""
     name = "-to-".join(domain.partition("-")[0] for domain in (source, target))
-    rows = _manifest(data / "polyp")
+    rows = read_manifest(data / "polyp")
     tested = _evenly([row for row in rows if row["domain"] == target], FRAMES)
     training = [row for row in rows if row["domain"] == source]
     _images(work / name, data / "polyp", training, tested, Training("polyp"), device)
@@ -132,7 +117,7 @@ def nuclei(data: Path, work: Path, device: str) -> None:
 
     Which images are of one patient is not known.
     """
-    rows = _manifest(data / "nuclei")
+    rows = read_manifest(data / "nuclei")
     training = [row for row in rows if row["domain"] == "fluorescence"]
     tested = _evenly([row for row in rows if row["domain"] == "histology"], IMAGES)
     _images(work / "nuclei", data / "nuclei", training, tested, NUCLEI, device)
@@ -166,14 +151,14 @@ def _images(
         (row["id"], row.get("sequence") or row["id"], origin / row["image"], label(row))
         for row in tested
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, settings, manifest, device)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    train(folder, settings, manifest, device)
 
 
-def hippocampus(data: Path, work: Path, device: str) -> None:
+def hippocampus(data: Path, work: Path, name: str, device: str) -> None:
     """A 3D source of one population, and volumes of it that it was not trained on."""
-    folder, origin = work / "hippocampus-t1w", data / "hippocampus"
-    rows = [row for row in _manifest(origin) if row["domain"] == "hippocampus-float32"]
+    folder, origin = work / f"{name}-t1w", data / "hippocampus"
+    rows = [row for row in read_manifest(origin) if row["domain"] == "hippocampus-float32"]
     held_out = rows[::10]
     manifest = [
         (origin / row["image"], origin / row["mask"], "val" if row in held_out else "train")
@@ -183,17 +168,17 @@ def hippocampus(data: Path, work: Path, device: str) -> None:
         (row["id"], row["id"], origin / row["image"], origin / row["mask"])
         for row in held_out[:UNSHIFTED]
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, HIPPOCAMPUS, manifest, device)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    train(folder, HIPPOCAMPUS[name], manifest, device)
 
 
-def hippocampus_shifted(data: Path, work: Path, kind: str) -> None:
+def hippocampus_shifted(data: Path, work: Path, name: str, kind: str) -> None:
     """The source that ``hippocampus`` made, on patients of the second population with a simulated
     shift on top.
     """
-    folder, origin = work / f"hippocampus-{kind}", data / "hippocampus"
+    folder, origin = work / f"{name}-{kind}", data / "hippocampus"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in _manifest(origin) if row["domain"] == "hippocampus-uint8"]
+    rows = [row for row in read_manifest(origin) if row["domain"] == "hippocampus-uint8"]
     cases = []
     for number, row in enumerate(_evenly(rows, PATIENTS)):
         path = folder / f"{row['id']}.nrrd"
@@ -204,8 +189,8 @@ def hippocampus_shifted(data: Path, work: Path, kind: str) -> None:
         shifted.CopyInformation(image)
         sitk.WriteImage(shifted, str(path))
         cases.append((row["id"], row["id"], path, origin / row["mask"]))
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    shutil.copytree(work / "hippocampus-t1w" / "bundle", folder / "bundle")
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    shutil.copytree(work / f"{name}-t1w" / "bundle", folder / "bundle")
 
 
 def cardiac(data: Path, work: Path, device: str, settings: Training = CARDIAC) -> None:
@@ -221,7 +206,7 @@ def cardiac(data: Path, work: Path, device: str, settings: Training = CARDIAC) -
         sitk.WriteImage(image, str(path))
         return path
 
-    rows = _manifest(origin)
+    rows = read_manifest(origin)
     cine = [row for row in rows if row["domain"] == "acdc_cine_ed"]
     manifest = [
         (
@@ -241,56 +226,24 @@ def cardiac(data: Path, work: Path, device: str, settings: Training = CARDIAC) -
         for row in rows
         if row["domain"] == "mscmr_lge"
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
-    _train(folder, settings, manifest, device)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    train(folder, settings, manifest, device)
 
 
 def cardiac_unshifted(work: Path) -> None:
     """The cine model, which ``cardiac`` made, on cine volumes that it was not trained on."""
     folder, made = work / "cardiac-cine", work / "cardiac"
-    held_out = [row for row in _manifest(made) if row["split"] == "val"][:UNSHIFTED]
+    held_out = [row for row in read_manifest(made) if row["split"] == "val"][:UNSHIFTED]
     rows = [
         (name := Path(row["image"]).name.split("_")[0], name, row["image"], row["label"])
         for row in held_out
     ]
-    _write(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), rows)
     shutil.copytree(made / "bundle", folder / "bundle")
 
 
 def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
     return rows[:: max(1, len(rows) // count)][:count]
-
-
-def _train(
-    folder: Path, settings: Training, manifest: Sequence[tuple[object, ...]], device: str
-) -> None:
-    """A segmentation network and an early head, through the command line."""
-    _write(folder / "manifest.csv", ("image", "label", "split"), manifest)
-    common = ("--manifest", folder / "manifest.csv", "--device", device, "--batch", settings.batch)
-    common = (*common, "--augment", "intensity", "--learning-rate", 2e-3, "--progress", "none")
-    base = folder / "base"
-    steps = ("--steps", settings.steps, "--config", HERE / f"{settings.config}.json")
-    _command("segmentation", *common, *steps, "--loss", "dice-ce", "--output", base)
-    head = ("--steps", settings.head_steps, "--bundle", base, "--output", folder / "bundle")
-    _command("early-head", *common, *head)
-
-
-def _command(kind: str, *words: object) -> None:
-    command = [sys.executable, "-m", "SFDALib", "train", kind, *map(str, words)]
-    subprocess.run(command, cwd=ROOT, check=True)
-
-
-def _manifest(folder: Path) -> list[Row]:
-    with open(folder / "manifest.csv", newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
