@@ -10,7 +10,7 @@ import torch
 from small_models import image
 from torch import Tensor, nn
 
-from SFDALib.adaptation.common.patches import TargetPatches
+from SFDALib.adaptation.common.patches import PatchList, TargetPatches
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
@@ -49,14 +49,6 @@ def loss_of(recipe: Recipe, indices: list[int]) -> float:
         return recipe.loss(indices).item()
 
 
-class Given:
-    """Patches that are these images."""
-
-    def __init__(self, images: Tensor) -> None:
-        self._images = images
-
-    def batch(self, _: Any) -> Tensor:
-        return self._images
-
-    def __len__(self) -> int:
-        return len(self._images)
+def given(images: Tensor) -> PatchList:
+    """Patches that are these images (N, C, ...)."""
+    return PatchList(torch.device("cpu"), list(images))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from recipe_settings import Given, Linear, loss_of, setting
+from recipe_settings import Linear, given, loss_of, setting
 from small_models import model
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,11 +38,7 @@ def test_the_loss_of_iapc_is_the_published_one() -> None:
         {"calibrated": False, "several_scales": False, "batch": 2, "small_size": 20}
     )
 
-    class Ordered(Given):
-        def ordered(self, _: int) -> list[list[int]]:
-            return [[0, 1]]
-
-    one = Setting(source, network, (), Ordered(images), values, None)
+    one = Setting(source, network, (), given(images), values, None)
     found = loss_of(iapc.IAPC(one), [0, 1])
 
     z = network(images).detach()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recipe_settings import Given, Linear, loss_of
+from recipe_settings import Linear, given, loss_of
 from small_models import adapt, model
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -24,7 +24,7 @@ from SFDALib.methods import registry
 def protocontra_loss(network: nn.Module, images: Tensor, **options: Any) -> float:
     source = replace(model(), network=network)
     values = registry.find("protocontra").values({"calibrated": False, **options})
-    one = Setting(source, network, (), Given(images), values, None)
+    one = Setting(source, network, (), given(images), values, None)
     return loss_of(protocontra.ProtoContra(one), list(range(len(images))))
 
 

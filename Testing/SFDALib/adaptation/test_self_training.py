@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from recipe_settings import setting
+from recipe_settings import given, setting
 from small_models import model
 from torch import Tensor, nn
 
 from SFDALib.adaptation import self_training
-from SFDALib.adaptation.common.patches import PatchList
 
 
 @pytest.mark.parametrize("axes", [None, (0,), (0, 1)])
@@ -39,7 +38,7 @@ def test_self_training_mirrors_patches_with_their_labels_where_the_bundle_allows
     source = replace(source, description=description, network=Passing())
     one = setting("self-training", source, portion=1.0, portion_max=1.0, flips=1.0)
     skewed = torch.linspace(0, 1, 16).expand(8, 1, 16, 16)
-    patches = PatchList(torch.device("cpu"), list(skewed))
+    patches = given(skewed)
     recipe = self_training.SelfTraining(replace(one, patches=patches))
     recipe.on_source()
     seen.clear()

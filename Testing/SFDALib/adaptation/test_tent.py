@@ -9,7 +9,7 @@ import pytest
 import torch
 from original_weights import fill
 from paths import ROOT
-from recipe_settings import Given
+from recipe_settings import given
 from small_models import adapt, delivered, model, take_the_last_state
 from torch import nn
 
@@ -37,7 +37,7 @@ def test_a_step_of_tent_is_the_originals() -> None:
     )
     fill(network, TENT["names_shapes"])
     before = copy.deepcopy(network.state_dict())
-    patches = Given(torch.tensor(TENT["seg_step"]["input"]))
+    patches = given(torch.tensor(TENT["seg_step"]["input"]))
     options = registry.find("tent").values({"calibrated": False})
     recipe = tent.Tent(Setting(None, network, (), patches, options, None))
 
