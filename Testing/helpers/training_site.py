@@ -42,18 +42,19 @@ SEGMENTATION = {
     },
 }
 
+DIFFUSION_NETWORK = {
+    "_target_": "SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",
+    "spatial_dims": 2,
+    "image_channels": 1,
+    "channels": [8, 8],
+    "num_res_blocks": 1,
+    "attention_levels": [False, False],
+    "num_head_channels": [0, 8],
+    "norm_num_groups": 4,
+}
+
 DIFFUSION = {
-    "network": {
-        "_target_": "SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",
-        "spatial_dims": 2,
-        "image_channels": 1,
-        "condition_channels": 2,
-        "channels": [8, 8],
-        "num_res_blocks": 1,
-        "attention_levels": [False, False],
-        "num_head_channels": [0, 8],
-        "norm_num_groups": 4,
-    },
+    "network": {**DIFFUSION_NETWORK, "condition_channels": 2},
     "spacing": [4.0, 4.0, None],
     "timesteps": 50,
     "foreground": True,
