@@ -14,13 +14,14 @@ from SFDALib.adaptation.common.patches import PatchList, TargetPatches
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 
 
 def setting(method: str, source: Source, count: int = 1, **options: Any) -> Setting:
     """What the loop would give the method, for images of 8 slices."""
     images = [image(index + 1) for index in range(count)]
     patches = TargetPatches(source, [one.array for one in images])
-    values = registry.find(method).values({"batch": 4, **options})
+    values = registry.find(method).values({"batch": 4, **options}, PUBLISHED)
     network = copy.deepcopy(source.network)
     return Setting(source, network, images, patches, values, np.random.default_rng(0))
 

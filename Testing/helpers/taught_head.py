@@ -21,6 +21,7 @@ from SFDALib.adaptation.common.model_selection import (
 from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
@@ -97,7 +98,7 @@ def adapt_head(
     method: str, dims: int = 2, classes: int = 2, count: int = 1, seed: int = 0, **options: Any
 ) -> Adapted:
     described = registry.find(method)
-    values = described.values({"batch": 4, **options})
+    values = described.values({"batch": 4, **options}, PUBLISHED)
     images = targets(dims, classes, count)
     return loop.adapt(described, source(dims, classes), images, values, seed, silent)
 

@@ -29,6 +29,7 @@ from SFDALib.adaptation.common.model_selection import (
 )
 from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks.residual_unet import EarlyHead
 from SFDALib.progress import silent
 
@@ -88,7 +89,9 @@ def test_early_features_train_the_named_layers_and_weights_and_leave_the_rest_bi
     options |= {"epochs": 2, "batch": 4, "stop_change": 0, "learning_rate": 1e-3}
     method = registry.find("early-features")
     with mock.patch.object(ModelSelection, "criterion", later_is_better):
-        outcome = loop.adapt(method, model, targets(2, 2, 1), method.values(options), 0, silent)
+        outcome = loop.adapt(
+            method, model, targets(2, 2, 1), method.values(options, PUBLISHED), 0, silent
+        )
     names = {name for name, p in model.network.named_parameters() if id(p) in expected}
     assert outcome.best_epoch == 2
     assert changed(outcome, model) == names
@@ -109,7 +112,7 @@ def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
     description = replace(source().description, temperature=2.5)
     model = replace(source(), description=description)
     method = registry.find("early-features")
-    values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate})
+    values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate}, PUBLISHED)
     loop.adapt(method, model, targets(2, 2, 1), values, 0, silent)
     assert set(taught_with) == {expected}
 

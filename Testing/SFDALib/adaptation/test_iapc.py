@@ -16,6 +16,7 @@ from SFDALib.adaptation import iapc
 from SFDALib.adaptation.common import features
 from SFDALib.adaptation.common.recipe import Setting
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 
 
 def test_the_class_weights_of_iapc_are_those_of_the_batch() -> None:
@@ -35,7 +36,7 @@ def test_the_loss_of_iapc_is_the_published_one() -> None:
     network, images = Linear(torch.randn(3, 5)), torch.randn(2, 5, 6, 8)
     source = replace(model(2, 3), network=network)
     values = registry.find("iapc").values(
-        {"calibrated": False, "several_scales": False, "batch": 2, "small_size": 20}
+        {"calibrated": False, "several_scales": False, "batch": 2, "small_size": 20}, PUBLISHED
     )
 
     one = Setting(source, network, (), given(images), values, None)
@@ -107,7 +108,12 @@ def test_iapc_labels_by_the_sum_over_sizes_and_mirror_images() -> None:
     network = Brighter()
     source = replace(model(), network=network)  # divisor 8
     source = Setting(
-        source, network, (), None, registry.find("iapc").values({"calibrated": False}), None
+        source,
+        network,
+        (),
+        None,
+        registry.find("iapc").values({"calibrated": False}, PUBLISHED),
+        None,
     )
     images = torch.zeros(1, 1, 16, 32)
     images[..., :16] = 1

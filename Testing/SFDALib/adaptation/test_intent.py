@@ -22,13 +22,14 @@ from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import predict
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Segmented
 from SFDALib.progress import silent
 
 
 def blended(source: Source, **options: Any) -> Segmented:
     method = registry.find("intent")
-    values, target = method.values(options), image()
+    values, target = method.values(options, PUBLISHED), image()
     p = predict(source, target.array, values)
     return registry.entry(method)(source, target, p, values, 0, silent)
 

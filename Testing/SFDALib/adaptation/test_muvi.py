@@ -28,6 +28,7 @@ from torch.optim.optimizer import (
 from SFDALib.adaptation import muvi
 from SFDALib.adaptation.common import loop, views
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.progress import silent
 
 
@@ -119,7 +120,9 @@ def test_muvi_trains_every_weight_of_every_3d_network(
     method = registry.find("muvi")
     whole = image()
     array = np.random.default_rng(0).random((1, side, side, side), dtype=np.float32)
-    values = method.values({"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0})
+    values = method.values(
+        {"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0}, PUBLISHED
+    )
     outcome = loop.adapt(method, source, [replace(whole, array=array)], values, 0, silent)
     every = {name for name, _ in source.network.named_parameters(remove_duplicate=False)}
     assert delivered(outcome, source) <= every and len(delivered(outcome, source)) > 0.9 * len(

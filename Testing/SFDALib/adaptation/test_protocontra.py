@@ -19,11 +19,12 @@ from SFDALib.adaptation.common import contrast
 from SFDALib.adaptation.common.recipe import Setting
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 
 
 def protocontra_loss(network: nn.Module, images: Tensor, **options: Any) -> float:
     source = replace(model(), network=network)
-    values = registry.find("protocontra").values({"calibrated": False, **options})
+    values = registry.find("protocontra").values({"calibrated": False, **options}, PUBLISHED)
     one = Setting(source, network, (), given(images), values, None)
     return loss_of(protocontra.ProtoContra(one), list(range(len(images))))
 
@@ -110,7 +111,7 @@ def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
     after = kept.teacher.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in aligned.items())
     described = registry.find("protocontra")
-    assert described.work(described.values({"epochs": 2, "stages": 2})).epochs == 4
+    assert described.work(described.values({"epochs": 2, "stages": 2}, PUBLISHED)).epochs == 4
 
 
 def test_contrast_of_two_classes_is_refused_with_the_reason() -> None:

@@ -18,6 +18,7 @@ from SFDALib.adaptation.common import losses
 from SFDALib.adaptation.common.batch_norm import affine_parameters
 from SFDALib.adaptation.common.recipe import Setting
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 
 TENT = json.loads((ROOT / "Testing/parity/tent.json").read_text())
 
@@ -38,7 +39,7 @@ def test_a_step_of_tent_is_the_originals() -> None:
     fill(network, TENT["names_shapes"])
     before = copy.deepcopy(network.state_dict())
     patches = given(torch.tensor(TENT["seg_step"]["input"]))
-    options = registry.find("tent").values({"calibrated": False})
+    options = registry.find("tent").values({"calibrated": False}, PUBLISHED)
     recipe = tent.Tent(Setting(None, network, (), patches, options, None))
 
     optimiser = recipe.optimiser()

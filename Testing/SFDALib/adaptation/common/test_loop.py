@@ -28,6 +28,7 @@ from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.bundle.source import Source
 from SFDALib.errors import Cancelled
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
 
@@ -105,7 +106,7 @@ def test_learning_rates_fall_as_the_originals() -> None:
         lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
     )
     try:
-        values = method.values({**options, "epochs": 100})
+        values = method.values({**options, "epochs": 100}, PUBLISHED)
         loop.adapt(method, source(), [slice_], values, 0, silent)
     finally:
         hook.remove()
@@ -184,7 +185,7 @@ def test_the_anchor_holds_the_weights_back(method: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("method", NEW)
 def test_progress_may_end_an_adaptation(method: str) -> None:
     described = registry.find(method)
-    values = described.values({"batch": 8})
+    values = described.values({"batch": 8}, PUBLISHED)
 
     def cancel(*_: Any, **__: Any) -> None:
         raise Cancelled("enough")

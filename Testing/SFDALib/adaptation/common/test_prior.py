@@ -21,6 +21,7 @@ from SFDALib.adaptation.common.patches import TargetPatches
 from SFDALib.adaptation.common.prior import VolumeRatios
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.progress import silent
 
 TWO, THREE = describe(2, 2), describe(2, 3)
@@ -75,7 +76,7 @@ def test_a_single_slice_is_given_the_area_of_a_slice_and_expects_no_volume(metho
     assert expected_shares(source().description, patches, [slice_]) == (None,)
     assert expected_shares(source().description, patches, [image]) != (None,)
     described = registry.find(method)
-    values = described.values({"epochs": 1})
+    values = described.values({"epochs": 1}, PUBLISHED)
     outcome = loop.adapt(described, source(), [slice_], values, 0, silent)
     assert "Brain 13.0 %" in outcome.notes[0]
 
