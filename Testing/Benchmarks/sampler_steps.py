@@ -30,9 +30,10 @@ from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.results.report import software_versions
 from SFDALib.volume.conform import conform
-from SFDALib.volume.geometry import Geometry, Volume
+from SFDALib.volume.geometry import Geometry, Volume, int_triple
 from SFDALib.volume.image_file import read_labels, read_volume
 
 SETTINGS = (
@@ -79,7 +80,7 @@ def measure(
     volume = thinned(read_volume(image), every)
     truth = thinned(read_labels(reference), every).array[0]
     conformed = conform(volume, model.description.input_spec)
-    options = method.values({})
+    options = method.values({}, PUBLISHED)
     probabilities = predict(model, conformed.array, options)
     ancestral, rows = None, []
     for sampler, steps in SETTINGS:
@@ -117,7 +118,7 @@ def thinned(volume: Volume, every: int) -> Volume:
     old = volume.geometry
     array = volume.array[:, ::every]
     spacing = (*old.spacing[:2], old.spacing[2] * every)
-    size = tuple(int(n) for n in array.shape[:0:-1])
+    size = int_triple(array.shape[:0:-1])
     return Volume(np.ascontiguousarray(array), Geometry(size, spacing, old.origin, old.direction))
 
 

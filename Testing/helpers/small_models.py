@@ -13,6 +13,7 @@ from SFDALib.adaptation.common import loop
 from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
@@ -57,7 +58,7 @@ def adapt(method: str, source: Source, seed: int = 0, count: int = 1, **options:
     described = registry.find(method)
     known = {option.name for option in described.options}
     options = {"batch": 4, "epochs": 1, "rounds": 1, "settle_bn": False, **options}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     images = [image(index + 1) for index in range(count)]
     return loop.adapt(described, source, images, values, seed, silent)
 
@@ -186,3 +187,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, int]] = {
     ),
     "VNet": ({"_target_": f"{MONAI}VNet"}, "out_tr.conv2", 3),
 }
+
+
+def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
+    """A model of random weights."""
+    source = model(len(patch), max(2, definition["out_channels"]))
+    torch.manual_seed(0)
+    network = build_network(definition).eval().requires_grad_(False)
+    description = replace(source.description, network=definition, patch_size=patch)
+    return replace(source, description=description, network=network)
+
+
+INSTANCE_3D = {**DYNUNET, "spatial_dims": 3}

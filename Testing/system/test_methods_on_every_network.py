@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_models import NETWORKS, image, model, take_the_last_state
+from small_models import NETWORKS, TRAINED, image, model, take_the_last_state
 from torch import nn
 
 from SFDALib.adaptation import upl
@@ -24,6 +24,7 @@ from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
@@ -36,13 +37,6 @@ pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks"
 MONAI = "monai.networks.nets."
 SIDES = {"VNet": 32, "SwinUNETR": 64, "BasicUNet": 32}  # of the images; 16 for the others
 HALF = {"UNet"}  # whose classifier is a transposed convolution
-# But for those that want a 3D network or labels, which have tests of their own.
-APART = {"3d", "labels"}
-TRAINED = [
-    method.name
-    for method in registry.METHODS.values()
-    if method.adapts and method.name != "bn-statistics" and not APART & set(method.needs)
-]
 
 
 def source(name: str, outputs: int = 3) -> Source:
@@ -113,7 +107,7 @@ def test_copies_for_upl_share_every_part_of_the_encoder_and_nothing_else(name: s
     """With the encoder moved, the copies still predict what the network does."""
     bundle = source(name)
     network = copy.deepcopy(bundle.network)
-    setting = Setting(bundle, network, (), None, registry.find("upl").values({}), None)
+    setting = Setting(bundle, network, (), None, registry.find("upl").values({}, PUBLISHED), None)
     (sibling,), shared = upl.copies(setting, 1)
     mine, theirs = (dict(one.named_parameters()) for one in (network, sibling))
     in_common = {name for name, p in mine.items() if p is theirs[name]}
@@ -174,7 +168,7 @@ def test_one_step_changes_the_named_weights_and_no_others(
         options |= {"confidence": 0.3, "uncertainty": 1.0}
     if method == "upl":
         options |= {"threshold": 0.3, "dropout": 0.0}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     outcome = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert all(math.isfinite(x) for x in outcome.curves["training_loss"])
     before = dict(bundle.network.named_parameters())  # each once: a state dict has other names, too
@@ -268,7 +262,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     options |= {"flips": 0.0, "prior": "0.2,0.1", "ensemble": 1}
     if method == "dpl":
         options |= {"confidence": 0.3, "uncertainty": 1.0}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     together = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert any("each of the 2 sets of weights" in note for note in together.notes)
     if method in ("dg-tta", "dpl"):
