@@ -16,6 +16,7 @@ from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
@@ -72,6 +73,9 @@ def deliver(
     Returns:
         The content of report.json.
     """
+    method = image.engine.method
+    if method.chooses:
+        return registry.entry(method)(image, folder, gate, extra or {})
     adapted = image.adapt() if shared is None else shared
     segmented = image.segment(adapted)
     judgement = judge_result(image, segmented, adapted, gate)

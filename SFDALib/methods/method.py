@@ -93,6 +93,8 @@ class Method:
         adapts: whether it updates weights.
         own_work: what it computes beyond the source model's own segmentation, by its options.
         judged: whether its result differs from the source model's own and is judged.
+        chooses: whether it tries other methods and delivers the result of one of them. Its entry is
+            then a function ``(image, folder, gate, extra) -> report``, as ``jobs.run.deliver``.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Method:
     adapts: bool
     own_work: Callable[[Any], Work]
     judged: bool = True
+    chooses: bool = False
 
     @property
     def options(self) -> tuple[Option, ...]:
