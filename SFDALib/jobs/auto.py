@@ -58,7 +58,7 @@ def deliver_best(
     search.run()
     least = _least_harm(search.trusts)
     chosen = choice(search.trusts) or (least if gate == "off" else None)
-    why = _why(search, chosen)
+    why = _why(search, chosen, least)
     about = {"chosen": chosen or registry.REFERENCE, "why": why, **search.facts(chosen)}
     if chosen is None:
         reference = image.engine.serving(registry.find(registry.REFERENCE))
@@ -220,8 +220,13 @@ def _least_harm(trusts: Trusts) -> str | None:
     return min(differing, key=lambda name: _harm(trusts, name), default=None)
 
 
-def _why(search: _Search, chosen: str | None) -> str:
-    """Why this result is delivered, in one sentence."""
+def _why(search: _Search, chosen: str | None, least: str | None) -> str:
+    """Why this result is delivered, in one sentence.
+
+    Args:
+        chosen: the method whose result is delivered; None if the source model's is.
+        least: the method whose result is least likely to be worse.
+    """
     good, count = trusted(search.trusts), len(search.trusts)
     if chosen is not None:
         title, harm = search.title(chosen), _harm(search.trusts, chosen)
@@ -234,8 +239,13 @@ def _why(search: _Search, chosen: str | None) -> str:
             f"{title} is delivered: of {len(good)} trusted result(s) out of {count} it is the least"
             f" likely to be worse than the source model's ({harm:.0%})"
         )
-    if count:
-        reason = f"none of {count} result(s) is trusted"
+    if least is not None:
+        reason = (
+            f"none of {count} result(s) is trusted; the verdict is on that of {search.title(least)},"
+            " the one least likely to be worse"
+        )
+    elif count:
+        reason = f"{count} result(s) are the same as the source model's"
     elif search.tried.failures.messages:
         reason = "no method worked"
     else:

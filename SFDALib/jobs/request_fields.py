@@ -111,8 +111,15 @@ class Options(Kind):
 
     def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, str]:
         """The text of each option by its name."""
-        limit = [f"{TIME_LIMIT}={typed[TIME_LIMIT]}"] if TIME_LIMIT in typed else []
-        return parse_options([*typed.get("option", ()), *limit])
+        options = parse_options(typed.get("option", ()))
+        if TIME_LIMIT not in typed:
+            return options
+        if TIME_LIMIT in options:
+            raise RequestError(
+                f"option: found --time-limit and --option {TIME_LIMIT}, expected one of them; leave"
+                " one out"
+            )
+        return {**options, TIME_LIMIT: typed[TIME_LIMIT]}
 
     def read(self, value: object, where: str) -> dict[str, Any]:
         """The value of each option by its name, from a JSON object."""
