@@ -241,8 +241,8 @@ def _why(search: _Search, chosen: str | None, least: str | None) -> str:
         )
     if least is not None:
         reason = (
-            f"none of {count} result(s) is trusted; the verdict is on that of {search.title(least)},"
-            " the one least likely to be worse"
+            f"none of {count} result(s) is trusted; the verdict is on that of"
+            f" {search.title(least)}, the one least likely to be worse"
         )
     elif count:
         reason = f"{count} result(s) are the same as the source model's"

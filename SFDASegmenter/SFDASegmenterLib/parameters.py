@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SFDALib.methods import registry
+
 ONE, SEVERAL, SEQUENCE = "one", "several", "sequence"
 
 
@@ -68,7 +70,7 @@ class Parameters(Wrapper):
     channels: list[slicer.vtkMRMLScalarVolumeNode]
     adaptOnce: bool = False
     bundle: str = ""
-    method: str = "heal"
+    method: str = registry.AUTO
     compare: bool = False
     gate: bool = True
     probabilities: bool = False
