@@ -22,7 +22,7 @@ from SFDALib.jobs.labelled import Labelled
 from SFDALib.methods import needs, registry
 from SFDALib.methods.auto import AutoOptions
 from SFDALib.methods.method import Method
-from SFDALib.methods.option import described
+from SFDALib.methods.option import RECOMMENDED, described
 from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training.manifest import Case
@@ -44,6 +44,7 @@ class Engine:
         cases: images with segmentations that the method learns from.
         learned_from: SHA-256 of their files, taken before they were read.
         probabilities: whether the class probabilities are written, too.
+        preset: of the options of the methods that ``method`` chooses among.
     """
 
     bundle: SourceModel
@@ -55,6 +56,7 @@ class Engine:
     cases: tuple[Case, ...] = ()
     learned_from: Mapping[Path, str] = field(default_factory=dict)
     probabilities: bool = False
+    preset: str = RECOMMENDED
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
         """The same with what its method learns from; a method that needs no labels gets none.
@@ -73,7 +75,7 @@ class Engine:
         """The same model for another method, with this one's options of inference."""
         names = [option.name for option in described(InferenceOptions)]
         given = {name: getattr(self.options, name) for name in names}
-        return replace(self, method=method, options=method.values(given))
+        return replace(self, method=method, options=method.values(given, self.preset))
 
     def tries(self) -> list[Engine]:
         """The methods that are run: this one, or those that it chooses among, in their order."""

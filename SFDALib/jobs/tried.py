@@ -91,6 +91,7 @@ class Tried:
         row: dict[str, Any] = {
             "method": name,
             "title": engine.method.title,
+            "preset": engine.method.preset_of(engine.options.to_dict()),
             "options": engine.options.to_dict(),
             "folder": None if report is None else name,
             "error": self.failures.messages.get(name),
