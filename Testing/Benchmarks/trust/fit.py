@@ -41,7 +41,7 @@ from SFDALib.trust.quality import QUALITY, QualityModel
 from SFDALib.trust.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results.json")
-LINES = tuple(round(0.2 + 0.025 * step, 3) for step in range(13))  # 0.2 to 0.5
+LINES = tuple(round(0.2 + 0.025 * step, 3) for step in range(9))  # 0.2 to 0.4
 HARMFUL = 0.05  # of what is delivered, at most
 KEEP = 0.5  # from this on the result is no better
 RIDGE = 0.02  # of 0.001 to 0.1 the best for the heart and for the brain, each left out
