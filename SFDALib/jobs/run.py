@@ -16,6 +16,7 @@ from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
@@ -42,7 +43,13 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         bundle = Path(job.bundle)
         engine = open_engine(
-            bundle, job.method, job.options, device, job.seed, job.probabilities
+            bundle,
+            job.method,
+            job.options,
+            device,
+            job.seed,
+            job.probabilities,
+            job.preset,
         ).learning_from(matched(job.labels, [job.input]), job.reading)
         image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
         report = deliver(image, folder, job.gate)
@@ -72,6 +79,9 @@ def deliver(
     Returns:
         The content of report.json.
     """
+    method = image.engine.method
+    if method.chooses:
+        return registry.entry(method)(image, folder, gate, extra or {})
     adapted = image.adapt() if shared is None else shared
     segmented = image.segment(adapted)
     judgement = judge_result(image, segmented, adapted, gate)

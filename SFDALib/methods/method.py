@@ -95,6 +95,8 @@ class Method:
         own_work: what it computes beyond the source model's own segmentation, by its options.
         judged: whether its result differs from the source model's own and is judged.
         recommended: the recommended values of the options whose published ones are not recommended.
+        chooses: whether it tries other methods and delivers the result of one of them. Its entry is
+            then a function ``(image, folder, gate, extra) -> report``, as ``jobs.run.deliver``.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Method:
     own_work: Callable[[Any], Work]
     judged: bool = True
     recommended: Mapping[str, Value] = field(default_factory=dict)
+    chooses: bool = False
 
     @property
     def options(self) -> tuple[Option, ...]:

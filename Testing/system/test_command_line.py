@@ -87,7 +87,7 @@ def refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., s
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("--method", "magic", 'found "magic", expected one of none, heal'),
+        ("--method", "magic", 'found "magic", expected one of auto, none, heal'),
         ("--input", "missing.nrrd", "missing.nrrd: no such file"),
         ("--input", "x" * 300 + ".nrrd", "no such file"),
         ("--bundle", "missing", "missing: no such bundle"),
