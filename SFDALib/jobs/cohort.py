@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +166,20 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     device = devices.resolve(cohort.device)
     bundle = Path(cohort.bundle)
     engine = open_engine(
-        bundle, cohort.method, cohort.options, device, cohort.seed, cohort.probabilities
+        bundle,
+        cohort.method,
+        cohort.options,
+        device,
+        cohort.seed,
+        cohort.probabilities,
+        cohort.preset,
     )
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = replace(engine, preset=cohort.preset).learning_from(labelled, cohort.reading)
+    engine = engine.learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 

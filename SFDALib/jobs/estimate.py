@@ -32,6 +32,7 @@ from SFDALib.machine.batch_size import (
     free_bytes,
 )
 from SFDALib.methods.method import Work
+from SFDALib.methods.option import RECOMMENDED
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.rounding import round_up
 from SFDALib.trust.fingerprint import unlike
@@ -82,18 +83,20 @@ def estimate(
     geometry: Geometry,
     images: int = 1,
     voxels: np.ndarray | None = None,
+    preset: str = RECOMMENDED,
 ) -> Estimate:
     """Estimate one method, or several compared, on images of this geometry.
 
     Args:
         methods: for each method every option's value, checked.
         voxels: of the image ``(C, K, J, I)``, to tell whether it fits the model.
+        preset: of the options of the methods that ``auto`` chooses among.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
     """
     where = devices.resolve(device)
-    asked = list(open_engines(bundle, methods, where, seed=0).values())
+    asked = list(open_engines(bundle, methods, where, seed=0, preset=preset).values())
     engines = [one for engine in asked for one in engine.tries()]
     model = engines[0].model
     shape = shape_on(model.description.input_spec, geometry)

@@ -451,3 +451,16 @@ def test_the_one_way_to_deliver_a_result_leads_to_the_choice(
     image = ImageRun.read(engine, [head_file], Reading(), Reporter())
     monkeypatch.setattr(auto, "deliver_best", lambda *arguments: {"given": arguments})
     assert deliver(image, tmp_path, "off")["given"] == (image, tmp_path, "off", {})
+
+
+@pytest.mark.parametrize("preset", ["recommended", "published"])
+def test_the_methods_that_are_tried_have_the_options_of_the_preset(
+    tiny_bundle: Path, preset: str
+) -> None:
+    engine = open_engine(tiny_bundle, "auto", {}, torch.device("cpu"), 0, preset=preset)
+    tried = {one.method.name: one for one in engine.tries()}
+    assert tried["adami"].options == registry.find("adami").values({}, preset)
+    assert {one.method.preset_of(one.options.to_dict()) for one in tried.values()} <= {
+        "recommended",  # where a method has the same values in both
+        preset,
+    }
