@@ -141,6 +141,7 @@ class _Running:
         return {
             "method": self.cohort.method,
             "adapted": self.cohort.adapt,
+            "preset": self.engine.method.preset_of(self.cohort.options),
             "options": dict(self.cohort.options),
             "seed": self.cohort.seed,
             "done": len(done),

@@ -159,6 +159,7 @@ def _row(
     row: dict[str, Any] = {
         "method": engine.method.name,
         "title": engine.method.title,
+        "preset": engine.method.preset_of(engine.options.to_dict()),
         "options": engine.options.to_dict(),
         "folder": None if report is None else engine.method.name,
         "error": error,

@@ -27,6 +27,7 @@ from SFDALib.jobs.fields import (
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
 from SFDALib.jobs.request_fields import Device, MethodName, Methods, Options, Statements
 from SFDALib.methods import registry
+from SFDALib.methods.option import PRESETS, RECOMMENDED
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
 
@@ -47,6 +48,8 @@ class Request:
         labels: segmentations that the method learns from, if it learns from labels.
         reading: what the user states about the image's files.
         probabilities: whether the class probabilities are written, too.
+        preset: the values of options that are not given: "recommended", or "published", which are
+            those of each method's paper or released code.
     """
 
     bundle: str = field(
@@ -83,6 +86,14 @@ class Request:
     probabilities: bool = field(
         default=False,
         metadata=described(Flag(), "write the class probabilities, too (probabilities.nrrd)"),
+    )
+    preset: str = field(
+        default=RECOMMENDED,
+        metadata=described(
+            Choice(PRESETS),
+            "options that are not given have the recommended values (default), which are quick and"
+            " were chosen on several data sets, or the published ones of the method's paper",
+        ),
     )
 
     @classmethod
@@ -124,7 +135,7 @@ class Job(Request):
 
     Args:
         method: a name in the registry.
-        options: of the method, by name; what is not given has its default.
+        options: of the method, by name; what is not given has its value in the preset.
         gate: "on" delivers what the judge's verdict says, "off" always the method's result.
     """
 
@@ -144,7 +155,7 @@ class Job(Request):
     def checked(self) -> Self:
         """The same with every option's value filled in and checked, see ``Request.checked``."""
         super().checked()
-        options = registry.find(self.method).values(self.options).to_dict()
+        options = registry.find(self.method).values(self.options, self.preset).to_dict()
         labelled.check(self.labels, (self.method,))
         return replace(self, options=options)
 
@@ -212,7 +223,8 @@ class Comparison(Request):
                 inference that differs from the reference's, or nothing to compare.
         """
         super().checked()
-        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {})).to_dict()
+        given = self.methods.get(REFERENCE, {})
+        source = registry.find(REFERENCE).values(given, self.preset).to_dict()
         methods = {REFERENCE: source}
         for name, given in self.methods.items():
             method = registry.find(name)
@@ -221,7 +233,7 @@ class Comparison(Request):
                 for option in method.options
                 if option.name in source
             }
-            methods[name] = method.values({**shared, **given}).to_dict()
+            methods[name] = method.values({**shared, **given}, self.preset).to_dict()
             for option, value in shared.items():
                 if methods[name][option] != value:
                     raise RequestError(

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from SFDALib.methods.method import Method
+from SFDALib.methods.method import CUSTOM, Method
+from SFDALib.methods.option import PUBLISHED, RECOMMENDED
 from SFDALib.trust.levels import LEVELS
 from SFDASegmenterLib.i18n import tr as _
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.worker import Progress
 
 LARGEST_SHARE = 1000  # per cent
+PRESETS = {RECOMMENDED: _("Recommended"), PUBLISHED: _("Published"), CUSTOM: _("Custom")}
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,15 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
         f"<h3>{_('Volumes (ml)')}</h3>{_volumes(facts['volumes'])}"
         f"<h3>{_('The run')}</h3>{_table(_facts_of_the_run(facts))}"
-        f"<h3>{_('Options')}</h3>{_table({k: str(v) for k, v in facts['options'].items()})}"
+        f"<h3>{_options_heading(facts)}</h3>"
+        f"{_table({k: str(v) for k, v in facts['options'].items()})}"
     )
+
+
+def _options_heading(facts: Mapping[str, Any]) -> str:
+    """With the preset, which reports of earlier versions do not name."""
+    preset = PRESETS.get(facts.get("preset", ""))
+    return _("Options") if preset is None else f"{_('Options')}: {preset}"
 
 
 def _facts_of_the_run(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -190,6 +190,7 @@ class Panel(VTKObservationMixin):
             compared=self._compared(parameters),
             gate="on" if parameters.gate else "off",
             probabilities=parameters.probabilities,
+            preset=parameters.preset,
         )
 
     def _compared(self, parameters: Parameters) -> dict[str, dict[str, Any]]:

@@ -89,7 +89,7 @@ def test_a_comparison_holds_what_it_compares_and_what_comes_of_it(compared: Path
     assert set(summary["shared_seconds"]) == {"reading", "source segmentation"}
     for entry in summary["methods"]:
         report = json.loads((compared / entry["folder"] / "report.json").read_text())
-        for name in ("options", "notes", "seconds", "peak_memory_mb"):
+        for name in ("preset", "options", "notes", "seconds", "peak_memory_mb"):
             assert entry[name] == report[name], name
         assert entry["seconds_total"] == pytest.approx(sum(report["seconds"].values()))
         assert entry["title"] == registry.find(entry["method"]).title
