@@ -1,17 +1,18 @@
 """Judge a method on a cohort: one verdict for all images of one hospital.
 
 On a single slice harm cannot be told from help, as too little is known of what is plausible. Over
-many images the noise of a mean falls with the root of their number. A method is better on a cohort
-if all of this holds, each for the mean over the images plus one standard error of it:
+many images the noise of a mean falls with the root of their number. With the upper limit of a
+feature being its mean over the images plus one standard error of that mean, a method is better on a
+cohort if
 
-1. the sizes come nearer to the expected ones ("size less expected" is below 0),
-2. the segmentations are as stable under changes of the image ("stability lost" is below
-   ``STABILITY``),
-3. the model is surer ("entropy rise" is below 0),
+1. nothing gets worse: the limit of "size less expected" is below ``SIZE``, that of "stability lost"
+   below ``STABILITY``, and that of "entropy rise" below 0;
+2. something beside the entropy, which many methods minimise, gets better: the limit of the first or
+   of the second is below 0;
+3. in at most ``VANISHED_SHARE`` of the images a structure vanished.
 
-and if in at most ``VANISHED_SHARE`` of the images a structure vanished. The verdict is on the mean:
-a single image may be worse. Testing/Benchmarks/trust/fit_cohort.py says what the rule is worth.
-Standard library alone.
+The verdict is on the mean: a single image may be worse. Testing/Benchmarks/trust/fit_cohort.py says
+what the rule is worth. Standard library alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
 LEAST_IMAGES = 8  # fewer are not judged together
+SIZE = 0.05  # of the mean |log(size / expected size)| that may be added
 STABILITY = 0.01  # of Dice that may be lost
 VANISHED_SHARE = 0.05  # of the images
 
@@ -48,8 +50,13 @@ class Mean:
     error: float
     images: int
 
+    @property
+    def limit(self) -> float:
+        """The mean plus its standard error."""
+        return self.value + self.error
+
     def __str__(self) -> str:
-        return f"{self.value:+.3f} (standard error {self.error:.3f})"
+        return f"{self.value:+.3f}, standard error {self.error:.3f}"
 
 
 @dataclass(frozen=True)
@@ -90,44 +97,59 @@ class CohortVerdict:
 
 
 @dataclass(frozen=True)
-class _Condition:
-    """What must hold of a better result.
+class Condition:
+    """What must not get worse.
 
     Args:
         feature: whose mean is compared.
-        bound: of the mean plus its standard error.
-        good, bad: the reason if it holds, and if not.
+        bound: of its upper limit.
+        shows_gain: whether its getting better tells that the results do.
+        subject: the beginning of a reason.
+        better, same, worse: the rest of it.
     """
 
     feature: str
     bound: float
-    good: str
-    bad: str
+    shows_gain: bool
+    subject: str
+    better: str
+    same: str
+    worse: str
 
     def holds(self, mean: Mean) -> bool:
-        """Whether the mean plus its standard error is below the bound."""
-        return mean.value + mean.error < self.bound
+        """Whether it gets no worse."""
+        return mean.limit < self.bound
+
+    def gains(self, mean: Mean) -> bool:
+        """Whether it gets better and that tells that the results do."""
+        return self.shows_gain and mean.limit < 0
+
+    def reason(self, mean: Mean) -> str:
+        """A sentence with the number."""
+        found = self.better if mean.limit < 0 else self.same if self.holds(mean) else self.worse
+        return f"{self.subject} {found} (change {mean})"
 
 
 CONDITIONS = (
-    _Condition(
+    Condition(
         "size less expected",
-        0.0,
-        "the sizes are nearer to the expected ones",
-        "the sizes are not surely nearer to the expected ones",
+        SIZE,
+        True,
+        "the sizes are",
+        "nearer to the expected ones",
+        "about as near to the expected ones",
+        "not surely as near to the expected ones",
     ),
-    _Condition(
+    Condition(
         "stability lost",
         STABILITY,
-        "the segmentations are as stable when the image is flipped or lower in contrast",
-        "the segmentations are less stable when the image is flipped or lower in contrast",
+        True,
+        "with the images flipped or lower in contrast the segmentations are",
+        "more stable",
+        "about as stable",
+        "not surely as stable",
     ),
-    _Condition(
-        "entropy rise",
-        0.0,
-        "the model is surer",
-        "the model is not surer",
-    ),
+    Condition("entropy rise", 0.0, False, "the model is", "surer", "as sure", "not surely as sure"),
 )
 
 
@@ -151,14 +173,24 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
     if missing:
         why = f"not measured on at least {LEAST_IMAGES} images: {', '.join(missing)}"
         return CohortVerdict("look", count, _sentence("look", count), (why,), means)
-    failed = [one for one in CONDITIONS if not one.holds(means[one.feature])]
+    reasons = [one.reason(means[one.feature]) for one in CONDITIONS]
     vanished = sum(one.shrinkage > VANISHED for one in signals)
-    reasons = [f"{one.bad}: {means[one.feature]}" for one in failed]
     if vanished > VANISHED_SHARE * count:
         reasons.insert(0, f"in {vanished} of {count} images a structure vanished")
-    decision: Decision = "keep" if reasons else "better"
-    reasons += [f"{one.good}: {means[one.feature]}" for one in CONDITIONS if one not in failed]
+    better = (
+        vanished <= VANISHED_SHARE * count
+        and all(one.holds(means[one.feature]) for one in CONDITIONS)
+        and any(one.gains(means[one.feature]) for one in CONDITIONS)
+    )
+    decision: Decision = "better" if better else "keep"
     return CohortVerdict(decision, count, _sentence(decision, count), tuple(reasons), means)
+
+
+def means_of(signals: Sequence[Signals]) -> dict[str, Mean]:
+    """The mean of each condition's feature; without those that too few of the images have."""
+    return {
+        one.feature: mean for one in CONDITIONS if (mean := _mean(one.feature, signals)) is not None
+    }
 
 
 def _mean(feature: str, signals: Sequence[Signals]) -> Mean | None:

@@ -131,7 +131,9 @@ def slices(source: str, target: str, data: Path, made: Path, folder: Path) -> It
     for name, patient, image, label in _volumes(source, target, data, made):
         volume, truth = sitk.ReadImage(str(image)), sitk.ReadImage(str(label))
         shown = np.flatnonzero(sitk.GetArrayViewFromImage(truth).any(axis=(1, 2)))
-        for k in np.unique(shown[np.linspace(0, len(shown) - 1, SLICES + 2).round().astype(int)[1:-1]]):
+        for k in np.unique(
+            shown[np.linspace(0, len(shown) - 1, SLICES + 2).round().astype(int)[1:-1]]
+        ):
             paths = folder / f"{name}_{k}.nrrd", folder / f"{name}_{k}_label.nrrd"
             for one, path in zip((volume, truth), paths, strict=True):
                 sitk.WriteImage(one[:, :, int(k) : int(k) + 1], str(path))
