@@ -41,7 +41,7 @@ def _methods(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         print(f"  Updates: {method.updates}. Needs: {', '.join(method.needs) or 'any bundle'}.")
         print(f"  Cost: {method.cost}.")
         for option in method.options:
-            print(f"    {option.name}={option.word()} ({option.expected()})  {option.help}")
+            print(f"    {option.name}={option.usual()} ({option.expected()})  {option.help}")
         print()
 
 

@@ -18,6 +18,7 @@ from SFDALib.jobs.request_fields import (
     parse_options,
 )
 from SFDALib.methods import registry
+from SFDALib.methods.option import PRESETS, RECOMMENDED
 
 
 def add(commands: Any) -> None:
@@ -29,12 +30,13 @@ def add(commands: Any) -> None:
         "estimate", help="the time and memory that a run or a comparison will take"
     )
     command.add_argument("--bundle", required=True)
-    which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("--method", help=", ".join(registry.METHODS))
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--method", default=registry.AUTO, help=", ".join(registry.METHODS))
     which.add_argument("--methods", metavar="METHOD,...", help="the methods of a comparison")
     command.add_argument(
         "--option", action="append", default=[], metavar="[METHOD.]NAME=VALUE", help="as for run"
     )
+    command.add_argument("--preset", default=RECOMMENDED, choices=PRESETS, help="as for run")
     command.add_argument("--device", default="auto")
     command.add_argument("--volumes", type=int, default=1, help="number of images of this size")
     command.add_argument(
@@ -69,6 +71,7 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         "input": ("the volume described",),
         "output": "no result",
         "device": arguments.device,
+        "preset": arguments.preset,
     }
     learns = {name for name, method in registry.METHODS.items() if "labels" in method.needs}
     if learns & {*listed(arguments.methods or ""), arguments.method}:

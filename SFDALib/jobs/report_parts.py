@@ -23,6 +23,7 @@ def what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
         "method": engine.method.name,
         "title": engine.method.title,
         "paper": engine.method.paper,
+        "preset": engine.method.preset_of(engine.options.to_dict()),
         "options": engine.options.to_dict(),
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),

@@ -27,6 +27,7 @@ from SFDALib.jobs.fields import (
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
 from SFDALib.jobs.request_fields import Device, MethodName, Methods, Options, Statements
 from SFDALib.methods import registry
+from SFDALib.methods.option import PRESETS, RECOMMENDED
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
 
@@ -47,6 +48,8 @@ class Request:
         labels: segmentations that the method learns from, if it learns from labels.
         reading: what the user states about the image's files.
         probabilities: whether the class probabilities are written, too.
+        preset: the values of options that are not given: "recommended", or "published", which are
+            those of each method's paper or released code.
     """
 
     bundle: str = field(
@@ -83,6 +86,14 @@ class Request:
     probabilities: bool = field(
         default=False,
         metadata=described(Flag(), "write the class probabilities, too (probabilities.nrrd)"),
+    )
+    preset: str = field(
+        default=RECOMMENDED,
+        metadata=described(
+            Choice(PRESETS),
+            "options that are not given have the recommended values (default), which are quick and"
+            " were chosen on several data sets, or the published ones of the method's paper",
+        ),
     )
 
     @classmethod
@@ -124,11 +135,17 @@ class Job(Request):
 
     Args:
         method: a name in the registry.
-        options: of the method, by name; what is not given has its default.
-        gate: "on" delivers what the judge's verdict says, "off" always the method's result.
+        options: of the method, by name; what is not given has its value in the preset.
+        gate: "on" delivers what the judge's verdict says, "off" always the method's result; of
+            ``auto`` then the best one, whether it is trusted or not.
     """
 
-    method: str = field(metadata=described(MethodName(), ", ".join(registry.METHODS)))
+    method: str = field(
+        default=registry.AUTO,
+        metadata=described(
+            MethodName(), f"{', '.join(registry.METHODS)} (default: {registry.AUTO})"
+        ),
+    )
     options: Mapping[str, Any] = field(
         default_factory=dict,
         metadata=described(Options(), "an option of the method; SFDALib methods lists them"),
@@ -144,7 +161,7 @@ class Job(Request):
     def checked(self) -> Self:
         """The same with every option's value filled in and checked, see ``Request.checked``."""
         super().checked()
-        options = registry.find(self.method).values(self.options).to_dict()
+        options = registry.find(self.method).values(self.options, self.preset).to_dict()
         labelled.check(self.labels, (self.method,))
         return replace(self, options=options)
 
@@ -175,6 +192,12 @@ class Cohort(Job):
     def checked(self) -> Self:
         """The same, checked as a ``Job`` and for use with several images."""
         checked = super().checked()
+        if self.adapt == "once" and registry.find(self.method).chooses:
+            raise RequestError(
+                f"cohort: found --adapt once with the method {self.method}, which chooses for every"
+                " image by itself, expected a method that adapts the model; name one with --method,"
+                " or use --adapt each"
+            )
         if self.adapt == "once" and not registry.find(self.method).adapts:
             raise RequestError(
                 f"cohort: method {self.method} updates no weights, expected one that does for"
@@ -196,8 +219,8 @@ class Comparison(Request):
     methods: Mapping[str, Mapping[str, Any]] = field(
         metadata=described(
             Methods(),
-            f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
-            " all that the bundle can serve)",
+            f"some of {', '.join(registry.comparable(registry.METHODS))}; {REFERENCE} is always"
+            " among them (default: all that the bundle can serve)",
         )
     )
 
@@ -212,7 +235,13 @@ class Comparison(Request):
                 inference that differs from the reference's, or nothing to compare.
         """
         super().checked()
-        source = registry.find(REFERENCE).values(self.methods.get(REFERENCE, {})).to_dict()
+        if registry.AUTO in self.methods:
+            raise RequestError(
+                f"methods: found {registry.AUTO}, which chooses among the others, expected methods"
+                " to compare; leave it out, or use run, which also keeps what else it tried"
+            )
+        given = self.methods.get(REFERENCE, {})
+        source = registry.find(REFERENCE).values(given, self.preset).to_dict()
         methods = {REFERENCE: source}
         for name, given in self.methods.items():
             method = registry.find(name)
@@ -221,7 +250,7 @@ class Comparison(Request):
                 for option in method.options
                 if option.name in source
             }
-            methods[name] = method.values({**shared, **given}).to_dict()
+            methods[name] = method.values({**shared, **given}, self.preset).to_dict()
             for option, value in shared.items():
                 if methods[name][option] != value:
                     raise RequestError(
@@ -232,7 +261,7 @@ class Comparison(Request):
         if len(methods) < 2:
             raise RequestError(
                 f"methods: found no other than {REFERENCE}, expected at least one of"
-                f" {', '.join(name for name in registry.METHODS if name != REFERENCE)}"
+                f" {', '.join(n for n in registry.comparable(registry.METHODS) if n != REFERENCE)}"
             )
         labelled.check(self.labels, tuple(methods))
         return replace(self, methods=methods)

@@ -86,4 +86,5 @@ METHOD = Method(
     own_work=lambda options: Work(
         passes=1, draws=options.samples * options.steps, samples=options.samples
     ),
+    recommended={"steps": 10, "samples": 3},
 )

@@ -7,15 +7,16 @@ the code that ``METHOD.entry`` names stands in ``adaptation`` or ``heal``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SFDALib.errors import RequestError
 from SFDALib.methods.needs import REMEDIES
-from SFDALib.methods.option import Option, described
+from SFDALib.methods.option import PRESETS, RECOMMENDED, Option, Value, described
 from SFDALib.methods.shared_options import InferenceOptions
 
 JUDGE_PASSES = 2  # of each network that is judged
+CUSTOM = "custom"  # values of options that are those of no preset
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Method:
         updates: which weights change; "nothing" where none do.
         needs: what a bundle must hold: names of ``needs``.
         cost: what it takes, in words.
-        options_type: the dataclass of its options.
+        options_type: the dataclass of its options; its defaults are the published values.
         entry: "module:name" of its code. A method that updates weights names a subclass of
             ``adaptation.common.recipe.Recipe``, or a function
             ``(model, images, options, seed, progress) -> Adapted``; another method names a function
@@ -93,6 +94,9 @@ class Method:
         adapts: whether it updates weights.
         own_work: what it computes beyond the source model's own segmentation, by its options.
         judged: whether its result differs from the source model's own and is judged.
+        chooses: whether it tries other methods and delivers the result of one of them. Its entry is
+            then a function ``(image, folder, gate, extra) -> report``, as ``jobs.run.deliver``.
+        recommended: the recommended values of the options whose published ones are not recommended.
     """
 
     name: str
@@ -107,14 +111,35 @@ class Method:
     adapts: bool
     own_work: Callable[[Any], Work]
     judged: bool = True
+    chooses: bool = False
+    recommended: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def options(self) -> tuple[Option, ...]:
         """The descriptions of its options, in the order in which they are shown."""
-        return described(self.options_type)
+        return tuple(
+            replace(option, recommended=self.recommended.get(option.name, option.published))
+            for option in described(self.options_type)
+        )
 
-    def values(self, given: Mapping[str, object]) -> Any:
-        """The options with the given values, checked, and the defaults of the rest.
+    def preset(self, name: str) -> dict[str, Value]:
+        """Every option's value in one of ``PRESETS``."""
+        return {option.name: option.value(name) for option in self.options}
+
+    def preset_of(self, values: Mapping[str, object]) -> str:
+        """The first of ``PRESETS`` whose values these are, or ``CUSTOM``.
+
+        Args:
+            values: of every option.
+        """
+        return next((name for name in PRESETS if self.preset(name) == values), CUSTOM)
+
+    def values(self, given: Mapping[str, object], preset: str = RECOMMENDED) -> Any:
+        """The options with the given values, checked, and those of the preset for the rest.
+
+        Args:
+            given: values by the option's name.
+            preset: one of ``PRESETS``.
 
         Returns:
             An instance of ``options_type``.
@@ -130,7 +155,7 @@ class Method:
                 f" {', '.join(known)}"
             )
         checked: dict[str, Any] = {name: known[name].check(given[name]) for name in given}
-        return self.options_type(**checked)
+        return self.options_type(**{**self.preset(preset), **checked})
 
     def work(self, options: Any) -> Work:
         """What these options ask for, for estimates of time.

@@ -27,6 +27,7 @@ from SFDALib.errors import RequestError
 
 Value = float | int | bool | str | None
 Kind = Literal["float", "int", "bool", "text"]
+PRESETS = RECOMMENDED, PUBLISHED = "recommended", "published"
 KINDS: Mapping[type, Kind] = {float: "float", int: "int", bool: "bool", str: "text"}
 
 
@@ -40,7 +41,7 @@ def option(
     """A field of a dataclass of options.
 
     Args:
-        default: the value when the option is not given.
+        default: the published value.
         help: one sentence with units, for users.
         low, high: inclusive bounds of a number.
         lowers_memory: whether a smaller value needs less memory.
@@ -55,7 +56,8 @@ class Option:
 
     Args:
         name: as typed on the command line.
-        default: its value when it is not given.
+        published: its value in the method's paper or released code.
+        recommended: its value when it is not given.
         help: one sentence with units.
         low, high: inclusive bounds of a number.
         choices: the words that a text option accepts; empty for free text.
@@ -65,7 +67,8 @@ class Option:
     """
 
     name: str
-    default: Value
+    published: Value
+    recommended: Value
     help: str
     low: float = -math.inf
     high: float = math.inf
@@ -88,15 +91,20 @@ class Option:
         ):
             raise RequestError(
                 f'option {self.name}: found "{str(value)[:60]}", expected {self.expected()};'
-                f" the default is {self.word()}"
+                f" the default is {self.usual()}"
             )
         return parsed
 
-    def word(self) -> str:
-        """The default as it is typed."""
-        if self.default is None:
-            return "none"
-        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
+    def value(self, preset: str) -> Value:
+        """The value in one of ``PRESETS``."""
+        return self.published if preset == PUBLISHED else self.recommended
+
+    def usual(self) -> str:
+        """The recommended value as it is typed, and the published one where it differs."""
+        text = word(self.recommended)
+        if self.published != self.recommended:
+            text += f", published {word(self.published)}"
+        return text
 
     def expected(self) -> str:
         """The values that the option accepts, in words."""
@@ -113,7 +121,8 @@ class Option:
         return {
             "name": self.name,
             "kind": self.kind,
-            "default": self.default,
+            "recommended": self.recommended,
+            "published": self.published,
             "low": self.low if math.isfinite(self.low) else None,
             "high": self.high if math.isfinite(self.high) else None,
             "choices": list(self.choices),
@@ -138,6 +147,13 @@ class Option:
         if not math.isfinite(number) or (self.kind == "int" and number != int(number)):
             return None
         return int(number) if self.kind == "int" else number
+
+
+def word(value: Value) -> str:
+    """An option's value as it is typed."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def described(options: type[Any]) -> tuple[Option, ...]:
@@ -171,5 +187,5 @@ def _described(name: str, hint: Any, declared: Field[Any]) -> Option:
     optional = NoneType in get_args(hint)
     kind = inner[0] if optional else hint
     if get_origin(kind) is Literal:
-        return Option(name, default, choices=get_args(kind), kind="text", **about)
-    return Option(name, default, kind=KINDS[kind], optional=optional, **about)
+        return Option(name, default, default, choices=get_args(kind), kind="text", **about)
+    return Option(name, default, default, kind=KINDS[kind], optional=optional, **about)

@@ -18,4 +18,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.self_training:SelfTraining",
     adapts=True,
     own_work=lambda options: training_work(options.epochs * options.rounds),
+    recommended={"learning_rate": 0.001, "epochs": 1, "rounds": 2, "batch": 8},
 )

@@ -35,4 +35,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.tent:Tent",
     adapts=True,
     own_work=lambda options: training_work(options.epochs),
+    recommended={"epochs": 2},
 )

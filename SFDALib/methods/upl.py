@@ -52,4 +52,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.upl:UPL",
     adapts=True,
     own_work=lambda options: training_work(options.epochs, views=options.decoders),
+    recommended={"learning_rate": 0.0001, "epochs": 2},
 )

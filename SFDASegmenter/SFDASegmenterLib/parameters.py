@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SFDALib.methods import registry
+from SFDALib.methods.option import PRESETS, RECOMMENDED
+
 ONE, SEVERAL, SEQUENCE = "one", "several", "sequence"
 
 
@@ -50,7 +53,8 @@ class Parameters(Wrapper):
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.
         probabilities: keep the probabilities of all classes, too.
-        options: by method, what differs from the defaults; as JSON.
+        preset: the values of options that the user did not set, of every method.
+        options: by method, what differs from the preset; as JSON.
         device, seed: as of a job.
         result: the run that is shown, by its segmentation.
         shown: its result, the source model's, both side by side, or all that were compared.
@@ -68,10 +72,11 @@ class Parameters(Wrapper):
     channels: list[slicer.vtkMRMLScalarVolumeNode]
     adaptOnce: bool = False
     bundle: str = ""
-    method: str = "heal"
+    method: str = registry.AUTO
     compare: bool = False
     gate: bool = True
     probabilities: bool = False
+    preset: Annotated[str, Choice(list(PRESETS))] = RECOMMENDED
     options: str = "{}"
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
@@ -114,7 +119,7 @@ def options_of(parameters: Parameters, method: str) -> dict[str, Any]:
 
 
 def set_options(parameters: Parameters, method: str, options: dict[str, Any]) -> None:
-    """Keep what differs from the defaults."""
+    """Keep what differs from the preset."""
     every = json.loads(parameters.options)
     every[method] = options
     parameters.options = json.dumps({name: values for name, values in every.items() if values})

@@ -14,6 +14,7 @@ from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import needs, registry
+from SFDALib.methods.option import RECOMMENDED, word
 from SFDALib.volume.reading import Reading
 from SFDASegmenterLib.i18n import tr as _
 
@@ -50,6 +51,7 @@ class Request:
         labels: files of segmentations that the method learns from, each with its image's files.
         reading: how the files of the volumes are read.
         probabilities: whether those of the classes are written, too.
+        preset: of the options that are not given, as in a ``Job``.
     """
 
     images: tuple[Image, ...]
@@ -64,6 +66,7 @@ class Request:
     labels: tuple[Labelled, ...] = ()
     reading: Reading = field(default_factory=Reading)
     probabilities: bool = False
+    preset: str = RECOMMENDED
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -76,7 +79,7 @@ class Request:
             facts = inspect(Path(self.bundle), (needs.LABELS,) if self.labels else ())
             methods = self.compared or {self.method: self.options}
             for method, options in methods.items():
-                registry.find(method).values(options)
+                registry.find(method).values(options, self.preset)
             if self.labels:
                 labelled.check(self.labels, tuple(methods))
         except RequestError as error:
@@ -120,22 +123,28 @@ class Request:
             )
         if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
             return _("Several volumes with separate channels: run them one by one.")
-        if self.adapt_once and not registry.find(self.method).adapts:
+        method = registry.find(self.method)
+        if self.adapt_once and method.chooses:
+            return _(
+                "{method} chooses for every volume by itself; choose a method that adapts the"
+                " model, or untick the adaptation to all volumes together."
+            ).format(method=method.title)
+        if self.adapt_once and not method.adapts:
             return _(
                 "{method} updates no weights, so it cannot adapt once for all volumes; choose a"
                 " method that adapts the model, or untick this option."
-            ).format(method=registry.find(self.method).title)
+            ).format(method=method.title)
         return None
 
     def typed_options(self) -> dict[str, str]:
         """The options as they are typed on a command line; of a comparison every method's own."""
         if self.compared:
             return {
-                f"{method}.{name}": _word(value)
+                f"{method}.{name}": word(value)
                 for method, options in self.compared.items()
                 for name, value in options.items()
             }
-        return {name: _word(value) for name, value in self.options.items()}
+        return {name: word(value) for name, value in self.options.items()}
 
     @property
     def is_cohort(self) -> bool:
@@ -158,6 +167,7 @@ class Request:
             "labels": self.labels,
             "reading": self.reading,
             "probabilities": self.probabilities,
+            "preset": self.preset,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -176,9 +186,10 @@ class Request:
             path.write_text(json.dumps(job.to_dict(), indent=2), encoding="utf-8")
             command = "compare" if self.compared else "run"
             return [command, "--job", str(path), "--progress", "json"]
-        options = [f"--option={name}={word}" for name, word in self.typed_options().items()]
+        options = [f"--option={name}={text}" for name, text in self.typed_options().items()]
         return [
-            *("cohort", "--bundle", self.bundle, "--method", self.method, *options),
+            *("cohort", "--bundle", self.bundle, "--method", self.method),
+            *("--preset", self.preset, *options),
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
             *("--gate", self.gate),
@@ -189,10 +200,3 @@ class Request:
             # names is longer than Windows takes.
             *("--input", str(files[0].parent)),
         ]
-
-
-def _word(value: Any) -> str:
-    """An option's value as on a command line."""
-    return (
-        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )

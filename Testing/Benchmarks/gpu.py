@@ -130,7 +130,7 @@ def volume(path: Path, size: tuple[int, int, int]) -> Path:
 
 
 def runs(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
-    others = [name for name in registry.METHODS if name not in ORDER]
+    others = [name for name in registry.comparable(registry.METHODS) if name not in ORDER]
     first = seconds_of(lambda: job(image, "none", device))
     for name in ("none", "early-features", "heal") if small else (*ORDER, *others):
         estimated = estimate(image, name, device)

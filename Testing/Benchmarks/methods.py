@@ -41,6 +41,7 @@ from SFDALib.jobs.engine import Engine, open_engine
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.progress import silent
 from SFDALib.results.report import software_versions
 from SFDALib.volume.conform import Conformed
@@ -111,7 +112,7 @@ def measure(
 ) -> dict[str, Any]:
     """The rest of a row: Dice of what is delivered, the curves with the Dice of each epoch."""
     described = registry.find(method)
-    one = replace(engine, method=described, options=described.values(options))
+    one = replace(engine, method=described, options=described.values(options, PUBLISHED))
     seen: list[float] = []
     update = ModelSelection.update
 

@@ -30,6 +30,7 @@ from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
 from SFDALib.machine import devices
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.results.report import software_versions
 from SFDALib.volume.conform import conform
 from SFDALib.volume.geometry import Geometry, Volume
@@ -79,7 +80,7 @@ def measure(
     volume = thinned(read_volume(image), every)
     truth = thinned(read_labels(reference), every).array[0]
     conformed = conform(volume, model.description.input_spec)
-    options = method.values({})
+    options = method.values({}, PUBLISHED)
     probabilities = predict(model, conformed.array, options)
     ancestral, rows = None, []
     for sampler, steps in SETTINGS:

@@ -71,6 +71,7 @@ def test_one_volume_for_two_channels_is_refused(request_: Request, phantom: obje
 def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
     several = replace(request_, images=(HEAD, HEAD), adapt_once=True)
     assert "updates no weights" in several.refusal()
+    assert "chooses for every volume by itself" in replace(several, method="auto").refusal()
     assert replace(several, method="adami").refusal() is None
 
 
@@ -78,13 +79,15 @@ def test_one_image_becomes_a_job_file_that_the_command_reads_back(
     request_: Request, tmp_path: Path
 ) -> None:
     options = {"steps": 7, "canny_sigma": None}
-    request = replace(request_, options=options, seed=4, device="cpu", gate="off")
+    request = replace(
+        request_, options=options, preset="published", seed=4, device="cpu", gate="off"
+    )
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["run", "--job"]
     job = Job.from_file(Path(words_[2]))
     assert (job.method, job.seed, job.device, job.gate) == ("heal", 4, "cpu", "off")
     assert job.input == (str(tmp_path / "a.nrrd"),)
-    assert job.options == {"steps": 7, "canny_sigma": None}
+    assert (job.options, job.preset) == ({"steps": 7, "canny_sigma": None}, "published")
     assert json.loads(Path(words_[2]).read_text(encoding="utf-8"))["output"] == str(
         tmp_path / "out"
     )
@@ -114,11 +117,11 @@ def test_a_comparison_becomes_a_job_file_with_every_method(
     request_: Request, tmp_path: Path
 ) -> None:
     compared = {"none": {}, "heal": {"steps": 7}, "adami": {}}
-    request = replace(request_, compared=compared)
+    request = replace(request_, compared=compared, preset="published")
     words_ = request.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
     assert words_[:2] == ["compare", "--job"]
     comparison = Comparison.from_file(Path(words_[2]))
-    assert comparison.methods == compared
+    assert (comparison.methods, comparison.preset) == (compared, "published")
     bad = replace(request_, compared={"none": {}, "heal": {"steps": 0}})
     assert "steps" in bad.refusal()
 
@@ -129,6 +132,7 @@ def test_several_images_become_a_cohort_of_their_folder(request_: Request, tmp_p
     words_ = request.words([tmp_path / "1.nrrd", tmp_path / "2.nrrd"], tmp_path, tmp_path / "out")
     assert words_[0] == "cohort"
     assert words_[words_.index("--input") + 1 :] == [str(tmp_path)]
+    assert words_[words_.index("--preset") + 1] == "recommended"
     assert {"--option=settle_bn=false", "--option=stop_change=none", "--option=epochs=3"} <= set(
         words_
     )

@@ -13,6 +13,7 @@ from SFDALib.adaptation.common import loop
 from SFDALib.adaptation.common.model_selection import ModelSelection
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network
 from SFDALib.networks.residual_unet import EarlyHead
@@ -57,7 +58,7 @@ def adapt(method: str, source: Source, seed: int = 0, count: int = 1, **options:
     described = registry.find(method)
     known = {option.name for option in described.options}
     options = {"batch": 4, "epochs": 1, "rounds": 1, "settle_bn": False, **options}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     images = [image(index + 1) for index in range(count)]
     return loop.adapt(described, source, images, values, seed, silent)
 

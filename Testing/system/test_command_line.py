@@ -87,7 +87,7 @@ def refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., s
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("--method", "magic", 'found "magic", expected one of none, heal'),
+        ("--method", "magic", 'found "magic", expected one of auto, none, heal'),
         ("--input", "missing.nrrd", "missing.nrrd: no such file"),
         ("--input", "x" * 300 + ".nrrd", "no such file"),
         ("--bundle", "missing", "missing: no such bundle"),
@@ -126,8 +126,8 @@ def test_a_wrong_option_is_refused_with_what_it_accepts(
     assert expected in refusal(request)
 
 
-def test_a_run_needs_its_four_words(request_words: list[str], refusal: Callable) -> None:
-    for name in ("--bundle", "--input", "--method", "--output"):
+def test_a_run_needs_its_three_words(request_words: list[str], refusal: Callable) -> None:
+    for name in ("--bundle", "--input", "--output"):
         at = request_words.index(name)
         assert f"found no {name}" in refusal(request_words[:at] + request_words[at + 2 :])
 
@@ -296,7 +296,10 @@ def test_a_job_survives_the_way_through_its_file(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize(
     ("method", "remedy"),
-    [("adami", "not even --option batch=1 fits"), ("heal", "lower --option samples, now 6")],
+    [
+        ("adami", "not even --option batch=1 fits"),
+        ("heal", f"lower --option samples, now {registry.find('heal').values({}).samples}"),
+    ],
 )
 def test_running_out_of_memory_names_the_option_that_lowers_the_need(
     request_words: list[str],
@@ -361,7 +364,7 @@ def test_methods_as_data_is_the_registry(capsys: pytest.CaptureFixture) -> None:
     assert listed == [method.to_dict() for method in registry.METHODS.values()]
 
 
-def test_methods_in_words_tells_every_option_with_its_default(
+def test_methods_in_words_tells_every_option_with_its_recommended_and_published_value(
     capsys: pytest.CaptureFixture,
 ) -> None:
     assert main(["methods"]) == 0
@@ -371,8 +374,11 @@ def test_methods_in_words_tells_every_option_with_its_default(
         assert method.paper in section
         for option in method.options:
             line = next(w for w in section.splitlines() if w.strip().startswith(f"{option.name}="))
-            default = line.strip().split(" (")[0].partition("=")[2]
-            assert option.check(default) == option.default  # what is shown can be typed
+            shown = line.strip().split(" (")[0].partition("=")[2]
+            recommended, differ, published = shown.partition(", published ")
+            assert option.check(recommended) == option.recommended  # what is shown can be typed
+            assert option.check(published or recommended) == option.published
+            assert bool(differ) == (option.name in method.recommended)
             assert option.help in line
 
 

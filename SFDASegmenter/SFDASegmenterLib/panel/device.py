@@ -176,7 +176,7 @@ def _estimate_command(request: Request) -> list[str] | None:
     if request.compared:
         which = ("--methods", ",".join(request.compared))
     return [
-        *("estimate", "--bundle", request.bundle, *which, *options),
+        *("estimate", "--bundle", request.bundle, *which, "--preset", request.preset, *options),
         *("--device", request.device, "--volumes", str(len(request.images))),
         f"--size={_listed(node.GetImageData().GetDimensions())}",
         f"--spacing={_listed(node.GetSpacing())}",

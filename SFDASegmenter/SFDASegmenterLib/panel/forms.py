@@ -16,7 +16,7 @@ from typing import Any
 import qt
 
 from SFDALib.errors import RequestError
-from SFDALib.methods.method import Option
+from SFDALib.methods.option import RECOMMENDED, Option
 
 NONE = "none"
 
@@ -107,10 +107,11 @@ class OptionsForm:
         self._changed = changed
         self._fields: dict[str, Any] = {}
         self._options: dict[str, Option] = {}
-        self._given: dict[str, Any] = {}  # the values over the defaults that were last shown
+        self._preset = RECOMMENDED
+        self._given: dict[str, Any] = {}  # the values over the preset's that were last shown
 
-    def show(self, options: Sequence[Option], given: Mapping[str, Any]) -> bool:
-        """Show these options with the given values over the defaults.
+    def show(self, options: Sequence[Option], preset: str, given: Mapping[str, Any]) -> bool:
+        """Show these options with the given values over those of a preset.
 
         A field whose text its option refuses keeps it until other values are given.
 
@@ -120,15 +121,13 @@ class OptionsForm:
         new = list(self._options.values()) != list(options)
         if new:
             self._build(options)
-        elif self._given == given:
+        elif (self._preset, self._given) == (preset, given):
             return False
-        self._given = dict(given)
-        for name, option in self._options.items():
-            _write(option, self._fields[name], given.get(name, option.default))
+        self._write_all(preset, given)
         return new
 
     def values(self) -> dict[str, Any]:
-        """What differs from the defaults.
+        """What differs from the preset.
 
         Raises:
             RequestError: a text that its option does not accept.
@@ -136,7 +135,7 @@ class OptionsForm:
         values = {}
         for name, option in self._options.items():
             value = option.check(_read(option, self._fields[name]))
-            if value != option.default:
+            if value != option.value(self._preset):
                 values[name] = value
         return values
 
@@ -157,11 +156,14 @@ class OptionsForm:
         """The widgets of all options, in their order."""
         return list(self._fields.values())
 
-    def reset(self) -> None:
-        """Show the defaults, also in place of a text that is refused."""
-        self._given = {}
+    def reset(self, preset: str) -> None:
+        """Show the values of a preset, also in place of a text that is refused."""
+        self._write_all(preset, {})
+
+    def _write_all(self, preset: str, given: Mapping[str, Any]) -> None:
+        self._preset, self._given = preset, dict(given)
         for name, option in self._options.items():
-            _write(option, self._fields[name], option.default)
+            _write(option, self._fields[name], given.get(name, option.value(preset)))
 
     def _build(self, options: Sequence[Option]) -> None:
         self._rows.clear()
@@ -170,7 +172,7 @@ class OptionsForm:
         for option in options:
             field = self._field(option, self._rows.parent)
             field.objectName = f"option_{option.name}"
-            field.toolTip = f"{option.help} {option.expected()}; default {option.word()}."
+            field.toolTip = f"{option.help} {option.expected()}; default {option.usual()}."
             self._rows.add(f"{option.name.replace('_', ' ')}:", field)
             self._fields[option.name] = field
 

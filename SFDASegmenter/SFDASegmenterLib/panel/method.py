@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SFDALib.methods import needs, registry
+from SFDALib.methods.method import CUSTOM
 from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import OptionsForm, in_order, put
 from SFDASegmenterLib.panel.more import More
@@ -34,6 +35,10 @@ class MethodSection(Section):
         for method in registry.METHODS.values():
             ui.methodComboBox.addItem(method.title, method.name)
         ui.methodComboBox.connect("currentIndexChanged(int)", self._choose)
+        for name, title in words.PRESETS.items():
+            ui.presetComboBox.addItem(title, name)
+        ui.presetComboBox.setItemData(ui.presetComboBox.findData(CUSTOM), 0, FLAGS)
+        ui.presetComboBox.connect("currentIndexChanged(int)", self._choose_preset)
         self._more = More(ui.methodFactsLabel)
         ui.resetOptionsButton.connect("clicked()", self._reset)
 
@@ -49,12 +54,16 @@ class MethodSection(Section):
             combo.setItemData(index, 0 if tip else SELECTABLE, FLAGS)
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
         if parameters.method not in registry.METHODS:  # a scene of another version
-            parameters.method = next(iter(registry.METHODS))
+            parameters.method = registry.AUTO
         put(combo, currentIndex=combo.findData(parameters.method))
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))
-        if self._form.show(method.options, options_of(parameters, parameters.method)):
-            in_order(self.ui.probabilitiesCheckBox, *self._form.fields)
+        given = options_of(parameters, method.name)
+        presets = self.ui.presetComboBox
+        if self._form.show(method.options, parameters.preset, given):
+            in_order(presets, *self._form.fields)
+        shown = CUSTOM if given or self.fault else parameters.preset
+        put(presets, currentIndex=presets.findData(shown))
 
     def field(self, name: str) -> Any:
         """The widget of an option of the method."""
@@ -76,11 +85,22 @@ class MethodSection(Section):
             set_options(parameters, parameters.method, self._form.values())
         parameters.Modified()
 
+    def _choose_preset(self, index: int) -> None:
+        """Take a preset for every method, and drop what the user set of this one."""
+        parameters = self.parameters
+        if parameters is None:
+            return
+        parameters.preset = self.ui.presetComboBox.itemData(index)
+        self._drop_options(parameters)
+
     def _reset(self) -> None:
         parameters = self.parameters
         if parameters is None:
             return
-        self._form.reset()
         parameters.seed = 0
+        self._drop_options(parameters)
+
+    def _drop_options(self, parameters: Parameters) -> None:
+        self._form.reset(parameters.preset)
         set_options(parameters, parameters.method, {})
         parameters.Modified()

@@ -32,6 +32,7 @@ from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
@@ -256,7 +257,7 @@ def test_a_single_slice_is_given_the_area_of_a_slice_and_expects_no_volume(metho
     assert expected_shares(source().description, patches, [slice_]) == (None,)
     assert expected_shares(source().description, patches, [image]) != (None,)
     described = registry.find(method)
-    values = described.values({"epochs": 1})
+    values = described.values({"epochs": 1}, PUBLISHED)
     outcome = loop.adapt(described, source(), [slice_], values, 0, silent)
     assert "Brain 13.0 %" in outcome.notes[0]
 
@@ -379,7 +380,7 @@ def adapt(
     method: str, dims: int = 2, classes: int = 2, count: int = 1, seed: int = 0, **options: Any
 ) -> Adapted:
     described = registry.find(method)
-    values = described.values({"batch": 4, **options})
+    values = described.values({"batch": 4, **options}, PUBLISHED)
     images = targets(dims, classes, count)
     return loop.adapt(described, source(dims, classes), images, values, seed, silent)
 
@@ -479,7 +480,9 @@ def test_early_features_train_the_named_layers_and_weights_and_leave_the_rest_bi
     options |= {"epochs": 2, "batch": 4, "stop_change": 0, "learning_rate": 1e-3}
     method = registry.find("early-features")
     with mock.patch.object(ModelSelection, "criterion", later_is_better):
-        outcome = loop.adapt(method, model, targets(2, 2, 1), method.values(options), 0, silent)
+        outcome = loop.adapt(
+            method, model, targets(2, 2, 1), method.values(options, PUBLISHED), 0, silent
+        )
     names = {name for name, p in model.network.named_parameters() if id(p) in expected}
     assert outcome.best_epoch == 2
     assert changed(outcome, model) == names
@@ -587,7 +590,7 @@ def test_the_teacher_is_as_sure_as_the_bundles_temperature_says_if_asked(
     description = replace(source().description, temperature=2.5)
     model = replace(source(), description=description)
     method = registry.find("early-features")
-    values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate})
+    values = method.values({"epochs": 1, "batch": 4, "calibrated": calibrate}, PUBLISHED)
     loop.adapt(method, model, targets(2, 2, 1), values, 0, silent)
     assert set(taught_with) == {expected}
 
@@ -677,7 +680,7 @@ def test_learning_rates_fall_as_the_originals() -> None:
         lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
     )
     try:
-        values = method.values({**options, "epochs": 100})
+        values = method.values({**options, "epochs": 100}, PUBLISHED)
         loop.adapt(method, source(), [slice_], values, 0, silent)
     finally:
         hook.remove()

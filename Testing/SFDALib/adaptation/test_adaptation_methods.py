@@ -29,6 +29,7 @@ from SFDALib.bundle.assembly import ensemble_of
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.gin import random_convolutions
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network
 
@@ -65,7 +66,7 @@ def test_a_step_of_tent_is_the_originals() -> None:
     fill(network, TENT["names_shapes"])
     before = copy.deepcopy(network.state_dict())
     patches = OneBatch(torch.tensor(TENT["seg_step"]["input"]))
-    options = registry.find("tent").values({"calibrated": False})
+    options = registry.find("tent").values({"calibrated": False}, PUBLISHED)
     recipe = tent.Tent(Setting(None, network, (), patches, options, None))
 
     optimiser = recipe.optimiser()
@@ -248,7 +249,7 @@ def test_protocontra_contrasts_for_as_many_epochs_after_the_alignment(
     after = kept.teacher.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in aligned.items())
     described = registry.find("protocontra")
-    assert described.work(described.values({"epochs": 2, "stages": 2})).epochs == 4
+    assert described.work(described.values({"epochs": 2, "stages": 2}, PUBLISHED)).epochs == 4
 
 
 def test_contrast_of_two_classes_is_refused_with_the_reason() -> None:
@@ -268,7 +269,12 @@ def test_iapc_labels_by_the_sum_over_sizes_and_mirror_images() -> None:
     network = Brighter()
     source = replace(model(), network=network)  # divisor 8
     source = Setting(
-        source, network, (), None, registry.find("iapc").values({"calibrated": False}), None
+        source,
+        network,
+        (),
+        None,
+        registry.find("iapc").values({"calibrated": False}, PUBLISHED),
+        None,
     )
     images = torch.zeros(1, 1, 16, 32)
     images[..., :16] = 1
@@ -453,7 +459,7 @@ def test_a_far_too_high_rate_is_noticed_and_the_source_state_returned(method: st
 @pytest.mark.parametrize("method", NEW)
 def test_progress_may_end_an_adaptation(method: str) -> None:
     described = registry.find(method)
-    values = described.values({"batch": 8})
+    values = described.values({"batch": 8}, PUBLISHED)
 
     def cancel(*_: Any, **__: Any) -> None:
         raise Cancelled("enough")

@@ -24,6 +24,7 @@ from SFDALib.bundle.description import EarlyHeadDescription
 from SFDALib.bundle.source import Source
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network, early_stages
 from SFDALib.networks.residual_unet import EarlyHead
@@ -113,7 +114,7 @@ def test_copies_for_upl_share_every_part_of_the_encoder_and_nothing_else(name: s
     """With the encoder moved, the copies still predict what the network does."""
     bundle = source(name)
     network = copy.deepcopy(bundle.network)
-    setting = Setting(bundle, network, (), None, registry.find("upl").values({}), None)
+    setting = Setting(bundle, network, (), None, registry.find("upl").values({}, PUBLISHED), None)
     (sibling,), shared = upl.copies(setting, 1)
     mine, theirs = (dict(one.named_parameters()) for one in (network, sibling))
     in_common = {name for name, p in mine.items() if p is theirs[name]}
@@ -174,7 +175,7 @@ def test_one_step_changes_the_named_weights_and_no_others(
         options |= {"confidence": 0.3, "uncertainty": 1.0}
     if method == "upl":
         options |= {"threshold": 0.3, "dropout": 0.0}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     outcome = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert all(math.isfinite(x) for x in outcome.curves["training_loss"])
     before = dict(bundle.network.named_parameters())  # each once: a state dict has other names, too
@@ -268,7 +269,7 @@ def test_each_member_of_an_ensemble_is_adapted_as_if_it_were_alone(
     options |= {"flips": 0.0, "prior": "0.2,0.1", "ensemble": 1}
     if method == "dpl":
         options |= {"confidence": 0.3, "uncertainty": 1.0}
-    values = described.values({k: v for k, v in options.items() if k in known})
+    values = described.values({k: v for k, v in options.items() if k in known}, PUBLISHED)
     together = loop.adapt(described, bundle, [picture(bundle)], values, 0, silent)
     assert any("each of the 2 sets of weights" in note for note in together.notes)
     if method in ("dg-tta", "dpl"):

@@ -26,6 +26,7 @@ from SFDALib.evaluation.metrics import dice
 from SFDALib.jobs.labelled import Labelled, from_json, matched, parse
 from SFDALib.jobs.request import Job
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.manifest import Case
@@ -118,7 +119,7 @@ def case(seed: int = 1, shift: int = 0) -> Case:
 def learn(source: Source, cases: list[Case], seed: int = 0, **options: Any) -> Adapted:
     method = registry.find("few-labels")
     given = {"epochs": 1, "patches": 4, "settle_bn": False, **options}
-    values = method.values(given)
+    values = method.values(given, PUBLISHED)
     return loop.adapt(method, source, [image(3)], values, seed, silent, cases)
 
 
@@ -279,5 +280,5 @@ def test_an_estimate_knows_the_method_without_its_labels(
     assert main(request) == 0
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
     method = registry.find("few-labels")
-    work = method.work(method.values({"epochs": 3, "patches": 8}))
+    work = method.work(method.values({"epochs": 3, "patches": 8}, PUBLISHED))
     assert (work.patches, work.epochs) == (24, 0)

@@ -28,6 +28,7 @@ from SFDALib.adaptation.common.prior import VolumeRatios
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.bundle.source import Source
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.networks.sfda_unet import SFDAUNet
 
 DPL = json.loads((PARITY / "dpl.json").read_text())
@@ -37,7 +38,7 @@ def setting(method: str, source: Source, count: int = 1, **options: Any) -> Sett
     """What the loop would give the method, for images of 8 slices."""
     images = [image(index + 1) for index in range(count)]
     patches = TargetPatches(source, [one.array for one in images])
-    values = registry.find(method).values({"batch": 4, **options})
+    values = registry.find(method).values({"batch": 4, **options}, PUBLISHED)
     network = copy.deepcopy(source.network)
     return Setting(source, network, images, patches, values, np.random.default_rng(0))
 
@@ -304,7 +305,7 @@ class Given:
 
 def protocontra_loss(network: nn.Module, images: Tensor, **options: Any) -> float:
     source = replace(model(), network=network)
-    values = registry.find("protocontra").values({"calibrated": False, **options})
+    values = registry.find("protocontra").values({"calibrated": False, **options}, PUBLISHED)
     one = Setting(source, network, (), Given(images), values, None)
     return loss_of(protocontra.ProtoContra(one), list(range(len(images))))
 
@@ -402,7 +403,8 @@ def test_the_loss_of_iapc_is_the_published_one() -> None:
     network, images = Linear(torch.randn(3, 5)), torch.randn(2, 5, 6, 8)
     source = replace(model(2, 3), network=network)
     values = registry.find("iapc").values(
-        {"calibrated": False, "several_scales": False, "batch": 2, "small_size": 20}
+        {"calibrated": False, "several_scales": False, "batch": 2, "small_size": 20},
+        PUBLISHED,
     )
 
     class Ordered(Given):

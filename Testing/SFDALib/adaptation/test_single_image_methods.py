@@ -33,6 +33,7 @@ from SFDALib.evaluation.metrics import dice
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.inspect import inspect
 from SFDALib.methods import registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Segmented
 from SFDALib.networks.build import build_network
 from SFDALib.progress import silent
@@ -330,7 +331,9 @@ def test_muvi_trains_every_weight_of_every_3d_network(
     method = registry.find("muvi")
     whole = image()
     array = np.random.default_rng(0).random((1, side, side, side), dtype=np.float32)
-    values = method.values({"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0})
+    values = method.values(
+        {"settle_bn": False, "learning_rate": 1e-2, "threshold": 10.0}, PUBLISHED
+    )
     outcome = loop.adapt(method, source, [replace(whole, array=array)], values, 0, silent)
     every = {name for name, _ in source.network.named_parameters(remove_duplicate=False)}
     assert delivered(outcome, source) <= every and len(delivered(outcome, source)) > 0.9 * len(
@@ -348,7 +351,7 @@ def test_muvi_is_refused_by_a_model_of_slices() -> None:
 
 def blended(source: Source, **options: Any) -> Segmented:
     method = registry.find("intent")
-    values, target = method.values(options), image()
+    values, target = method.values(options, PUBLISHED), image()
     p = predict(source, target.array, values)
     return registry.entry(method)(source, target, p, values, 0, silent)
 

@@ -57,7 +57,11 @@ def test_the_processor_is_always_among_the_devices(capsys: pytest.CaptureFixture
             Work(passes=1 + 3 + 8 + 12, patches=60, views=2, networks=3),
         ),
         # pseudo-labels by 3 views of the source and of the settled network
-        ("muvi", {}, Work(passes=6 + 1 + 6, epochs=1, views=3, sliding=True, networks=1)),
+        (
+            "muvi",
+            {"epochs": 1},
+            Work(passes=6 + 1 + 6, epochs=1, views=3, sliding=True, networks=1),
+        ),
         # statistics and 5 blends beside the source's, and the judge's 2 views of the source
         ("intent", {"blends": 6}, Work(passes=1 + 6 + 2, epochs=0, draws=0)),
     ],

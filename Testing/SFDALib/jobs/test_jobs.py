@@ -30,7 +30,9 @@ from SFDALib.methods import registry
 Phantoms = Callable[..., Phantom]
 QUICK |= {"patches": 4, "ensemble": 2}
 HEAL_FILES = {"nig_uncertainty.nrrd", "denoised.seg.nrrd"}
-SERVED = [name for name, method in registry.METHODS.items() if "3d" not in method.needs]
+SERVED = [
+    name for name in registry.comparable(registry.METHODS) if "3d" not in registry.find(name).needs
+]
 ADAPTING = [name for name in SERVED if registry.find(name).adapts]
 EVERY = ("segmentation.seg.nrrd", "source_segmentation.seg.nrrd", "entropy.nrrd", "report.json")
 
@@ -131,8 +133,9 @@ def test_the_report_tells_everything_about_the_run(
     report = report_of(results[method])
     known = registry.find(method).options
     assert report["method"] == method
-    defaults = {option.name: option.default for option in known}
-    assert report["options"] == defaults | {k: v for k, v in QUICK.items() if k in defaults}
+    usual = {option.name: option.recommended for option in known}
+    assert report["options"] == usual | {k: v for k, v in QUICK.items() if k in usual}
+    assert report["preset"] == ("recommended" if report["options"] == usual else "custom")
     assert report["seed"] == 0 and report["device"].startswith("cpu")
     assert report["software"]["SFDA"] == SFDALib.__version__
     assert report["software"]["torch"].split("+")[0] == torch.__version__.split("+")[0]

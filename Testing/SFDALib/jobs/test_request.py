@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from SFDALib.commands.arguments import Parser, add_request, request_of
 from SFDALib.errors import RequestError
 from SFDALib.jobs.fields import Whole, described, described_fields
 from SFDALib.jobs.request import Cohort, Comparison, Job, Request
+from SFDALib.methods import registry
 
 FILES = {"bundle": "b", "input": ("i.nrrd",), "output": "o"}
 FORMS = (
     Job(**FILES, method="heal", options={"samples": 2}, gate="off"),
     Cohort(**FILES, method="adami", adapt="once", seed=3),
     Comparison(**FILES, methods={"heal": {"samples": 2}}, probabilities=True),
+    Job(**FILES, method="adami", options={"epochs": 7}, preset="published"),
 )
 
 
@@ -109,3 +111,57 @@ def test_a_cohort_that_adapts_once_needs_a_method_that_adapts() -> None:
         Cohort(**FILES, method="heal", adapt="once").checked()
     with pytest.raises(RequestError, match='adapt: found "twice", expected each or once'):
         Cohort(**FILES, method="adami", adapt="twice").checked()
+
+
+class TestThePreset:
+    """Of AdaMI with 7 epochs, whose learning rate is then the preset's."""
+
+    argv = ("--bundle", "b", "--input", "i.nrrd", "--output", "o", "--method", "adami")
+
+    @pytest.fixture(autouse=True)
+    def recommended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        values = {"epochs": 6, "learning_rate": 1e-4}
+        method = replace(registry.find("adami"), recommended=values)
+        monkeypatch.setitem(registry.METHODS, "adami", method)
+
+    @pytest.mark.parametrize(
+        ("words", "rate"),
+        [((), 1e-4), (("--preset", "recommended"), 1e-4), (("--preset", "published"), 1e-6)],
+    )
+    @pytest.mark.parametrize("form", [Job, Cohort])
+    def test_gives_the_options_that_are_not_typed(
+        self, form: type[Job], words: tuple[str, ...], rate: float
+    ) -> None:
+        options = typed(form, *self.argv, "--option", "epochs=7", *words).options
+        assert (options["epochs"], options["learning_rate"]) == (7, rate)
+
+    @pytest.mark.parametrize(("words", "rate"), [((), 1e-4), (("--preset", "published"), 1e-6)])
+    def test_is_that_of_every_method_of_a_comparison(
+        self, words: tuple[str, ...], rate: float
+    ) -> None:
+        argv = ("--methods", "adami,tent", "--option", "adami.epochs=7")
+        methods = typed(Comparison, *self.argv[:-2], *argv, *words).methods
+        assert (methods["adami"]["epochs"], methods["adami"]["learning_rate"]) == (7, rate)
+        tent = registry.find("tent").values({}, words[-1] if words else "recommended")
+        assert methods["tent"] == tent.to_dict()
+
+    def test_is_recommended_in_a_job_file_from_before_there_were_presets(
+        self, tmp_path: Path
+    ) -> None:
+        values = Job(**FILES, method="adami").to_dict()
+        assert values.pop("preset") == "recommended"
+        (tmp_path / "job.json").write_text(json.dumps(values))
+        job = typed(Job, "--job", str(tmp_path / "job.json"))
+        assert (job.preset, job.options["learning_rate"]) == ("recommended", 1e-4)
+
+    def test_is_refused_if_there_is_none_of_that_name(self, tmp_path: Path) -> None:
+        for preset, expected in (
+            ("fast", 'preset: found "fast", expected recommended or'),
+            (1, "text"),
+        ):
+            values = Job(**FILES, method="adami").to_dict() | {"preset": preset}
+            (tmp_path / "job.json").write_text(json.dumps(values))
+            with pytest.raises(RequestError, match=expected):
+                typed(Job, "--job", str(tmp_path / "job.json"))
+        with pytest.raises(RequestError, match="invalid choice: 'fast'"):
+            typed(Job, *self.argv, "--preset", "fast")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from small_models import image, model
 from SFDALib.adaptation.common import loop
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
+from SFDALib.methods.method import CUSTOM
+from SFDALib.methods.option import PRESETS, PUBLISHED, RECOMMENDED, described, word
+from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.progress import silent
 
 DESCRIPTION = """
@@ -88,9 +92,57 @@ def test_a_method_is_added_by_a_description_and_a_code_file(
 @pytest.mark.parametrize("name", registry.METHODS)
 def test_the_defaults_of_every_method_pass_its_own_checks(name: str) -> None:
     method = registry.METHODS[name]
-    defaults = method.values({}).to_dict()
-    assert list(defaults) == [option.name for option in method.options]
-    assert method.values(defaults) == method.values({})
+    published = method.values({}, PUBLISHED)
+    assert list(published.to_dict()) == [option.name for option in method.options]
+    assert published == method.options_type()
+    for preset in PRESETS:
+        values = method.values({}, preset).to_dict()
+        assert values == method.preset(preset)
+        assert method.values(values) == method.values({}, preset)
+        for option in method.options:
+            assert option.check(word(option.value(preset))) == values[option.name]
     for option in method.options:
-        assert option.check(option.word()) == option.default
         assert option.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_recommended_values_are_of_the_options_type_and_range_and_differ_from_the_papers(
+    name: str,
+) -> None:
+    """Those of inference are the same in both, as the methods of a comparison share them."""
+    method = registry.METHODS[name]
+    options = {option.name: option for option in method.options}
+    inference = {option.name for option in described(InferenceOptions)}
+    assert method.recommended.keys() <= options.keys() - inference
+    for option, value in method.recommended.items():
+        checked = options[option].check(value)
+        assert (type(checked), checked) == (type(value), value)
+        assert value != options[option].published
+        assert options[option].recommended == value
+
+
+def test_given_options_go_on_top_of_a_preset_and_values_tell_which_it_is() -> None:
+    method = replace(registry.find("adami"), recommended={"epochs": 6, "learning_rate": 1e-4})
+    usual, published = method.values({}), method.values({}, PUBLISHED)
+    assert (usual.epochs, usual.learning_rate, usual.batch) == (6, 1e-4, 24)
+    assert (published.epochs, published.learning_rate, published.batch) == (100, 1e-6, 24)
+    given = method.values({"epochs": "7"}), method.values({"epochs": 7}, PUBLISHED)
+    assert [(one.epochs, one.learning_rate) for one in given] == [(7, 1e-4), (7, 1e-6)]
+    every = [usual, published, *given, method.values({"epochs": 6})]
+    assert [method.preset_of(one.to_dict()) for one in every] == [
+        *PRESETS,
+        *(CUSTOM, CUSTOM),
+        RECOMMENDED,
+    ]
+    none = registry.find("none")
+    assert none.preset_of(none.values({}, PUBLISHED).to_dict()) == RECOMMENDED, "they are the same"
+
+
+def test_an_option_names_its_default_and_its_published_value() -> None:
+    method = replace(registry.find("adami"), recommended={"epochs": 6})
+    with pytest.raises(RequestError, match=r"the default is 6, published 100$"):
+        method.values({"epochs": 0})
+    with pytest.raises(RequestError, match=r"the default is 24$"):
+        method.values({"batch": 0})
+    epochs = method.to_dict()["options"][0]
+    assert (epochs["recommended"], epochs["published"]) == (6, 100)

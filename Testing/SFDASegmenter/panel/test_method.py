@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from panel_bench import choose_method, choose_model, offered, set_option
+from panel_bench import choose_method, choose_model, offered, set_option, settle
+
+from SFDALib.methods import registry
 
 
 def test_a_method_that_the_bundle_cannot_serve_is_greyed_with_the_reason(
@@ -46,16 +48,75 @@ def test_the_method_that_learns_from_labels_is_greyed_with_or_without_a_model(
         assert "few-labels" not in [method.name for method in offered(panel)]
 
 
-def test_options_are_kept_by_method_and_reset_to_the_papers(
+def test_the_settings_are_custom_once_an_option_is_touched_and_reset_takes_the_chosen_ones_again(
     panel: Any, fill: Callable[..., Any]
 ) -> None:
+    import qt
     from slicer_standin import user
 
-    fill("adami", epochs="7", learning_rate="1e-4")
+    fill("adami")
+    user.unfold(panel.ui.advancedSection)
+    settings, epochs = panel.ui.presetComboBox, panel.method.field("epochs")
+    (described,) = (one for one in registry.find("adami").options if one.name == "epochs")
+    assert (settings.currentText, epochs.value) == ("Recommended", described.recommended)
+    assert (panel.request().preset, panel.request().options) == ("recommended", {})
+    custom = settings.model().index(settings.findData("custom"), 0)
+    assert not int(settings.model().flags(custom)) & int(qt.Qt.ItemIsEnabled)
+
+    set_option(panel, "epochs", "7")
+    assert settings.currentText == "Custom"
+    assert (panel.request().preset, panel.request().options) == ("recommended", {"epochs": 7})
+    user.choose(settings, "Published")
+    assert (settings.currentText, epochs.value) == ("Published", described.published)
+    assert (panel.request().preset, panel.request().options) == ("published", {})
+
+    set_option(panel, "epochs", "7")
+    set_option(panel, "learning_rate", "fast")
+    assert settings.currentText == "Custom"
+    user.click(panel.ui.resetOptionsButton)
+    assert (settings.currentText, epochs.value) == ("Published", described.published)
+    assert panel.ui.applyButton.enabled
+    set_option(panel, "epochs", "7")
+    set_option(panel, "epochs", str(described.published))
+    assert settings.currentText == "Published", "touched, and set back"
+
+
+def test_the_settings_are_those_of_every_method_and_come_back_with_the_scene(
+    panel: Any, fill: Callable[..., Any], tmp_path: Path
+) -> None:
+    import slicer
+    from slicer_standin import user
+
+    fill("adami", epochs="7")
+    choose_method(panel, "heal")
+    assert panel.ui.presetComboBox.currentText == "Recommended"
+    user.choose(panel.ui.presetComboBox, "Published")
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear()
+    settle()
+    assert panel.ui.presetComboBox.currentText == "Recommended"
+    slicer.util.loadScene(str(path))
+    settle()
+    assert (panel.ui.presetComboBox.currentText, panel.request().preset) == (
+        "Published",
+        "published",
+    )
+    choose_method(panel, "adami")
+    assert panel.ui.presetComboBox.currentText == "Custom"
+    assert panel.request().options == {"epochs": 7}
+    (rate,) = (one for one in registry.find("adami").options if one.name == "learning_rate")
+    assert float(panel.method.field("learning_rate").text) == rate.published
+
+
+def test_options_are_kept_by_method_and_reset(panel: Any, fill: Callable[..., Any]) -> None:
+    from slicer_standin import user
+
+    fill("adami", epochs="7", learning_rate="1e-7")
     choose_method(panel, "heal", samples="3")
     choose_method(panel, "adami")
     assert panel.method.field("epochs").value == 7
-    assert panel.request().options == {"epochs": 7, "learning_rate": 1e-4}
+    assert panel.request().options == {"epochs": 7, "learning_rate": 1e-7}
     user.write(panel.ui.seedSpinBox, "9")
     assert panel.request().seed == 9
     user.click(panel.ui.resetOptionsButton)
