@@ -25,7 +25,6 @@ from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
 from SFDALib.results.report import write_report
-from SFDALib.trust.cohort import CohortVerdict
 from SFDALib.volume.image_file import ImageFile
 
 log = logging.getLogger(__name__)
@@ -65,16 +64,16 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
             raise RequestError(
                 f"cohort: none of {len(running.images)} image(s) worked; {running.failures.first}"
             )
-        verdict = settle(folder, done, running.waiting, cohort.gate)
-        summary = running.summary(done, verdict, early)
+        trust = settle(folder, done, running.waiting, cohort.gate)
+        summary = running.summary(done, trust, early)
         write_report(folder / layout.COHORT.name, summary)
     if early is not None:
         kind = Cancelled if isinstance(early, Cancelled) else RequestError
         raise kind(
             f"{_why(early)}; {len(done)} of {len(running.images)} images are done, in {output}"
         )
-    if verdict is not None:
-        log.info("%s", verdict.sentence)
+    if trust is not None:
+        log.info("%s", trust["sentence"])
     reporter.event("result", output=str(output), done=len(done))
     return summary
 
@@ -147,7 +146,7 @@ class _Running:
     def summary(
         self,
         done: Mapping[str, dict[str, Any]],
-        verdict: CohortVerdict | None,
+        trust: dict[str, Any] | None,
         early: Cancelled | DiskError | None,
     ) -> dict[str, Any]:
         """The content of cohort.json."""
@@ -160,7 +159,7 @@ class _Running:
             "done": len(done),
             "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
-            "trust": verdict and verdict.to_dict(),
+            "trust": trust,
             "images": [
                 {
                     "image": files[0].name,
@@ -197,4 +196,4 @@ def _why(early: Cancelled | DiskError) -> str:
 
 def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
     """The verdict without its reasons, which the image's own report has."""
-    return trust and {name: trust[name] for name in ("decision", "delivered")}
+    return trust and {name: trust[name] for name in ("decision", "delivered", "sentence")}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from SFDALib.jobs.image_run import ImageRun
 from SFDALib.results import layout
 from SFDALib.results.report import write_report
 from SFDALib.trust.cohort import CohortVerdict, judge_cohort
-from SFDALib.trust.levels import Delivered
+from SFDALib.trust.levels import LEVELS, Decision, Delivered
 from SFDALib.trust.signals import Signals
 from SFDALib.volume.image_file import read_labels
 
@@ -58,36 +58,42 @@ class Waiting:
         labels = read_labels(inside / layout.SOURCE_SEGMENTATION.name).array[0]
         return cls(folder, certainty.structures(target.entropy, labels, description.labels))
 
-    def settle(self, report: dict[str, Any], verdict: CohortVerdict, delivered: Delivered) -> None:
-        """Make the folder one of an image on which the verdict was this.
+    def settle(self, report: dict[str, Any], verdict: CohortVerdict, gate: str) -> None:
+        """Make the folder that of an image on whose cohort the verdict was this.
+
+        An image on which both segmentations look wrong keeps that verdict.
 
         Args:
             report: of the image; is brought up to date.
             verdict: on the cohort.
-            delivered: the segmentation that segmentation.seg.nrrd is to be.
+            gate: as in a ``Job``.
         """
-        source = self.folder / SOURCE
+        trust = report["trust"]
+        wrong = trust["decision"] == "both-wrong"
+        delivered = delivered_by("both-wrong" if wrong else verdict.decision, gate)
         if delivered == "source":
-            report["uncertainty"] = self.uncertainty
-            result = self.folder / layout.SEGMENTATION.name
-            result.unlink()  # first, as the disk may be full
-            shutil.copyfile(self.folder / layout.SOURCE_SEGMENTATION.name, result)
-            for file in source.glob("*"):
-                os.replace(file, self.folder / file.name)
-        shutil.rmtree(source, ignore_errors=True)
-        report["notes"] = [*_others(report), f"judge: {verdict.sentence}"]
-        report["trust"] |= {
-            "decision": verdict.decision,
-            "sentence": verdict.sentence,
-            "reasons": [*verdict.reasons],
-            "delivered": delivered,
-            "images": verdict.images,
-        }
+            self._deliver_source(report)
+        shutil.rmtree(self.folder / SOURCE, ignore_errors=True)
+        trust |= {"delivered": delivered, "images": verdict.images}
+        if not wrong:
+            sentence = verdict.sentence(delivered)
+            report["notes"] = [*_without_verdict(report["notes"]), f"verdict: {sentence}"]
+            trust |= {"decision": verdict.decision, "sentence": sentence}
+            trust["reasons"] = list(verdict.reasons)
+
+    def _deliver_source(self, report: dict[str, Any]) -> None:
+        report["uncertainty"] = self.uncertainty
+        result = self.folder / layout.SEGMENTATION.name
+        result.unlink()  # first, as the disk may be full
+        shutil.copyfile(self.folder / layout.SOURCE_SEGMENTATION.name, result)
+        for file in (self.folder / SOURCE).glob("*"):
+            os.replace(file, self.folder / file.name)
 
 
 def waits(image: ImageRun) -> bool:
     """Whether an image is judged with its cohort: a single slice cannot be judged by itself."""
-    return image.target.conformed.array.shape[1] == 1 and image.engine.method.judged
+    method = image.engine.method
+    return image.target.conformed.array.shape[1] == 1 and method.judged and not method.chooses
 
 
 def settle(
@@ -95,34 +101,37 @@ def settle(
     reports: Mapping[str, dict[str, Any]],
     waiting: Mapping[str, Waiting],
     gate: str,
-) -> CohortVerdict | None:
+) -> dict[str, Any] | None:
     """Judge the images that are done together, and bring their folders up to date.
 
     Args:
         folder: of the cohort.
         reports: of the images that are done, by the names of their folders.
-        waiting: those of them that wait for the verdict.
+        waiting: those of them that are judged together.
         gate: as in a ``Job``.
 
     Returns:
-        The verdict; None if there was nothing to judge.
+        The field "trust" of cohort.json; None if there was nothing to judge.
     """
-    signals = [Signals(**one["trust"]["signals"]) for one in reports.values() if one["trust"]]
-    if not signals:
+    judged = {name: report for name, report in reports.items() if report["trust"]}
+    if not judged:
         return None
-    verdict = judge_cohort(signals)
-    for name, report in reports.items():
-        if not report["trust"]:
-            continue
+    verdict = judge_cohort([Signals(**report["trust"]["signals"]) for report in judged.values()])
+    together = judged.keys() <= waiting.keys()
+    for name, report in judged.items():
         if name in waiting:
-            delivered = verdict.delivered if gate == "on" else "result"
-            waiting[name].settle(report, verdict, delivered)
-        elif len(signals) > 1:
-            report["notes"].append(f"All images together: {verdict.sentence}")
+            waiting[name].settle(report, verdict, gate)
+        elif len(judged) > 1:
+            report["notes"].append(f"cohort: {verdict.sentence(None)}")
         write_report(folder / name / layout.REPORT.name, report)
-    return verdict
+    return verdict.to_dict(delivered_by(verdict.decision, gate) if together else None)
 
 
-def _others(report: Mapping[str, Any]) -> list[str]:
+def delivered_by(decision: Decision, gate: str) -> Delivered:
+    """The segmentation that is delivered."""
+    return LEVELS[decision].delivered if gate == "on" else "result"
+
+
+def _without_verdict(notes: Sequence[str]) -> list[str]:
     """The notes of a report without the verdict on the image by itself."""
-    return [note for note in report["notes"] if not note.startswith("judge: ")]
+    return [note for note in notes if not note.startswith("verdict ")]

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.trust.features import FEATURES
 from SFDALib.trust.judge import VANISHED
-from SFDALib.trust.levels import LEVELS, Decision, Delivered
+from SFDALib.trust.levels import Decision, Delivered
 
 if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
@@ -34,6 +34,18 @@ LEAST_IMAGES = 8  # fewer are not judged together
 SIZE = 0.05  # of the mean |log(size / expected size)| that may be added
 STABILITY = 0.01  # of Dice that may be lost
 VANISHED_SHARE = 0.05  # of the images
+_EACH = "every image has a verdict of its own"
+ADVICE: dict[tuple[Decision, Delivered | None], str] = {
+    ("better", "result"): "use them, but look at each, as a single one may be worse",
+    ("better", None): _EACH,
+    ("look", "source"): "compare both; the source model's are delivered until you decide",
+    ("look", "result"): "compare them with the source model's before you use them",
+    ("look", None): _EACH,
+    ("keep", "source"): "the source model's segmentations are kept",
+    ("keep", "result"): "use the source model's segmentations instead",
+    ("keep", None): _EACH,
+}
+"""What the reader is to do, by the decision and by what is delivered of every image."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +78,35 @@ class CohortVerdict:
     Args:
         decision: "better", "look" or "keep".
         images: how many were judged together.
-        sentence: for the reader.
-        reasons: a sentence each, the most important first.
+        reasons: a sentence each.
         means: what the verdict is based on, by feature.
     """
 
     decision: Decision
     images: int
-    sentence: str
     reasons: tuple[str, ...]
-    means: dict[str, Mean]
+    means: dict[str, Mean] = field(default_factory=dict)
 
-    @property
-    def delivered(self) -> Delivered:
-        """Which segmentation is delivered for each image that cannot be judged by itself."""
-        return LEVELS[self.decision].delivered
+    def sentence(self, delivered: Delivered | None) -> str:
+        """The verdict in one sentence, with what to do.
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for cohort.json."""
+        Args:
+            delivered: of every image; None where each has a verdict of its own.
+        """
+        found = {
+            "better": f"On average over {self.images} images the results are better",
+            "look": f"It is unclear whether the results on {self.images} image(s) are better",
+            "keep": f"On average over {self.images} images the results are no better",
+        }[self.decision]
+        return f"{found} than the source model's: {ADVICE[self.decision, delivered]}."
+
+    def to_dict(self, delivered: Delivered | None) -> dict[str, Any]:
+        """The field "trust" of cohort.json."""
         return {
             "decision": self.decision,
+            "delivered": delivered,
+            "sentence": self.sentence(delivered),
             "images": self.images,
-            "sentence": self.sentence,
             "reasons": list(self.reasons),
             "means": {
                 name: {"mean": round(mean.value, 4), "standard_error": round(mean.error, 4)}
@@ -162,17 +181,17 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
     count = len(signals)
     if all(one.agreement == 1 for one in signals):
         same = "the results are the source model's own segmentations"
-        return CohortVerdict("keep", count, _sentence("keep", count), (same,), {})
+        return CohortVerdict("keep", count, (same,))
     means = {
         one.feature: mean for one in CONDITIONS if (mean := _mean(one.feature, signals)) is not None
     }
     if count < LEAST_IMAGES:
         few = f"found {count} image(s), expected at least {LEAST_IMAGES} to judge them together"
-        return CohortVerdict("look", count, _sentence("look", count), (few,), means)
+        return CohortVerdict("look", count, (few,), means)
     missing = [one.feature for one in CONDITIONS if one.feature not in means]
     if missing:
         why = f"not measured on at least {LEAST_IMAGES} images: {', '.join(missing)}"
-        return CohortVerdict("look", count, _sentence("look", count), (why,), means)
+        return CohortVerdict("look", count, (why,), means)
     reasons = [one.reason(means[one.feature]) for one in CONDITIONS]
     vanished = sum(one.shrinkage > VANISHED for one in signals)
     if vanished > VANISHED_SHARE * count:
@@ -183,7 +202,7 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
         and any(one.gains(means[one.feature]) for one in CONDITIONS)
     )
     decision: Decision = "better" if better else "keep"
-    return CohortVerdict(decision, count, _sentence(decision, count), tuple(reasons), means)
+    return CohortVerdict(decision, count, tuple(reasons), means)
 
 
 def means_of(signals: Sequence[Signals]) -> dict[str, Mean]:
@@ -200,21 +219,3 @@ def _mean(feature: str, signals: Sequence[Signals]) -> Mean | None:
         return None
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return Mean(fmean(values), error, len(values))
-
-
-def _sentence(decision: Decision, count: int) -> str:
-    """The verdict for the reader."""
-    return {
-        "better": (
-            f"On average over these {count} images the results are better than the source"
-            " model's; a single one may be worse."
-        ),
-        "look": (
-            f"It is unclear whether the results on these {count} image(s) are better than the"
-            " source model's: compare both."
-        ),
-        "keep": (
-            f"On average over these {count} images the results are no better than the source"
-            " model's."
-        ),
-    }[decision]
