@@ -1,10 +1,10 @@
-"""The automatic choice: try methods on an image, and deliver the best result that is trusted.
+"""The automatic choice: try methods on an image, and deliver the best result by the judge.
 
 The methods that the source model can serve run one after the other, the most useful first, each in
-a result folder of its own, as in a comparison. The search ends when a trusted result is confirmed
-by another one, when no method fits into the time that is left, or when all have been tried. The
-trusted result that is least likely to be worse than the source model's becomes the delivered one;
-without a trusted one the source model's is delivered.
+a result folder of its own, as in a comparison. The search ends when a result that is better than
+the source model's is confirmed by another one, when no method fits into the time that is left, or
+when all have been tried. Of the results that the judge finds better, the one that is least likely
+to be worse is delivered; without such a result the source model's.
 
 Which methods are tried depends on the time they take, so that two runs may choose differently. The
 report names method and options, with which ``run`` gives the same result again.
@@ -22,17 +22,18 @@ from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
 from SFDALib.jobs.image_run import ImageRun
-from SFDALib.jobs.judgement import choice
+from SFDALib.jobs.judgement import choice, judge_among
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.time_limit import Deadline, Forecast
 from SFDALib.jobs.tried import Tried
 from SFDALib.methods import registry
 from SFDALib.results import layout
 from SFDALib.results.report import write_report
+from SFDALib.trust.levels import LEVELS
 
 STAGE = "auto"  # names the method that is tried
-SURE = 0.1  # a trusted result is confirmed if its chance of harm is at most this
-AGREES = 0.9  # and its mean Dice with another trusted one is at least this
+SURE = 0.1  # a better result is confirmed if its chance of harm is at most this
+AGREES = 0.9  # and its mean Dice with another better one is at least this
 
 Trusts = Mapping[str, Mapping[str, Any] | None]  # the field "trust" of each method's report
 
@@ -46,8 +47,8 @@ def deliver_best(
         image: segmented by the source model; its engine's options have the time limit.
         folder: the result folder, which exists. The results of the other methods are put into
             ``layout.TRIED`` in it, whatever the gate is.
-        gate: "on" delivers the source model's result if none is trusted, "off" then the one that is
-            least likely to be worse.
+        gate: "on" delivers the source model's result if none is better, "off" then the one that
+            comes closest.
         extra: further fields of the report.
 
     Returns:
@@ -56,15 +57,15 @@ def deliver_best(
     others = folder / layout.TRIED.name
     search = _Search.over(image, others)
     search.run()
-    least = _least_harm(search.trusts)
-    chosen = choice(search.trusts) or (least if gate == "off" else None)
-    why = _why(search, chosen, least)
+    closest = _closest(search.trusts)
+    chosen = choice(search.trusts) or (closest if gate == "off" else None)
+    why = _why(search, chosen, closest)
+    trust: Mapping[str, Any] | None
     about = {"chosen": chosen or registry.REFERENCE, "why": why, **search.facts(chosen)}
     if chosen is None:
         reference = image.engine.serving(registry.find(registry.REFERENCE))
         report = deliver(image.with_engine(reference), folder, gate="off")
-        trust = search.trusts[least] if least else None
-        trust = trust and {**trust, "delivered": "source"}
+        trust = _undelivered(search.trusts[closest]) if closest else None
     else:
         for entry in (others / chosen).iterdir():
             entry.rename(folder / entry.name)
@@ -120,7 +121,7 @@ class _Search:
         return cls(tried, Forecast(image), deadline, engines)
 
     def run(self) -> None:
-        """Try method after method, until a trusted result is confirmed or no time is left."""
+        """Try method after method, until a better result is confirmed or no time is left."""
         total = len(self.engines)
         for index, (name, engine) in enumerate(self.engines.items()):
             expected, left = self.forecast.seconds(engine), self.deadline.left
@@ -144,11 +145,11 @@ class _Search:
         best = choice(self.trusts)
         if best is None or _harm(self.trusts, best) > SURE:
             return
-        for other in trusted(self.trusts):
+        for other in better(self.trusts):
             if other != best and dice.between(best, other) >= AGREES:
                 self.enough = (
-                    f"{self.title(best)} and {self.title(other)} are trusted and agree (Dice"
-                    f" {dice.between(best, other):.2f})"
+                    f"{self.title(best)} and {self.title(other)} are better than the source"
+                    f" model's and agree (Dice {dice.between(best, other):.2f})"
                 )
 
     def facts(self, chosen: str | None) -> dict[str, Any]:
@@ -203,7 +204,7 @@ class _Search:
         return self.engines[name].method.title
 
 
-def trusted(trusts: Trusts) -> list[str]:
+def better(trusts: Trusts) -> list[str]:
     """The methods whose results may be delivered."""
     return [name for name, trust in trusts.items() if choice({name: trust})]
 
@@ -214,38 +215,51 @@ def _harm(trusts: Trusts, name: str) -> float:
     return 1.0 if trust is None else trust["harm"]
 
 
-def _least_harm(trusts: Trusts) -> str | None:
-    """The method whose result is least likely to be worse; None if all are the source model's."""
-    differing = [n for n, trust in trusts.items() if trust and trust["signals"]["agreement"] < 1]
-    return min(differing, key=lambda name: _harm(trusts, name), default=None)
+def _closest(trusts: Trusts) -> str | None:
+    """The method with the best level, and of that the least chance of harm.
+
+    None if no result differs from the source model's.
+    """
+    levels = list(LEVELS)
+    ranks = {
+        name: (levels.index(trust["decision"]), trust["harm"])
+        for name, trust in trusts.items()
+        if trust and trust["signals"]["agreement"] < 1
+    }
+    return min(ranks, key=ranks.__getitem__, default=None)
 
 
-def _why(search: _Search, chosen: str | None, least: str | None) -> str:
+def _undelivered(trust: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The verdict on a result in whose place the source model's is delivered."""
+    if trust is None:
+        return None
+    return judge_among({**trust, "delivered": "source"}, trust["signals"]["others"])
+
+
+def _why(search: _Search, chosen: str | None, closest: str | None) -> str:
     """Why this result is delivered, in one sentence.
 
     Args:
         chosen: the method whose result is delivered; None if the source model's is.
-        least: the method whose result is least likely to be worse.
+        closest: the best method, though its result may not be better than the source model's.
     """
-    good, count = trusted(search.trusts), len(search.trusts)
+    good, count = len(better(search.trusts)), len(search.trusts)
+    none = f"none of {count} result(s) is clearly better than the source model's"
     if chosen is not None:
-        title, harm = search.title(chosen), _harm(search.trusts, chosen)
-        if chosen not in good:
+        title, harm = search.title(chosen), f"{_harm(search.trusts, chosen):.0%}"
+        if not good:
             return (
-                f"{title} is delivered, as the gate is off: none of {count} result(s) is trusted,"
-                f" and it is the one least likely to be worse than the source model's ({harm:.0%})"
+                f"{title} is delivered, as the gate is off: {none}, and this one comes closest"
+                f" (chance of being worse {harm})"
             )
         return (
-            f"{title} is delivered: of {len(good)} trusted result(s) out of {count} it is the least"
-            f" likely to be worse than the source model's ({harm:.0%})"
+            f"{title} is delivered: {good} of {count} result(s) are better than the source model's,"
+            f" and this one is the least likely to be worse ({harm})"
         )
-    if least is not None:
-        reason = (
-            f"none of {count} result(s) is trusted; the verdict is on that of"
-            f" {search.title(least)}, the one least likely to be worse"
-        )
+    if closest is not None:
+        reason = f"{none}; the verdict is on that of {search.title(closest)}, which comes closest"
     elif count:
-        reason = f"{count} result(s) are the same as the source model's"
+        reason = f"{count} result(s) are the same"
     elif search.tried.failures.messages:
         reason = "no method worked"
     else:

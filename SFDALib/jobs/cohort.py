@@ -11,6 +11,7 @@ from typing import Any
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
 from SFDALib.jobs.cohort_images import images_in, names_of
+from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
 from SFDALib.jobs.engine import Engine, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
@@ -33,8 +34,8 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
     """Carry a cohort out.
 
     An image that cannot be used is reported in cohort.json and does not stop the others; a bug
-    does. Where the run is cancelled, or the disk is full, the images that are done are kept, and
-    cohort.json says so.
+    does. Where the run is cancelled, or the disk is full, the images that are done are kept and
+    judged together, and cohort.json says so.
 
     Args:
         cohort: checked, see ``Cohort.checked``.
@@ -63,13 +64,16 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
             raise RequestError(
                 f"cohort: none of {len(running.images)} image(s) worked; {running.failures.first}"
             )
-        summary = running.summary(done, early)
+        trust = settle(folder, done, running.waiting, cohort.gate)
+        summary = running.summary(done, trust, early)
         write_report(folder / layout.COHORT.name, summary)
     if early is not None:
         kind = Cancelled if isinstance(early, Cancelled) else RequestError
         raise kind(
             f"{_why(early)}; {len(done)} of {len(running.images)} images are done, in {output}"
         )
+    if trust is not None:
+        log.info("%s", trust["sentence"])
     reporter.event("result", output=str(output), done=len(done))
     return summary
 
@@ -85,6 +89,7 @@ class _Running:
         failures: of images.
         stages: of the adaptation to all images.
         reports: of the images that are done.
+        waiting: those of them that are judged together.
     """
 
     cohort: Cohort
@@ -95,6 +100,7 @@ class _Running:
     failures: Failures
     stages: Stages = field(default_factory=Stages)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
 
     def run(self) -> None:
         """Run every image; nothing if it was to be adapted to all and none could be read."""
@@ -121,9 +127,12 @@ class _Running:
 
     def _run_image(self, name: str, files: tuple[Path, ...], shared: Adapted | None) -> None:
         image = ImageRun.read(self.engine, files, self.cohort.reading, self.reporter)
+        gate = "off" if waits(image) else self.cohort.gate
         with ResultFolder(self.folder / name) as inside:
             extra = {"cohort": self.cohort.adapt}
-            self.reports[name] = deliver(image, inside, self.cohort.gate, shared, extra)
+            self.reports[name] = deliver(image, inside, gate, shared, extra)
+            if waits(image):
+                self.waiting[name] = Waiting.written(inside, self.folder / name, image)
 
     def done(self) -> dict[str, dict[str, Any]]:
         """The reports of the images whose folder is complete; the last may have been interrupted
@@ -135,7 +144,10 @@ class _Running:
         return (self.folder / name).is_dir()
 
     def summary(
-        self, done: Mapping[str, dict[str, Any]], early: Cancelled | DiskError | None
+        self,
+        done: Mapping[str, dict[str, Any]],
+        trust: dict[str, Any] | None,
+        early: Cancelled | DiskError | None,
     ) -> dict[str, Any]:
         """The content of cohort.json."""
         return {
@@ -147,6 +159,7 @@ class _Running:
             "done": len(done),
             "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
+            "trust": trust,
             "images": [
                 {
                     "image": files[0].name,
@@ -189,4 +202,4 @@ def _why(early: Cancelled | DiskError) -> str:
 
 def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
     """The verdict without its reasons, which the image's own report has."""
-    return trust and {name: trust[name] for name in ("decision", "delivered")}
+    return trust and {name: trust[name] for name in ("decision", "delivered", "sentence")}

@@ -44,7 +44,7 @@ class Engine:
         cases: images with segmentations that the method learns from.
         learned_from: SHA-256 of their files, taken before they were read.
         probabilities: whether the class probabilities are written, too.
-        preset: of the options of the methods that it chooses among.
+        preset: of the options of the methods that ``method`` chooses among.
     """
 
     bundle: SourceModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -16,8 +16,12 @@ from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun
 from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
-from SFDALib.trust.judge import Verdict, judge
+from SFDALib.trust.findings import Finding
+from SFDALib.trust.judge import judge
+from SFDALib.trust.levels import LEVELS, Delivered
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
+from SFDALib.trust.structures import compared
+from SFDALib.trust.verdict import Verdict
 from SFDALib.volume.intensity import normalise_unit
 
 LOOKS = 2  # segmentations of changed copies of the image by each network, see ``signals.stability``
@@ -38,26 +42,19 @@ class Judgement:
     gate: str
 
     @property
-    def delivered(self) -> Literal["source", "result"]:
+    def delivered(self) -> Delivered:
         """Which segmentation is delivered: the source model's or the result."""
         return self.verdict.delivered if self.gate == "on" else "result"
 
     def to_dict(self) -> dict[str, Any]:
         """The field "trust" of report.json."""
-        return {**self.verdict.to_dict(self.signals), "delivered": self.delivered}
+        return self.verdict.to_dict(self.signals, self.delivered)
 
     def note(self) -> str:
-        """One sentence for people."""
-        advice = {
-            "adopt": "adopt the result",
-            "keep": "keep the source model's segmentation",
-            "look": "look closely at both segmentations",
-        }[self.verdict.decision]
-        what = {"result": "the result", "source": "the source model's"}[self.delivered]
-        return (
-            f"judge: {advice}, as {'; '.join(self.verdict.reasons)}. The segmentation that is"
-            f" delivered is {what}."
-        )
+        """The sentence and its reasons, for the log."""
+        colour = LEVELS[self.verdict.decision].colour
+        why = "; ".join(self.verdict.reasons)
+        return f"verdict ({colour}): {self.verdict.sentence(self.delivered)} Why: {why}."
 
 
 def judge_result(
@@ -66,8 +63,9 @@ def judge_result(
     """The judgement of a result; None if it is the source model's own."""
     if segmented.probabilities is image.target.source_probabilities:
         return None
-    signals = image.attempt("judging", lambda _: signals_of(image, segmented, adapted))
-    return Judgement(signals, judge(signals), gate)
+    evidence, signals = image.attempt("judging", lambda _: _measured(image, segmented, adapted))
+    found = compared(evidence.in_source.structures, evidence.in_result.structures)
+    return Judgement(signals, judge(signals, *found), gate)
 
 
 def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -> Signals:
@@ -76,6 +74,13 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
     Each network segments ``LOOKS`` changed copies of the image, and the source network each
     diffusion sample.
     """
+    return _measured(image, segmented, adapted)[1]
+
+
+def _measured(
+    image: ImageRun, segmented: Segmented, adapted: Adapted | None
+) -> tuple[Evidence, Signals]:
+    """The evidence on a result and its signals."""
     engine, target = image.engine, image.target
     model = engine.model
     looks = LOOKS * (1 if adapted is None else 2) + len(segmented.samples)
@@ -88,52 +93,52 @@ def signals_of(image: ImageRun, segmented: Segmented, adapted: Adapted | None) -
         # the distance of each member's weights from the source's
         start = assembly.ensemble_of([model.network] * adapted.members).state_dict()
         distance = weight_distance(adapted.weights, start)
-    return measure(
-        Evidence(
-            image=target.conformed.array,
-            source=target.source_probabilities,
-            result=segmented.probabilities,
-            labels=model.description.labels,
-            voxel_ml=geometry.voxel_ml,
-            area_mm2=math.prod(geometry.spacing[:2]),
-            source_again=source_again,
-            result_again=again,
-            weight_distance=distance,
-            collapsed=adapted is not None and adapted.collapsed,
-            draws=[
-                source_again(
-                    normalise_unit(sample.numpy(), model.description.input_spec.normalisation)
-                )
-                .argmax(0)
-                .cpu()
-                .numpy()
-                for sample in segmented.samples
-            ],
-            draw_scores=[sample["score"] for sample in segmented.report.get("samples", ())],
-        )
+    evidence = Evidence(
+        image=target.conformed.array,
+        source=target.source_probabilities,
+        result=segmented.probabilities,
+        labels=model.description.labels,
+        voxel_ml=geometry.voxel_ml,
+        area_mm2=math.prod(geometry.spacing[:2]),
+        source_again=source_again,
+        result_again=again,
+        weight_distance=distance,
+        collapsed=adapted is not None and adapted.collapsed,
+        draws=[
+            source_again(normalise_unit(sample.numpy(), model.description.input_spec.normalisation))
+            .argmax(0)
+            .cpu()
+            .numpy()
+            for sample in segmented.samples
+        ],
+        draw_scores=[sample["score"] for sample in segmented.report.get("samples", ())],
     )
+    return evidence, measure(evidence)
 
 
 def judge_among(trust: Mapping[str, Any], others: float | None) -> dict[str, Any]:
     """A report's "trust", judged again with the mean Dice with other methods' results."""
     signals = replace(Signals(**trust["signals"]), others=others)
-    return {**judge(signals).to_dict(signals), "delivered": trust["delivered"]}
+    in_source, in_result = (
+        [Finding(**finding) for finding in trust[name]] for name in ("source_findings", "findings")
+    )
+    return judge(signals, in_source, in_result).to_dict(signals, trust["delivered"])
 
 
 def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
-    """The method whose adopted result is least likely to harm.
+    """The method with the best result: of those that are better, the least likely to harm.
 
-    None if no result is adopted that differs from the source's.
+    None if no result is better than the source's.
 
     Args:
         trusts: the field "trust" of each method's report.
     """
-    adopted = {
+    better = {
         name: trust["harm"]
         for name, trust in trusts.items()
-        if trust and trust["decision"] == "adopt" and trust["signals"]["agreement"] < 1
+        if trust and trust["decision"] == "better"
     }
-    return min(adopted, key=adopted.__getitem__, default=None)
+    return min(better, key=better.__getitem__, default=None)
 
 
 class Passes:

@@ -1,10 +1,15 @@
-"""Judge a result without labels: adopt it, keep the source model's, or look closely.
+"""Judge a result without labels: better and plausible, to be looked at, no better, or both wrong.
 
-No module knows which method made the result. The judge's coefficients are in coefficients.json,
-which Testing/Benchmarks/trust fits.
+No module knows which method made the result. The coefficients are in coefficients.json and
+quality.json, which Testing/Benchmarks/trust fits.
 
     signals      what can be measured of two segmentations of an image
+    structures   each structure of a segmentation by itself, and what is to be looked at in it
+    findings     one thing to look at
     features     the signals as numbers of which more is worse
-    judge        the chance of harm, and the verdict
+    quality      the predicted Dice of one segmentation
+    judge        the chance of harm, and the decision
+    verdict      the decision as data and as a sentence
+    levels       the four levels of a verdict
     fingerprint  whether intensities are like those of training
 """

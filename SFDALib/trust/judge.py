@@ -1,4 +1,5 @@
-"""Estimate from the signals how likely a result is worse than the source model's segmentation.
+"""Estimate from the signals how likely a result is worse than the source model's segmentation, and
+say what is to be done with it.
 
 A logistic regression: ``score = bias + sum_f weight_f * z_f`` with ``z_f = (feature_f - centre_f) /
 scale_f`` clipped to +-``CLIP``, and ``P(harm) = 1 / (1 + exp(-score))``. Harm means that the
@@ -6,37 +7,41 @@ result's Dice is lower than the source's; harm and help have equal prior probabi
 are at least 0 and larger features are worse, so that no feature that gets worse makes a result look
 better.
 
-Below the bound ``adopt`` the result is adopted; from ``keep`` on the source's segmentation is kept;
-in between a person must look at both, and the source's is delivered until then. Without a volume to
-compare with a plausible range, as in a single slice, the judge never adopts: in the benchmark it
-could not tell harm from help there. Standard library alone.
+Below the bound ``adopt`` a result is probably better, from ``keep`` on it is not. A result that is
+probably better is delivered if nothing is to be looked at: no volume outside its plausible range,
+nothing found in a structure, no poor predicted Dice. Without a volume to compare with a plausible
+range, as in a single slice, the source's is delivered: in the benchmark harm could not be told from
+help there. Standard library alone.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from SFDALib.trust.features import FEATURES, features
+from SFDALib.trust.findings import Finding
+from SFDALib.trust.levels import Decision
+from SFDALib.trust.quality import QualityModel, shipped_quality
+from SFDALib.trust.verdict import Looks, Verdict
 
 if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 CLIP = 2.0  # of the standardised features, to limit extrapolation beyond the benchmark
-VANISHED = math.log(4)  # a class that shrank by more than this factor: keep, whatever the score
+VANISHED = math.log(
+    4
+)  # a class that shrank by more than this factor: no better, whatever the score
+POOR, WRONG = 0.6, 0.5  # predicted Dice: below the first look at it, below the second it is wrong
+FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
-NO_VOLUME = (
-    "there is no volume to compare with a plausible range, without which harm cannot be estimated"
-)
-
-Decision = Literal["adopt", "keep", "look"]
 
 
 @dataclass(frozen=True)
@@ -77,57 +82,32 @@ class Coefficients:
         return 1 / (1 + math.exp(-min(max(score, -50.0), 50.0)))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What to do with a result, and why.
-
-    Args:
-        decision: "adopt" it, "keep" the source's, or "look" closely at both.
-        harm: the estimated probability that it is worse than the source's.
-        reasons: a sentence each, the most important first.
-    """
-
-    decision: Decision
-    harm: float
-    reasons: tuple[str, ...]
-
-    @property
-    def delivered(self) -> Literal["source", "result"]:
-        """Which of the two is delivered: the result only if it is adopted."""
-        return "result" if self.decision == "adopt" else "source"
-
-    def to_dict(self, signals: Signals) -> dict[str, Any]:
-        """The verdict and its signals as plain data, for report.json."""
-        return {
-            "decision": self.decision,
-            "harm": round(self.harm, 4),
-            "delivered": self.delivered,
-            "reasons": list(self.reasons),
-            "signals": asdict(signals),
-        }
-
-
-def judge(signals: Signals, coefficients: Coefficients | None = None) -> Verdict:
+def judge(
+    signals: Signals,
+    source_findings: Sequence[Finding] = (),
+    findings: Sequence[Finding] = (),
+    coefficients: Coefficients | None = None,
+    qualities: QualityModel | None = None,
+) -> Verdict:
     """The verdict on one result.
 
     Args:
         signals: of the result.
-        coefficients: those of the package unless others are given.
+        source_findings, findings: what is to be looked at in the source's segmentation, and in the
+            result.
+        coefficients, qualities: those of the package unless others are given.
     """
-    fitted = coefficients or shipped()
+    fitted, model = coefficients or shipped(), qualities or shipped_quality()
     harm = fitted.harm(signals)
-    if signals.shrinkage > VANISHED:
-        factor = math.exp(signals.shrinkage)
-        return Verdict("keep", max(harm, fitted.keep), (f"a class shrank {factor:.0f}-fold",))
-    if signals.agreement == 1:
-        return Verdict("adopt", 0.0, ("the result is the source model's own segmentation",))
-    decision: Decision = (
-        "adopt" if harm < fitted.adopt else "keep" if harm >= fitted.keep else "look"
+    source = Looks(tuple(source_findings), model.predict(signals, "source"))
+    result = Looks(tuple(findings), model.predict(signals, "result"))
+    decision, cause = _decide(signals, harm, fitted, source, result)
+    reasons = (
+        f"the estimated chance that it is worse than the source model's is {harm:.0%}",
+        *_of_both(source, result),
+        *_weighty(fitted.parts(signals), signals, decision),
     )
-    reasons = _reasons(signals, fitted, harm, decision)
-    if decision == "adopt" and not can_adopt(signals):
-        return Verdict("look", harm, (NO_VOLUME, *reasons))
-    return Verdict(decision, harm, reasons)
+    return Verdict(decision, harm, cause, reasons, source, result)
 
 
 def can_adopt(signals: Signals) -> bool:
@@ -141,16 +121,74 @@ def shipped() -> Coefficients:
     return Coefficients(**json.loads(COEFFICIENTS.read_text(encoding="utf-8"))["coefficients"])
 
 
-def _reasons(
-    signals: Signals, fitted: Coefficients, harm: float, decision: Decision
-) -> tuple[str, ...]:
-    """The probability of harm, then the features that contribute most to the decision."""
-    chance = f"the estimated chance that it is worse than the source's is {harm:.0%}"
-    sign = {"adopt": -1, "keep": 1, "look": 0}[decision]
-    parts = fitted.parts(signals)
-    weighty = [
+def _decide(
+    signals: Signals, harm: float, fitted: Coefficients, source: Looks, result: Looks
+) -> tuple[Decision, str]:
+    """The level, and what decided."""
+    in_source = _to_look_at(source, signals.outside_source)
+    in_result = _to_look_at(result, signals.outside_result)
+    if _wrong(source, signals.outside_source) and _wrong(result, signals.outside_result):
+        return "both-wrong", f"Both look wrong, as {in_result or in_source}"
+    if cause := _no_better(signals, harm, fitted):
+        return (
+            ("look", f"{cause}, but in the source model's {in_source}")
+            if in_source
+            else ("keep", cause)
+        )
+    if not can_adopt(signals):
+        return "look", "This cannot be judged, as there is no plausible volume to compare with"
+    if harm >= fitted.adopt:
+        also = f", and {in_result}" if in_result else ""
+        return "look", f"It is unclear whether this is better{also}"
+    if in_result:
+        return "look", f"Probably better, but {in_result}"
+    known = f" (predicted Dice {result.quality})" if result.quality else ""
+    return "better", f"Better and plausible{known}"
+
+
+def _no_better(signals: Signals, harm: float, fitted: Coefficients) -> str:
+    """Why the result is no better than the source's; empty if it may be."""
+    if signals.agreement == 1:
+        return "The adaptation changed nothing"
+    if signals.shrinkage > VANISHED:
+        return f"No better, as a structure shrank {math.exp(signals.shrinkage):.0f}-fold"
+    return "No better" if harm >= fitted.keep else ""
+
+
+def _wrong(looks: Looks, outside: float | None) -> bool:
+    """Whether a segmentation has a low predicted Dice, or is far outside its plausible volumes."""
+    low = looks.quality is not None and looks.quality.dice < WRONG
+    return low or (outside or 0) >= FAR_OUTSIDE
+
+
+def _to_look_at(looks: Looks, outside: float | None) -> str:
+    """What is to be looked at in a segmentation, as a clause; empty if nothing is."""
+    found = [finding.text for finding in looks.findings]
+    if not found and (outside or 0) > 0:
+        found.append("a volume is outside its plausible range")
+    if looks.quality is not None and looks.quality.dice < POOR:
+        found.append(f"the predicted Dice is {looks.quality}")
+    return " and ".join(found[:2]) + (", among others" if len(found) > 2 else "")
+
+
+def _of_both(source: Looks, result: Looks) -> list[str]:
+    """The predicted Dice of both, and what was found in them."""
+    reasons = []
+    if source.quality and result.quality:
+        reasons.append(
+            "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
+            f" {result.quality} (source model: {source.quality})"
+        )
+    reasons += [finding.text for finding in result.findings]
+    return reasons + [f"source model: {finding.text}" for finding in source.findings]
+
+
+def _weighty(parts: Mapping[str, float], signals: Signals, decision: Decision) -> list[str]:
+    """The features that contribute most to the decision."""
+    sign = {"better": -1, "keep": 1}.get(decision, 0)
+    names = [
         name
         for name, part in sorted(parts.items(), key=lambda item: -abs(item[1]))
         if abs(part) >= LEAST_REASON and part * sign >= 0
     ]
-    return (chance, *(FEATURES[name].sentence(signals) for name in weighty[:REASONS]))
+    return [FEATURES[name].sentence(signals) for name in names[:REASONS]]

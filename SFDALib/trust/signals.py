@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import ndimage
 from torch import Tensor
 
 from SFDALib.bundle.description import Label
 from SFDALib.evaluation.agreement import label_dice
+from SFDALib.trust.structures import Structure, measure_structures
 from SFDALib.uncertainty import entropy
 
 Segment = Callable[[np.ndarray], Tensor]
@@ -59,6 +60,40 @@ class Evidence:
     collapsed: bool = False
     draws: Sequence[np.ndarray] = ()
     draw_scores: Sequence[float] = ()
+
+    @cached_property
+    def in_source(self) -> Segmentation:
+        """What the source model made."""
+        return Segmentation.of(self.source, self)
+
+    @cached_property
+    def in_result(self) -> Segmentation:
+        """What is judged."""
+        return Segmentation.of(self.result, self)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One segmentation of the evidence.
+
+    Args:
+        labels: ``(k, j, i)``.
+        entropy: ``(k, j, i)`` in bits; None for labels without probabilities.
+        structures: each class by itself.
+    """
+
+    labels: np.ndarray
+    entropy: np.ndarray | None
+    structures: tuple[Structure, ...]
+
+    @classmethod
+    def of(cls, probabilities: Tensor, evidence: Evidence) -> Segmentation:
+        """From class probabilities ``(K, k, j, i)``."""
+        labels = probabilities.argmax(0).cpu().numpy()
+        bits = entropy(probabilities.float(), "bits").cpu().numpy()
+        known = bits if bits.any() else None  # one-hot: labels without probabilities
+        measured = measure_structures(labels, known, evidence.labels, evidence.voxel_ml)
+        return cls(labels, known, measured)
 
 
 @dataclass(frozen=True)
@@ -114,34 +149,33 @@ def measure(evidence: Evidence) -> Signals:
 
     Two passes of each network over the image, see ``stability``.
     """
-    source = evidence.source.argmax(0).cpu().numpy()
-    result = evidence.result.argmax(0).cpu().numpy()
+    source, result = evidence.in_source, evidence.in_result
     gradient = _gradient(evidence.image)
-    shown = torch.from_numpy((source > 0) | (result > 0))
+    shown = (source.labels > 0) | (result.labels > 0)
     sizes = [
-        (int((source == label.value).sum()), int((result == label.value).sum()))
+        (int((source.labels == label.value).sum()), int((result.labels == label.value).sum()))
         for label in evidence.labels
     ]
     changes = [math.log(_ratio(now, was)) for was, now in sizes if was or now]
     scores = evidence.draw_scores
     values: dict[str, Any] = {}
-    for name, labels, probabilities, again in (
-        ("source", source, evidence.source, evidence.source_again),
-        ("result", result, evidence.result, evidence.result_again),
+    for name, of, again in (
+        ("source", source, evidence.source_again),
+        ("result", result, evidence.result_again),
     ):
-        largest, components = _components(labels, evidence.labels)
+        shares = [part.largest for part in of.structures if part.largest is not None]
         values |= {
-            f"entropy_{name}": _mean_entropy(probabilities, shown),
-            f"stability_{name}": again and stability(labels, evidence.image, again),
-            f"size_error_{name}": _size_error(labels, evidence),
-            f"outside_{name}": _outside(labels, evidence),
-            f"largest_{name}": largest,
-            f"components_{name}": components,
-            f"edge_{name}": _edge_agreement(labels, gradient),
+            f"entropy_{name}": _mean_entropy(of.entropy, shown),
+            f"stability_{name}": again and stability(of.labels, evidence.image, again),
+            f"size_error_{name}": _size_error(of.labels, evidence),
+            f"outside_{name}": _outside(of.structures),
+            f"largest_{name}": float(np.mean(shares)) if shares else None,
+            f"components_{name}": sum(part.components for part in of.structures),
+            f"edge_{name}": _edge_agreement(of.labels, gradient),
         }
     return Signals(
         **values,
-        agreement=label_dice(source, result),
+        agreement=label_dice(source.labels, result.labels),
         shrinkage=max(0.0, *(-change for change in changes), 0.0),
         growth=max(0.0, *changes, 0.0),
         weight_distance=evidence.weight_distance,
@@ -189,9 +223,8 @@ def _ratio(now: float, was: float) -> float:
     return min(max(ratio, LEAST_RATIO), 1 / LEAST_RATIO)
 
 
-def _mean_entropy(probabilities: Tensor, shown: Tensor) -> float | None:
-    values = entropy(probabilities.float(), "bits").cpu()
-    if not values.any():  # one-hot: labels without probabilities
+def _mean_entropy(values: np.ndarray | None, shown: np.ndarray) -> float | None:
+    if values is None:
         return None
     return float(values[shown].mean() if shown.any() else values.mean())
 
@@ -208,28 +241,15 @@ def _size_error(labels: np.ndarray, evidence: Evidence) -> float | None:
     return float(np.mean(errors)) if errors else None
 
 
-def _outside(labels: np.ndarray, evidence: Evidence) -> float | None:
+def _outside(structures: Sequence[Structure]) -> float | None:
     """Mean over the classes with a plausible range in ml; None for a single slice."""
     errors = []
-    for label in evidence.labels:
-        if labels.shape[0] > 1 and label.size_ml:
-            ml = int((labels == label.value).sum()) * evidence.voxel_ml
-            low, high = label.size_ml
-            nearest = min(max(ml, low), high)
-            errors.append(abs(math.log(_ratio(ml, nearest))))
+    for part in structures:
+        if part.ml is not None and part.plausible_ml:
+            low, high = part.plausible_ml
+            nearest = min(max(part.ml, low), high)
+            errors.append(abs(math.log(_ratio(part.ml, nearest))))
     return float(np.mean(errors)) if errors else None
-
-
-def _components(labels: np.ndarray, classes: Sequence[Label]) -> tuple[float | None, int]:
-    """Mean share of the largest component over the classes, and the number of all components."""
-    shares, total = [], 0
-    for label in classes:
-        numbered, count = ndimage.label(labels == label.value)
-        if count:
-            sizes = np.bincount(numbered.ravel())[1:]
-            shares.append(float(sizes.max() / sizes.sum()))
-            total += count
-    return (float(np.mean(shares)) if shares else None), total
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:

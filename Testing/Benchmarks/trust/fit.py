@@ -1,16 +1,19 @@
-"""Fit the judge, and say what it is worth on data that it was not fitted on.
+"""Fit the judge and the predicted Dice, and say what they are worth on unseen organs and networks.
 
     python Testing/Benchmarks/trust/fit.py ROWS.jsonl [--ship]
 
-ROWS is what measure.py wrote. Every family of data sets (polyps, heart, brain) is judged by
-coefficients that were fitted on the other families alone; ``--ship`` also writes those fitted on
-all of them into the package, with the held-out figures beside them in results.json.
+ROWS is what measure.py wrote. Every organ is judged by coefficients that were fitted on the other
+organs alone, and every kind of network by those that were fitted on the other kinds; ``--ship``
+writes those fitted on everything into the package, with the held-out figures in results.json.
 
-Only what may be adopted is learned from: single frames are judged, and fitted on never. In the fit
-each family counts the same, and within it what is worse as much as what is better, since how often
-harm comes is a matter of what was measured. What is neither by the margin counts half to either
-side: nothing is gained by adopting it. Each result counts twice: once as a run sees it, once as a
-comparison does, which knows the other methods' results.
+In the fit each organ counts the same, in it what is worse as much as what is better (how often harm
+comes is a matter of what was measured), and on either side each patient. What is neither by the
+margin counts half to either side: nothing is gained by adopting it. Each result counts twice: once
+as a run sees it, once as a comparison does, which knows the other methods' results. Single frames
+are fitted on, too, though nothing is adopted on them: without them the heart is judged worse.
+
+The line ``adopt`` is the highest of LINES under which, on every organ that was left out, at most
+``HARMFUL`` of what is better is harmful. For the held-out figures it is chosen without the organ.
 """
 
 from __future__ import annotations
@@ -19,87 +22,41 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from fit_quality import fit_with_spread, report_quality
+from regression import fit_regression
+from rows import Row, equal_shares, interval, read_rows
 from scipy.stats import rankdata
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-
-from measure import usual_settings
-
 from SFDALib.trust.features import FEATURES, features
-from SFDALib.trust.judge import (
-    CLIP,
-    COEFFICIENTS,
-    VANISHED,
-    Coefficients,
-    can_adopt,
-    judge,
-)
-from SFDALib.trust.signals import Signals
+from SFDALib.trust.judge import CLIP, COEFFICIENTS, VANISHED, Coefficients, can_adopt, judge
+from SFDALib.trust.levels import LEVELS
+from SFDALib.trust.quality import QUALITY, QualityModel
+from SFDALib.trust.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results.json")
-FAMILIES = {
-    "brain-t1w": "brain",
-    "cardiac-cine": "cardiac",
-    "kvasir-to-cvc": "polyp",
-    "cvc-to-kvasir": "polyp",
-}
-MARGIN = 0.02  # of Dice: more is harm, or help
-# Below this probability of harm a result is adopted: of LINES the highest under which at most 5 %
-# of what is adopted harms, of the heart and of the brain, each judged by a fit without it.
-ADOPT = 0.3
-KEEP = 0.5  # from this on the source's is kept without a second thought
-LINES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)  # to choose ADOPT from
-# Penalty of a squared weight, per unit of mean log loss: of 0.001 to 0.1 the best for the heart and
-# for the brain, each by leaving its patients out one by one.
-RIDGE = 0.02
+LINES = tuple(round(0.2 + 0.025 * step, 3) for step in range(9))  # 0.2 to 0.4
+HARMFUL = 0.05  # of what is delivered, at most
+KEEP = 0.5  # from this on the result is no better
+RIDGE = 0.02  # of 0.001 to 0.1 the best for the heart and for the brain, each left out
 
 
 @dataclass(frozen=True)
-class Row:
-    """One result: its place, its Dice, its signals."""
+class Fitted:
+    """What was fitted on some rows."""
 
-    dataset: str
-    case: str
-    patient: str
-    method: str
-    setting: str
-    before: float
-    after: float
-    signals: Signals
+    harm: Coefficients
+    quality: QualityModel
 
-    @property
-    def family(self) -> str:
-        return FAMILIES.get(self.dataset, self.dataset)
-
-    @property
-    def harmful(self) -> bool:
-        return self.after < self.before - MARGIN
-
-    @property
-    def helpful(self) -> bool:
-        return self.after > self.before + MARGIN
-
-    @property
-    def worse(self) -> float:
-        """1 for harm, 0 for help; what is neither counts half to either side."""
-        return (1 + self.harmful - self.helpful) / 2
-
-    @property
-    def usual(self) -> bool:
-        """Whether it is what the method delivers by its usual setting, not driven into harm."""
-        return self.setting in usual_settings(self.dataset)
-
-    @property
-    def alone(self) -> Row:
-        """As a run sees it, which knows of no other method."""
-        return replace(self, signals=replace(self.signals, others=None))
+    def judge(self, row: Row) -> Verdict:
+        """The verdict, of the signals alone."""
+        return judge(row.signals, coefficients=self.harm, qualities=self.quality)
 
 
 def main() -> int:
@@ -107,144 +64,155 @@ def main() -> int:
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("--ship", action="store_true")
     chosen = arguments.parse_args()
-    rows = [_row(json.loads(line)) for line in chosen.rows.read_text().splitlines()]
-    families = sorted({row.family for row in rows})
-    fitted = {name: fit([row for row in rows if row.family != name]) for name in families}
-    shipped = fit(rows)
-    datasets = sorted({row.dataset for row in rows})
-    summary = {
-        "held_out": {
-            name: report([row for row in rows if row.dataset == name], fitted) for name in datasets
-        },
-        "held_out_by_line": {
-            name: by_line([row.alone for row in rows if row.family == name], fitted[name])
-            for name in families
-        },
-        "fitted_on_the_same": {
-            name: report(
-                [row for row in rows if row.dataset == name], dict.fromkeys(families, shipped)
-            )
-            for name in datasets
-        },
+    rows = read_rows(chosen.rows)
+    without = {organ: fit_all([r for r in rows if r.organ != organ]) for organ in _names(rows)}
+    kinds = sorted({row.kind for row in rows})
+    without_kind = {
+        kind: fit_all([r for r in rows if r.kind != kind]) for kind in kinds if len(kinds) > 1
     }
-    print(json.dumps(summary, indent=1))
-    for name, one in [*fitted.items(), ("shipped", shipped)]:
-        heavy = {k: round(w, 2) for k, w in one.weights.items() if w >= 0.005}
-        print(f"{name}: bias {one.bias:.2f}, adopt below {one.adopt:.3f}, {heavy}")
+    shipped = fit_all(rows)
+    by_dataset: Callable[[Row], str] = lambda row: row.dataset  # noqa: E731
+    summary = {
+        "lines": {name: one.harm.adopt for name, one in [*without.items(), ("all", shipped)]},
+        "organ_left_out": _of_each(rows, by_dataset, lambda row: without[row.organ]),
+        "organ_left_out_by_kind": _of_each(
+            rows, lambda row: row.kind, lambda row: without[row.organ]
+        ),
+        "kind_left_out": _of_each(
+            [row for row in rows if row.kind in without_kind],
+            lambda row: f"{row.kind}: {row.dataset}",
+            lambda row: without_kind[row.kind],
+        ),
+        "fitted_on_the_same": _of_each(rows, by_dataset, lambda _: shipped),
+    }
+    _print(summary, shipped)
     if chosen.ship:
-        counts = {f: sum(row.family == f and _open(row) for row in rows) for f in families}
-        _write(
-            COEFFICIENTS,
-            {
-                "fitted_by": "Testing/Benchmarks/trust/fit.py",
-                "rows": {name: count for name, count in counts.items() if count},
-                "coefficients": asdict(shipped),
-            },
-        )
+        counts = {name: sum(row.organ == name for row in rows) for name in _names(rows)}
+        told = {"fitted_by": "Testing/Benchmarks/trust/fit.py", "rows": counts}
+        _write(COEFFICIENTS, {**told, "coefficients": asdict(shipped.harm)})
+        _write(QUALITY, {**told, "coefficients": asdict(shipped.quality)})
         _write(RESULTS, summary)
     return 0
 
 
-def fit(rows: Sequence[Row]) -> Coefficients:
-    """Weights of at least 0, by penalised logistic regression."""
-    names = list(FEATURES)
-    rows = [row for row in rows if _open(row)]
+def fit_all(rows: Sequence[Row]) -> Fitted:
+    """Both, the line chosen by leaving out each organ of the rows."""
+    line = choose_line(rows)
+    return Fitted(fit(rows, line), fit_with_spread(rows))
+
+
+def fit(rows: Sequence[Row], line: float) -> Coefficients:
+    """The chance of harm."""
+    rows = [row for row in rows if row.changed and row.signals.shrinkage <= VANISHED]
     rows = [*rows, *(row.alone for row in rows)]
-    worse = np.array([row.worse for row in rows])
-    rows, y, share = [*rows, *rows], np.repeat((1.0, 0.0), len(rows)), _shares(rows, worse)
-    x = np.array([[features(row.signals)[name] for name in names] for row in rows], dtype=float)
-    measured = np.where(np.isnan(x), 0, share[:, None])
-    total = np.maximum(measured.sum(0), 1e-12)
-    centres = (measured * np.nan_to_num(x)).sum(0) / total
-    scales = np.sqrt((measured * np.nan_to_num(x - centres) ** 2).sum(0) / total)
-    scales[scales < 1e-6] = 1.0
-    z = np.nan_to_num(np.clip((x - centres) / scales, -CLIP, CLIP))  # 0 adds nothing
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        score = parameters[0] + z @ parameters[1:]
-        error = share * (1 / (1 + np.exp(-score)) - y)
-        value = share @ (np.logaddexp(0, score) - y * score)
-        value += RIDGE * (parameters[1:] ** 2).sum()
-        return value, np.array([error.sum(), *(error @ z + 2 * RIDGE * parameters[1:])])
-
-    bounds = [(None, None), *[(0, None)] * len(names)]
-    found = minimize(loss, np.zeros(1 + len(names)), jac=True, bounds=bounds, method="L-BFGS-B")
-
-    def named(values: np.ndarray) -> dict[str, float]:
-        return {name: round(float(v), 6) for name, v in zip(names, values, strict=True)}
-
-    return Coefficients(
-        round(float(found.x[0]), 6), named(found.x[1:]), named(centres), named(scales), ADOPT, KEEP
+    x = np.array([_values(row) for row in rows], dtype=float)
+    sides, shares = (1.0, 0.0), _shares(rows)
+    found = fit_regression(
+        np.concatenate([x, x]), np.repeat(sides, len(rows)), shares, list(FEATURES), RIDGE, CLIP, 1
     )
+    return Coefficients(*asdict(found).values(), adopt=line, keep=KEEP)
+
+
+def choose_line(rows: Sequence[Row]) -> float:
+    """The highest of LINES at which on every organ left out few enough of the better ones harm."""
+    allowed = set(LINES)
+    for organ in _names(rows):
+        own = [row.alone for row in rows if row.organ == organ and row.changed and _open(row)]
+        rest = [row for row in rows if row.organ != organ]
+        if not own or not rest:
+            continue
+        fitted, shares = fit(rest, KEEP), equal_shares(own)
+        harm = np.array([fitted.harm(row.signals) for row in own])
+        harmful = np.array([row.harmful for row in own])
+        for line in LINES:
+            better = harm < line
+            if better.any() and np.average(harmful[better], weights=shares[better]) > HARMFUL:
+                allowed.discard(line)
+    # a line above one that is not allowed is allowed by chance
+    refused = [line for line in LINES if line not in allowed]
+    return max((line for line in allowed if line < min(refused, default=1)), default=LINES[0])
+
+
+@cache
+def _values(row: Row) -> tuple[float | None, ...]:
+    return tuple(features(row.signals).values())
 
 
 def _open(row: Row) -> bool:
-    """Whether no rule of the judge decides before the probability of harm does."""
+    """Whether the result is delivered if the chance of harm is low."""
     signals = row.signals
-    return signals.agreement < 1 and can_adopt(signals) and signals.shrinkage <= VANISHED
+    return can_adopt(signals) and not signals.outside_result and signals.shrinkage <= VANISHED
 
 
-def _shares(rows: Sequence[Row], worse: np.ndarray) -> np.ndarray:
-    """Weights of all rows as worse ones, then of all as better ones, that sum to 1: those of each
-    family alike, and in it those of both sides.
+def _shares(rows: Sequence[Row]) -> np.ndarray:
+    """Shares of all rows as worse ones, then of all as better ones, that sum to 1: those of each
+    organ alike, in it those of both sides, and on each side those of each patient.
     """
-    family = np.array([row.family for row in rows])
-    sides = [worse.copy(), 1 - worse]
-    for name in np.unique(family):
+    organ, equal = np.array([row.organ for row in rows]), equal_shares(rows)
+    worse = np.array([row.worse for row in rows])
+    sides = [worse * equal, (1 - worse) * equal]
+    for name in np.unique(organ):
         for side in sides:
-            side[family == name] /= max(side[family == name].sum(), 1e-12)
+            side[organ == name] /= max(side[organ == name].sum(), 1e-12)
     shares = np.concatenate(sides)
     return shares / shares.sum()
 
 
-def report(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, Any]:
-    """What the judge is worth on these results, by the coefficients of each one's family."""
-    changed = [row for row in rows if row.signals.agreement < 1]
+def _of_each(
+    rows: Sequence[Row], name_of: Callable[[Row], str], fitted: Callable[[Row], Fitted]
+) -> dict[str, Any]:
+    """A report on the rows of each name, by what was fitted for each row."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[name_of(row)].append(row)
+    return {name: report(own, fitted) for name, own in sorted(groups.items())}
+
+
+def report(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any]:
+    """What judge and predicted Dice are worth on these results."""
+    changed = [row for row in rows if row.changed]
     usual = [row for row in changed if row.usual]
     return {
+        "cases": len({row.case for row in rows}),
+        "patients": len({row.patient for row in rows}),
         "unchanged": len(rows) - len(changed),
         "run": gate([row.alone for row in changed], fitted),
         "compared": gate(changed, fitted),
         "usual_run": gate([row.alone for row in usual], fitted),
         "dice": _dice([row for row in rows if row.usual], fitted),
+        "quality": report_quality(rows, lambda row: fitted(row).quality),
     }
 
 
-def gate(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, Any]:
-    """How well harm is told from help, and what the gate makes of it."""
-    verdicts = [judge(row.signals, fitted[row.family]) for row in rows]
+def gate(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any]:
+    """How well harm is told from help, and what is delivered; intervals by patient."""
+    if not rows:
+        return {"results": 0}
+    verdicts = [fitted(row).judge(row) for row in rows]
     harm = np.array([verdict.harm for verdict in verdicts])
-    harmful = np.array([row.harmful for row in rows], dtype=bool)
-    helpful = np.array([row.helpful for row in rows], dtype=bool)
-    adopted = np.array([verdict.delivered == "result" for verdict in verdicts], dtype=bool)
+    harmful, helpful = (np.array([getattr(r, n) for r in rows]) for n in ("harmful", "helpful"))
+    delivered = np.array([verdict.delivered == "result" for verdict in verdicts])
     decisions = [verdict.decision for verdict in verdicts]
+    figures: dict[str, Callable[[np.ndarray], float]] = {
+        "auroc_of_harm": lambda i: _auroc(harm[i], harmful[i], helpful[i]),
+        "harmful_among_delivered": lambda i: _share(harmful[i], delivered[i]),
+        "helpful_refused": lambda i: _share(~delivered[i], helpful[i]),
+    }
+    everything = np.arange(len(rows))
     return {
         "results": len(rows),
         "harmful": int(harmful.sum()),
         "helpful": int(helpful.sum()),
-        "auroc_of_harm": _auroc(harm, harmful),
-        "decisions": {name: decisions.count(name) for name in ("adopt", "look", "keep")},
-        "harmful_among_adopted": _share(harmful[adopted]),
-        "harmful_among_delivered": _share(harmful & adopted),
-        "harmful_let_through": _share(adopted[harmful]),
-        "helpful_rejected": _share(~adopted[helpful]),
+        "decisions": {name: decisions.count(name) for name in LEVELS},
+        "harmful_delivered": int((harmful & delivered).sum()),
+        "helpful_delivered": int((helpful & delivered).sum()),
+        **{name: _rounded(figure(everything)) for name, figure in figures.items()},
+        **{f"{name}_interval": interval(rows, figure) for name, figure in figures.items()},
     }
 
 
-def by_line(rows: Sequence[Row], fitted: Coefficients) -> dict[str, dict[str, Any]]:
-    """What another line than ADOPT would have made of the results."""
-    changed = [row for row in rows if row.signals.agreement < 1]
-    told = ("decisions", "harmful_among_adopted", "helpful_rejected")
-    found = {}
-    for line in LINES:
-        moved = replace(fitted, adopt=line, keep=max(KEEP, line))
-        values = gate(changed, defaultdict(lambda moved=moved: moved))
-        found[str(line)] = {name: values[name] for name in told}
-    return found
-
-
-def _dice(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, Any]:
-    """Mean Dice over the cases: the source's, each method's and what the gate delivers of it, the
+def _dice(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any]:
+    """Mean Dice over the cases: the source's, each method's and what is delivered of it, the
     judge's choice among the methods, and the best of all with the source's by the reference.
     """
     cases: dict[str, list[Row]] = defaultdict(list)
@@ -252,64 +220,71 @@ def _dice(rows: Sequence[Row], fitted: Mapping[str, Coefficients]) -> dict[str, 
         cases[row.case].append(row)
     chosen, oracle = [], []
     for own in cases.values():
-        harms = {row: _harm_if_adopted(row, fitted) for row in own}
-        best = min(harms, key=harms.__getitem__)
-        chosen.append(best.after if harms[best] < 1 else best.before)
+        verdicts = [(fitted(row).judge(row), row) for row in own]
+        better = [(v.harm, row.after) for v, row in verdicts if v.delivered == "result"]
+        chosen.append(min(better)[1] if better else own[0].before)
         oracle.append(max(own[0].before, *(row.after for row in own)))
     methods = {}
     for name in sorted({row.method for row in rows}):
         own = [row for row in rows if row.method == name]
-        adopted = [_harm_if_adopted(row.alone, fitted) < 1 for row in own]
-        gated = [row.after if yes else row.before for row, yes in zip(own, adopted, strict=True)]
+        delivered = [fitted(row).judge(row.alone).delivered == "result" for row in own]
+        gated = [row.after if yes else row.before for row, yes in zip(own, delivered, strict=True)]
         methods[name] = {
             "cases": len(own),
-            "source": _mean([row.before for row in own]),
-            "result": _mean([row.after for row in own]),
-            "gated": _mean(gated),
+            "source": _mean(row.before for row in own),
+            "result": _mean(row.after for row in own),
+            "delivered": _mean(gated),
         }
     return {
         "cases": len(cases),
-        "source": _mean([own[0].before for own in cases.values()]),
+        "source": _mean(own[0].before for own in cases.values()),
         "methods": methods,
         "chosen_by_judge": _mean(chosen),
         "oracle": _mean(oracle),
     }
 
 
-def _harm_if_adopted(row: Row, fitted: Mapping[str, Coefficients]) -> float:
-    """The probability of harm of a result that is adopted and not the source's own; else 1."""
-    verdict = judge(row.signals, fitted[row.family])
-    return verdict.harm if verdict.decision == "adopt" and row.signals.agreement < 1 else 1.0
-
-
-def _auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
-    """The chance that a harmful result scores higher than a harmless one."""
-    ranks, count = rankdata(score), int(positive.sum())
-    rest = len(score) - count
+def _auroc(score: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """The chance that a harmful result scores higher than a helpful one; NaN without both."""
+    told = positive | negative
+    ranks, count, rest = rankdata(score[told]), int(positive.sum()), int(negative.sum())
     if not count or not rest:
-        return None
-    return round(float((ranks[positive].sum() - count * (count + 1) / 2) / (count * rest)), 4)
+        return np.nan
+    above = ranks[positive[told]].sum() - count * (count + 1) / 2
+    return float(above / (count * rest))
 
 
-def _share(values: np.ndarray) -> float | None:
-    return round(float(values.mean()), 4) if len(values) else None
+def _share(values: np.ndarray, among: np.ndarray) -> float:
+    return float(values[among].mean()) if among.any() else np.nan
 
 
-def _mean(values: Sequence[float]) -> float:
-    return round(float(np.mean(values)), 4)
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
 
 
-def _row(values: dict[str, Any]) -> Row:
-    return Row(
-        values["dataset"],
-        values["case"],
-        values["patient"],
-        values["method"],
-        values["setting"],
-        values["dice_source"],
-        values["dice_result"],
-        Signals(**values["signals"]),
-    )
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return round(float(np.mean(found)), 4) if found else None
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.organ for row in rows})
+
+
+def _print(summary: dict[str, Any], shipped: Fitted) -> None:
+    """A line a data set, and the weights."""
+    for part in ("organ_left_out", "organ_left_out_by_kind", "kind_left_out"):
+        print(part)
+        for name, own in summary[part].items():
+            told = {key: value for key, value in own["run"].items() if key != "results"}
+            quality = {
+                of: [own["quality"][of][key] for key in ("error", "coverage", "width")]
+                for of in ("result", "source")
+            }
+            print(f"  {name}: {told}\n    quality {quality}")
+    print("lines", summary["lines"])
+    for one in (shipped.harm, shipped.quality):
+        print({name: round(w, 2) for name, w in one.weights.items() if w >= 0.005})
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -5,10 +5,11 @@
 
 WORK is what sources.py made. Of an adaptation two states are judged: the one that is delivered, and
 the last, which the papers deliver; of those that are driven into harm, the state after each epoch.
-A line a result: data set, case, patient, method, setting, Dice of the source's and of the result,
-signals. A line that is there already is not made again, and after --minutes no new setting is
-begun. At the end every line is told how far it agrees with what the other methods delivered on its
-case.
+A line a result: data set, case, patient, method, setting, kind of network, whether it was measured
+after the shipped coefficients were fitted, seconds (of adaptation and segmentation on one core of a
+shared machine; null where they were not noted), Dice of the source's and of the result, signals.
+A line that is there already is not made again, and after --minutes no new setting is begun. At the
+end every line is told how far it agrees with what the other methods delivered on its case.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import multiprocessing
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,7 +37,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from settings import DELIVERED, SETTINGS, Setting, usual_settings
+
 from SFDALib.adaptation.common.model_selection import ModelSelection
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import SFDAError
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.evaluation.metrics import dice
@@ -47,7 +51,8 @@ from SFDALib.jobs.image_run import ImageRun
 from SFDALib.jobs.judgement import Passes, signals_of
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
-from SFDALib.methods import registry
+from SFDALib.methods import needs, registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
@@ -55,73 +60,6 @@ from SFDALib.volume.reading import Reading
 
 log = logging.getLogger("measure")
 writing: Any  # the lock on the file of lines
-DELIVERED = "delivered"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A method with options.
-
-    Args:
-        all_epochs: the state after each epoch is judged, not only the delivered and the last.
-        each: adapted to every case by itself; else once to all of them.
-        every: of the cases, every how many-th is taken.
-    """
-
-    method: str
-    options: dict[str, Any]
-    all_epochs: bool = False
-    each: bool = False
-    every: int = 1
-
-    @property
-    def tag(self) -> str:
-        options = ",".join(
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in self.options.items()
-        )
-        return f"{self.method} {options}{' each' if self.each else ''}".strip()
-
-
-def _with(method: str, rate: float, epochs: int, **more: Any) -> Setting:
-    return Setting(method, {"learning_rate": rate, "epochs": epochs, **more})
-
-
-UNSETTLED = {"settle_bn": False, "bn": "eval"}
-# Rates of the papers' order where that moves anything in so few steps.
-USUAL = (
-    Setting("bn-statistics", {}),
-    _with("tent", 1e-3, 2),
-    _with("adami", 1e-4, 2),
-    _with("early-features", 1e-3, 2),
-    _with("adaent", 1e-4, 2),
-    _with("self-training", 1e-3, 1, rounds=2, batch=8),
-    _with("dpl", 1e-4, 2),
-    _with("iapc", 1e-3, 2),
-    _with("dg-tta", 1e-4, 2),
-    _with("protocontra", 1e-4, 2),
-    _with("cbst", 1e-3, 1, rounds=2, batch=8),
-    _with("upl", 1e-4, 2),
-)
-# Up to ten thousand times the papers' rates, so that there is harm to detect.
-HARMFUL = tuple(
-    replace(setting, all_epochs=True)
-    for setting in (
-        _with("adami", 1e-3, 2, **UNSETTLED),
-        _with("early-features", 1e-2, 2, **UNSETTLED),
-        _with("adaent", 1e-3, 2),
-    )
-)
-HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=2)
-BRAIN = tuple(replace(setting, each=True) for setting in USUAL)
-SETTINGS = {
-    "brain": (*BRAIN, replace(_with("adami", 1e-4, 1), each=True), HEAL),
-    "brain-t1w": BRAIN,
-    "cardiac": (*USUAL, *HARMFUL),
-    "cardiac-cine": USUAL,
-    "cvc-to-kvasir": (*USUAL, *HARMFUL),
-    "kvasir-to-cvc": (*USUAL, *HARMFUL),
-}
 
 
 def main() -> int:
@@ -130,6 +68,7 @@ def main() -> int:
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("--only", nargs="*", default=list(SETTINGS))
     arguments.add_argument("--methods", nargs="*", default=list(registry.METHODS))
+    arguments.add_argument("--harmful", action="store_true", help="those driven into harm alone")
     arguments.add_argument("--device", default="auto")
     arguments.add_argument("--processes", type=int, default=1, help="that share the device")
     arguments.add_argument("--minutes", type=float, default=math.inf)
@@ -140,7 +79,11 @@ def main() -> int:
     for name in chosen.only:
         done = {row["setting"].partition(" @")[0] for row in _read(chosen.rows, name)}
         settings = [
-            one for one in SETTINGS[name] if one.method in chosen.methods and one.tag not in done
+            one
+            for one in SETTINGS[name]
+            if one.method in chosen.methods
+            and one.tag not in done
+            and (one.all_epochs or not chosen.harmful)
         ]
         work += [
             (name, settings[part::parts], chosen.work / name, chosen.rows, chosen.device, end)
@@ -172,12 +115,14 @@ def _measure(
     """Settings of one data set, each appended to the file whole or not at all."""
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
+    lacking = registry.lacking(open_model(folder / "bundle").describe().holds)
+    settings = [one for one in settings if not lacking[one.method]]
     wanted: dict[str, dict[str, Any]] = {"none": {}, **{one.method: {} for one in settings}}
     engine = open_engines(folder / "bundle", wanted, devices.resolve(device), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
     images = [ImageRun.read(engine, [Path(case["image"])], Reading(), Reporter()) for case in cases]
     before = [
-        _dice(image.target.source_labels, truth)
+        mean_dice(image.target.source_labels, truth)
         for image, truth in zip(images, references, strict=True)
     ]
     log.info("%s: %d cases, source Dice %.3f", name, len(cases), np.nanmean(before))
@@ -191,16 +136,18 @@ def _measure(
         one = replace(
             engine,
             method=registry.find(setting.method),
-            options=_values(setting.method, setting.options),
+            options=options_of(setting.method, setting.options),
         )
         lines = []
         with _remembering(engine):
-            for index, state, adapted in _results(one, images, setting):
+            for index, state, adapted, adapting in _results(one, images, setting):
                 image = images[index].with_engine(one)
+                began = time.monotonic()
                 segmented = image.segment(adapted)
+                seconds = adapting + time.monotonic() - began
                 labels = segmented.probabilities.argmax(0).to(torch.uint8).cpu().numpy()
                 restored = image.target.conformed.restore_labels(segmented.probabilities)
-                after = _dice(restored, references[index])
+                after = mean_dice(restored, references[index])
                 if np.isnan(before[index]) or np.isnan(after):
                     continue
                 row = {
@@ -209,9 +156,12 @@ def _measure(
                     "patient": cases[index]["patient"],
                     "method": setting.method,
                     "setting": f"{setting.tag} @{state}",
+                    "network": kind_of_network(engine),
+                    "later": True,
+                    "seconds": round(seconds, 2),
                     "dice_source": round(before[index], 4),
                     "dice_result": round(after, 4),
-                    "signals": asdict(signals_of(image, segmented, adapted)),
+                    "signals": _rounded(asdict(signals_of(image, segmented, adapted))),
                 }
                 np.savez_compressed(_map(maps, row), labels=labels)
                 lines.append(row)
@@ -230,11 +180,6 @@ def _measure(
         )
 
 
-def usual_settings(name: str) -> set[str]:
-    """How a data set's lines are marked that hold what a method delivers by its usual setting."""
-    return {f"{setting.tag} @{DELIVERED}" for setting in SETTINGS[name] if not setting.all_epochs}
-
-
 def _compare(name: str, path: Path, maps: Path) -> None:
     """Tell every line of a data set how far it agrees with the other methods on its case."""
     rows = _read(path)
@@ -251,23 +196,32 @@ def _compare(name: str, path: Path, maps: Path) -> None:
             for method, other in delivered[row["case"]].items()
             if method != row["method"]
         ]
-        row["signals"]["others"] = float(np.mean(others)) if others else None
+        row["signals"]["others"] = round(float(np.mean(others)), 5) if others else None
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _results(
     engine: Engine, images: Sequence[ImageRun], setting: Setting
-) -> Iterator[tuple[int, str, Adapted | None]]:
-    """(index of the case, name of the state, the weights) of all that is to be judged."""
+) -> Iterator[tuple[int, str, Adapted | None, float]]:
+    """(index of the case, name of the state, the weights, seconds) of all that is to be judged.
+
+    The seconds are of the adaptation that gave the weights, a share of it where all cases are
+    adapted to together.
+    """
+    start = time.monotonic()
     shared = None if setting.each else _states(engine, images, setting)
+    seconds = (time.monotonic() - start) / len(images)
     for index in range(0, len(images), setting.every):
+        start = time.monotonic()
         try:
             states = shared or _states(engine, [images[index]], setting)
         except SFDAError as error:
             log.warning("%s: %s", setting.tag, error)
             continue
+        if setting.each:
+            seconds = time.monotonic() - start
         for name, adapted in states.items():
-            yield index, name, adapted
+            yield index, name, adapted, seconds
 
 
 def _states(
@@ -346,11 +300,26 @@ def _map(maps: Path, row: dict[str, Any]) -> Path:
     return maps / ("".join(c if c.isalnum() or c in ".-=@" else "_" for c in name) + ".npz")
 
 
-def _values(method: str, options: dict[str, Any]) -> Any:
-    return registry.find(method).values(options)
+def _rounded(signals: dict[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in signals.items()}
 
 
-def _dice(labels: np.ndarray, truth: np.ndarray) -> float:
+def options_of(method: str, given: Mapping[str, Any]) -> Any:
+    """A method's options: published values but for those that are given."""
+    return registry.find(method).values(given, PUBLISHED)
+
+
+def kind_of_network(engine: Engine) -> dict[str, Any]:
+    """Its normalisation, dimensions and channels."""
+    description = engine.model.description
+    return {
+        "normalisation": "batch" if needs.BATCH_NORM in description.holds else "instance",
+        "dimensions": description.spatial_dims,
+        "channels": description.input_spec.channels,
+    }
+
+
+def mean_dice(labels: np.ndarray, truth: np.ndarray) -> float:
     """Mean over the classes of the reference or of the labels."""
     values = [value for value in np.union1d(np.unique(labels), np.unique(truth)) if value]
     return float(np.mean([dice(labels == v, truth == v) for v in values])) if values else np.nan

@@ -1,0 +1,23 @@
+"""What is to be looked at in a segmentation. Standard library alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["too large", "too small", "missing", "in pieces", "unsure"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at.
+
+    Args:
+        kind: of what it is.
+        structure: the name of the structure it is found in.
+        text: a clause with its numbers, to stand within a sentence.
+    """
+
+    kind: Kind
+    structure: str
+    text: str

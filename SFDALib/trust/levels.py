@@ -1,0 +1,68 @@
+"""The levels of a verdict: what each one means, and which segmentation it delivers.
+
+Standard library alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Decision = Literal["better", "look", "keep", "both-wrong"]
+Delivered = Literal["source", "result"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level.
+
+    Args:
+        colour: in which it is shown.
+        delivered: the segmentation that is delivered: the source model's or the method's result.
+        meaning: in a few words.
+        advice: what the reader is to do, as a clause, by the segmentation that is delivered;
+            without the gate that is always the result.
+    """
+
+    colour: Literal["green", "amber", "grey", "red"]
+    delivered: Delivered
+    meaning: str
+    advice: Mapping[Delivered, str]
+
+
+_USE_NEITHER = "use neither, but segment by hand or with another model"
+LEVELS: dict[Decision, Level] = {
+    "better": Level(
+        "green",
+        "result",
+        "better and plausible",
+        {"result": "use this result", "source": "use the method's result"},
+    ),
+    "look": Level(
+        "amber",
+        "source",
+        "look at both before you use one",
+        {
+            "source": "compare both with the image; the source model's segmentation is delivered"
+            " until you decide",
+            "result": "compare it with the source model's before you use it",
+        },
+    ),
+    "keep": Level(
+        "grey",
+        "source",
+        "no better: the source model's is kept",
+        {
+            "source": "the source model's segmentation is kept",
+            "result": "use the source model's segmentation instead",
+        },
+    ),
+    "both-wrong": Level(
+        "red",
+        "source",
+        "both look wrong",
+        {"source": _USE_NEITHER, "result": _USE_NEITHER},
+    ),
+}
+"""By the name that report.json has for it; the best level first."""

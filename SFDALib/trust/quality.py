@@ -1,0 +1,147 @@
+"""Predict the Dice of one segmentation with its unknown reference, with an interval.
+
+``logit(Dice) = bias - sum_f weight_f * z_f`` with ``z_f = (indicator_f - centre_f) / scale_f``
+clipped to +-``CLIP``; what was not measured adds nothing. All weights are at least 0 and larger
+indicators are worse. The interval adds the 10th and the 90th percentile of the errors, on the scale
+of the logit, on organs that took no part in the fit (Testing/Benchmarks/trust/fit.py).
+
+Without a plausible size to compare with, as in a single frame, nothing is predicted: there the
+errors were as large as the spread of the Dice itself. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from SFDALib.trust.levels import Delivered
+    from SFDALib.trust.signals import Signals
+
+QUALITY = Path(__file__).with_name("quality.json")
+CLIP = 2.5  # of the standardised indicators, to limit extrapolation beyond the benchmark
+CERTAIN = 0.98  # agreement above this is as good as this
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A predicted Dice.
+
+    Args:
+        dice: the prediction, 0 to 1.
+        low, high: 8 of 10 Dice lie between, on organs that took no part in the fit.
+    """
+
+    dice: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.dice:.2f}, range {self.low:.2f} to {self.high:.2f}"
+
+    def to_dict(self) -> dict[str, float]:
+        """As in report.json."""
+        return {
+            "dice": round(self.dice, 4),
+            "low": round(self.low, 4),
+            "high": round(self.high, 4),
+        }
+
+
+@dataclass(frozen=True)
+class QualityModel:
+    """What the benchmark fitted.
+
+    Args:
+        bias: of the logit.
+        weights: of each standardised indicator, 0 or more.
+        centres, scales: mean and standard deviation of each indicator in the fit.
+        below, above: of the logit, from the prediction to the ends of the interval.
+    """
+
+    bias: float
+    weights: Mapping[str, float]
+    centres: Mapping[str, float]
+    scales: Mapping[str, float]
+    below: float
+    above: float
+
+    def logit(self, found: Mapping[str, float | None]) -> float:
+        """Of the predicted Dice, from the indicators."""
+        lost = 0.0
+        for name, weight in self.weights.items():
+            value = found[name]
+            if value is not None:
+                z = (value - self.centres[name]) / self.scales[name]
+                lost += weight * min(max(z, -CLIP), CLIP)
+        return self.bias - lost
+
+    def predict(self, signals: Signals, of: Delivered) -> Quality | None:
+        """The Dice of the result or of the source's segmentation; None without expected sizes."""
+        found = indicators(signals, of)
+        if found["size error"] is None or found["outside"] is None:
+            return None
+        logit = self.logit(found)
+        return Quality(
+            _logistic(logit), _logistic(logit - self.below), _logistic(logit + self.above)
+        )
+
+
+def indicators(signals: Signals, of: Delivered) -> dict[str, float | None]:
+    """The value of every indicator by its name; None where it was not measured."""
+    return {name: indicator(signals, of) for name, indicator in INDICATORS.items()}
+
+
+@cache
+def shipped_quality() -> QualityModel:
+    """The coefficients that come with this package."""
+    return QualityModel(**json.loads(QUALITY.read_text(encoding="utf-8"))["coefficients"])
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))
+
+
+def _disagreement(share: float | None) -> float | None:
+    """The logit of 1 less a Dice, which is kept from 1 - CERTAIN to CERTAIN."""
+    if share is None:
+        return None
+    kept = min(max(share, 1 - CERTAIN), CERTAIN)
+    return math.log((1 - kept) / kept)
+
+
+def _log(value: float | None, least: float) -> float | None:
+    return None if value is None else math.log(value + least)
+
+
+def _of(signals: Signals, signal: str, of: Delivered) -> Any:
+    """A signal that was measured of both segmentations."""
+    return getattr(signals, f"{signal}_{of}")
+
+
+def _pieces(signals: Signals, of: Delivered) -> float | None:
+    largest = _of(signals, "largest", of)
+    return None if largest is None else _log(1 - largest, 0.01)
+
+
+def _edges_missed(signals: Signals, of: Delivered) -> float | None:
+    edge = _log(_of(signals, "edge", of), 0.1)
+    return None if edge is None else -edge
+
+
+INDICATORS: dict[str, Callable[[Signals, Delivered], float | None]] = {
+    "entropy": lambda s, of: _log(_of(s, "entropy", of), 0.02),
+    "instability": lambda s, of: _disagreement(_of(s, "stability", of)),
+    "size error": lambda s, of: _of(s, "size_error", of),
+    "outside": lambda s, of: _of(s, "outside", of),
+    "pieces": _pieces,
+    "edges missed": _edges_missed,
+    "others differ": lambda s, of: _disagreement(s.others) if of == "result" else None,
+    "draws differ": lambda s, of: _disagreement(s.draw_agreement) if of == "result" else None,
+}
+"""Of a segmentation's signals, in the order in which the benchmark fitted them; more is worse."""
