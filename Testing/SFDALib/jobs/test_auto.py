@@ -175,7 +175,7 @@ def test_the_better_result_with_the_least_harm_is_at_the_top_and_the_others_lie_
     chosen: Callable[..., tuple[dict[str, Any], Path]],
 ) -> None:
     scripted = Scripted(
-        {"adami": 20, "tent": 10, "heal": 30}, {"adami": 0.2, "tent": 0.15}, {"heal": 5}
+        {"adami": 20, "tent": 10, "heal": 30}, {"adami": 0.3, "tent": 0.25}, {"heal": 5}
     )
     report, folder = chosen(scripted)
     assert (report["method"], report["auto"]["chosen"]) == ("tent", "tent")
@@ -251,7 +251,7 @@ def test_the_search_ends_when_a_better_result_is_confirmed_by_another(
 
 @pytest.mark.parametrize(
     ("harm", "shift"),
-    [({"adami": 0.2, "tent": 0.2}, 0), ({"adami": 0.05}, 0), ({"adami": 0.05, "tent": 0.2}, 4)],
+    [({"adami": 0.3, "tent": 0.3}, 0), ({"adami": 0.05}, 0), ({"adami": 0.05, "tent": 0.2}, 4)],
 )
 def test_it_goes_on_while_nothing_is_sure_better_twice_and_alike(
     chosen: Callable[..., tuple[dict[str, Any], Path]], harm: dict[str, float], shift: int
