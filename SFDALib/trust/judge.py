@@ -104,7 +104,7 @@ def judge(
     decision, cause = _decide(signals, harm, fitted, source, result)
     reasons = (
         f"the estimated chance that it is worse than the source model's is {harm:.0%}",
-        *_of_both(source, result),
+        *_of_both(source, result, model.coverage),
         *_weighty(fitted.parts(signals), signals, decision),
     )
     return Verdict(decision, harm, cause, reasons, source, result)
@@ -171,13 +171,14 @@ def _to_look_at(looks: Looks, outside: float | None) -> str:
     return " and ".join(found[:2]) + (", among others" if len(found) > 2 else "")
 
 
-def _of_both(source: Looks, result: Looks) -> list[str]:
+def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
     """The predicted Dice of both, and what was found in them."""
     reasons = []
     if source.quality and result.quality:
         reasons.append(
             "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
-            f" {result.quality} (source model: {source.quality})"
+            f" {result.quality} (source model: {source.quality}); on organs that were unseen in the"
+            f" fit, {coverage:.0%} of the true ones lay in such a range"
         )
     reasons += [finding.text for finding in result.findings]
     return reasons + [f"source model: {finding.text}" for finding in source.findings]

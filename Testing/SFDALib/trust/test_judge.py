@@ -37,6 +37,7 @@ DICE = QualityModel(
     scales={"size error": 1.0},
     below=1.0,
     above=1.0,
+    coverage=0.8,
 )
 LARGE = Finding("too large", "Brain", "Brain is too large (20 ml, plausible 4 to 16 ml)")
 
