@@ -220,11 +220,15 @@ def _dice(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any
     cases: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cases[row.case].append(row)
-    chosen, oracle = [], []
+    chosen, oracle, levels = [], [], list(LEVELS)
     for own in cases.values():
         verdicts = [(fitted(row).judge(row), row) for row in own]
-        better = [(v.harm, row.after) for v, row in verdicts if v.delivered == "result"]
-        chosen.append(min(better)[1] if better else own[0].before)
+        better = [
+            (levels.index(v.decision), v.harm, row.after)
+            for v, row in verdicts
+            if v.delivered == "result"
+        ]
+        chosen.append(min(better)[-1] if better else own[0].before)
         oracle.append(max(own[0].before, *(row.after for row in own)))
     methods = {}
     for name in sorted({row.method for row in rows}):
