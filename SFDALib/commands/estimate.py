@@ -30,8 +30,8 @@ def add(commands: Any) -> None:
         "estimate", help="the time and memory that a run or a comparison will take"
     )
     command.add_argument("--bundle", required=True)
-    which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("--method", help=", ".join(registry.METHODS))
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--method", default=registry.AUTO, help=", ".join(registry.METHODS))
     which.add_argument("--methods", metavar="METHOD,...", help="the methods of a comparison")
     command.add_argument(
         "--option", action="append", default=[], metavar="[METHOD.]NAME=VALUE", help="as for run"

@@ -12,12 +12,15 @@ describe a job and follow it before anything else is installed.
     cohort          many images
     cohort_images   the images that a cohort means
     compare         several methods on one image
+    auto            the best of several methods on one image
+    tried           several methods on one image: what the two before share
     evaluate        results against a reference
     estimate        time and memory beforehand
     train           training at the source site
     import_model    a bundle of a model from elsewhere
     cases           images with segmentations of a request
     labelled        the files of such images
+    time_limit      of auto: what fits, and the end of what does not
     engine          the model and method that images share
     image_run       one method on one image
     stages          timed steps, repeated with less memory if it runs out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,7 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = engine.learning_from(labelled, cohort.reading)
+    engine = replace(engine, preset=cohort.preset).learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 

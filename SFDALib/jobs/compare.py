@@ -8,7 +8,7 @@ consensus, as it is the result that adaptation is to improve.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,21 @@ from SFDALib.evaluation import agreement
 from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
-from SFDALib.jobs.image_run import ImageRun, Target
-from SFDALib.jobs.judgement import choice, judge_among
+from SFDALib.jobs.image_run import ImageRun
+from SFDALib.jobs.judgement import choice
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import REFERENCE, Comparison
-from SFDALib.jobs.run import deliver, new_notes
+from SFDALib.jobs.run import new_notes
+from SFDALib.jobs.tried import Dice, Tried, change_percent
 from SFDALib.jobs.volumes import ml
 from SFDALib.jobs.write_result import DISPLAY
 from SFDALib.machine import devices
-from SFDALib.progress import Progress
 from SFDALib.results import layout
 from SFDALib.results.comparison import ComparedResult, ComparisonPicture, draw_comparison
 from SFDALib.results.folder import ResultFolder
 from SFDALib.results.images import write_map, write_segmentation
 from SFDALib.results.report import write_report
 from SFDALib.volume.geometry import Geometry
-from SFDALib.volume.image_file import read_labels
 from SFDALib.volume.orientation import oriented
 
 log = logging.getLogger(__name__)
@@ -69,21 +68,23 @@ def compare(comparison: Comparison, reporter: Reporter) -> dict[str, Any]:
         paths = [Path(path) for path in comparison.input]
         image = ImageRun.read(reader, paths, comparison.reading, reporter)
         shared = dict(image.stages.seconds)
-        failures = Failures(reporter)
-        reports = _run_each(image, engines, folder, failures)
-        if not reports.keys() - {REFERENCE}:
+        tried = Tried(image, folder, Failures(reporter))
+        for index, (name, engine) in enumerate(engines.items()):
+            reporter("compare", index, len(engines), method=name)
+            tried.run(engine)
+        reporter("compare", len(engines), len(engines))
+        reports, failures = tried.reports, tried.failures
+        if not tried.voters:
             raise RequestError(f"compare: no method worked beside {REFERENCE}; {failures.first}")
-        agreed = _agreement(folder, image.target, engines, reports, reporter)
-        trusts = _judge_again(reports, agreed["dice"], agreed["voters"])
+        dice = tried.dice()
+        agreed = _agreement(tried, engines, dice)
+        trusts = tried.trusts(dice)
         summary = {
             "input": [path.name for path in image.target.paths],
             "bundle": next(iter(reports.values()))["bundle"],
             "seed": comparison.seed,
             "device": devices.describe(reader.model.device),
-            "methods": [
-                _row(engine, reports.get(name), failures.messages.get(name), trusts.get(name))
-                for name, engine in engines.items()
-            ],
+            "methods": [tried.row(engine, trusts.get(name)) for name, engine in engines.items()],
             "chosen": choice(trusts) or REFERENCE,
             "done": len(reports),
             "failed": len(failures.messages),
@@ -116,111 +117,30 @@ def _open(comparison: Comparison) -> dict[str, Engine]:
     }
 
 
-def _run_each(
-    image: ImageRun, engines: Mapping[str, Engine], folder: Path, failures: Failures
-) -> dict[str, dict[str, Any]]:
-    """Every method's result in a folder of its own; the reports of those that worked."""
-    reports: dict[str, dict[str, Any]] = {}
-    for index, (name, engine) in enumerate(engines.items()):
-        image.reporter("compare", index, len(engines), method=name)
-        devices.reset_peak_memory(engine.model.device)
-        with failures.recorded(name, method=name), ResultFolder(folder / name) as inside:
-            report = deliver(image.with_engine(engine), inside, gate="off")
-        if name not in failures.messages:
-            reports[name] = report
-    image.reporter("compare", len(engines), len(engines))
-    return reports
-
-
-def _judge_again(
-    reports: Mapping[str, dict[str, Any]], dice: Mapping[str, Any], voters: Sequence[str]
-) -> dict[str, dict[str, Any] | None]:
-    """Each method's "trust", its agreement with the other methods' results among the signals."""
-    mean = dict(zip(dice["methods"], dice["mean"], strict=True))
-    trusts: dict[str, dict[str, Any] | None] = {}
-    for name, report in reports.items():
-        scores = [
-            score
-            for other, score in zip(dice["methods"], mean[name], strict=True)
-            if other in voters and other != name and np.isfinite(score)
-        ]
-        others = float(np.mean(scores)) if scores else None
-        trusts[name] = report["trust"] and judge_among(report["trust"], others)
-    return trusts
-
-
-def _row(
-    engine: Engine,
-    report: dict[str, Any] | None,
-    error: str | None,
-    trust: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """What comparison.json says of one method."""
-    row: dict[str, Any] = {
-        "method": engine.method.name,
-        "title": engine.method.title,
-        "preset": engine.method.preset_of(engine.options.to_dict()),
-        "options": engine.options.to_dict(),
-        "folder": None if report is None else engine.method.name,
-        "error": error,
-    }
-    if report is not None:
-        row |= {
-            "volumes": [
-                {**volume, "change_percent": _change_percent(volume)}
-                for volume in report["volumes"]
-            ],
-            "notes": report["notes"],
-            "trust": trust,
-            "seconds": report["seconds"],
-            "seconds_total": round(sum(report["seconds"].values()), 3),
-            "peak_memory_mb": report["peak_memory_mb"],
-        }
-    return row
-
-
-def _change_percent(volume: Mapping[str, Any]) -> float | None:
-    before, after = volume["source_ml"], volume["result_ml"]
-    return round(100 * (after - before) / before, 1) if before > 0 else None
-
-
-def _agreement(
-    folder: Path,
-    target: Target,
-    engines: Mapping[str, Engine],
-    reports: Mapping[str, dict[str, Any]],
-    progress: Progress,
-) -> dict[str, Any]:
+def _agreement(tried: Tried, engines: Mapping[str, Engine], dice: Dice) -> dict[str, Any]:
     """Compare the segmentations as they were written; write the maps and the picture."""
-    stage, steps = "comparing the results", 3 + len(CONSENSUS)
+    stage, steps = "comparing the results", 2 + len(CONSENSUS)
+    folder, target, progress = tried.folder, tried.image.target, tried.image.reporter
     progress(stage, 0, steps)
     labels, geometry = engines[REFERENCE].model.description.labels, target.volume.geometry
-    maps = {
-        name: read_labels(folder / name / layout.SEGMENTATION.name).array[0] for name in reports
-    }
-    matrices = {
-        label.value: agreement.pairwise_dice(list(maps.values()), label.value) for label in labels
-    }
-    mean = agreement.mean_dice(list(matrices.values()))
-    progress(stage, 1, steps)
-    voters = {name: map_ for name, map_ in maps.items() if name != REFERENCE}
+    voters = {name: tried.maps[name] for name in tried.voters}
     entropy = agreement.vote_entropy(list(voters.values()))
     write_map(folder / layout.VOTE_ENTROPY.name, entropy, geometry)
+    progress(stage, 1, steps)
+    _draw(folder / layout.COMPARISON_PICTURE.name, tried, engines, dice.mean)
     progress(stage, 2, steps)
-    _draw(folder / layout.COMPARISON_PICTURE.name, target, engines, reports, maps, mean)
-    progress(stage, 3, steps)
     consensus = {}
-    for done, name in enumerate(CONSENSUS, start=4):
+    for done, name in enumerate(CONSENSUS, start=3):
         consensus[name] = _consensus(folder, name, voters, geometry, labels)
         progress(stage, done, steps)
     return {
         "dice": {
-            "methods": list(maps),
+            "methods": dice.methods,
             "classes": [
-                {"label": label.value, "name": label.name, "matrix": matrices[label.value]}
+                {"label": label.value, "name": label.name, "matrix": dice.classes[label.value]}
                 for label in labels
             ],
-            "mean": mean,
+            "mean": dice.mean,
         },
         "voters": list(voters),
         "mean_vote_entropy_bits": float(entropy.mean(dtype=np.float64)),
@@ -250,14 +170,8 @@ def _consensus(
     }
 
 
-def _draw(
-    path: Path,
-    target: Target,
-    engines: Mapping[str, Engine],
-    reports: Mapping[str, dict[str, Any]],
-    maps: Maps,
-    dice: np.ndarray,
-) -> None:
+def _draw(path: Path, tried: Tried, engines: Mapping[str, Engine], dice: np.ndarray) -> None:
+    target, reports, maps = tried.image.target, tried.reports, tried.maps
     geometry = target.volume.geometry
     description = engines[REFERENCE].model.description
     image, spacing_kji = oriented(target.volume.array, geometry, DISPLAY)
@@ -286,6 +200,6 @@ def _caption(volumes: list[dict[str, Any]]) -> str:
     """The volume and its change where there is one structure; of several, all together."""
     source = sum(volume["source_ml"] for volume in volumes)
     result = sum(volume["result_ml"] for volume in volumes)
-    change = _change_percent({"source_ml": source, "result_ml": result})
+    change = change_percent({"source_ml": source, "result_ml": result})
     text = f"{ml(result)} ml" + ("" if len(volumes) == 1 else " labelled")
     return f"{ml(source)} → {text} ({change:+.0f} %)" if change else text

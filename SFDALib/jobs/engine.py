@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.labelled import Labelled
 from SFDALib.methods import needs, registry
+from SFDALib.methods.auto import AutoOptions
 from SFDALib.methods.method import Method
+from SFDALib.methods.option import RECOMMENDED, described
 from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training.manifest import Case
@@ -41,6 +44,7 @@ class Engine:
         cases: images with segmentations that the method learns from.
         learned_from: SHA-256 of their files, taken before they were read.
         probabilities: whether the class probabilities are written, too.
+        preset: of the options of the methods that ``method`` chooses among.
     """
 
     bundle: SourceModel
@@ -52,6 +56,7 @@ class Engine:
     cases: tuple[Case, ...] = ()
     learned_from: Mapping[Path, str] = field(default_factory=dict)
     probabilities: bool = False
+    preset: str = RECOMMENDED
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
         """The same with what its method learns from; a method that needs no labels gets none.
@@ -65,6 +70,25 @@ class Engine:
         learned_from = {k: v for file in files for k, v in ImageFile(file).checksums().items()}
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
+
+    def serving(self, method: Method) -> Engine:
+        """The same model for another method, with this one's options of inference."""
+        names = [option.name for option in described(InferenceOptions)]
+        given = {name: getattr(self.options, name) for name in names}
+        return replace(self, method=method, options=method.values(given, self.preset))
+
+    def tries(self) -> list[Engine]:
+        """The methods that are run: this one, or those that it chooses among, in their order."""
+        if not self.method.chooses:
+            return [self]
+        return [self.serving(one) for one in registry.candidates(self.model.description.holds)]
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds that the method may take for an image; infinite if it has no limit."""
+        if not isinstance(self.options, AutoOptions):
+            return math.inf
+        return self.options.seconds(on_cpu=self.model.device.type == "cpu")
 
     def adapted_network(self, adapted: Adapted) -> nn.Module:
         """A copy of the source network, or several together, with the adapted weights."""
@@ -122,7 +146,10 @@ def open_engines(
                 f" {', '.join(usable)}"
             )
     torch.manual_seed(seed)
-    wanted = any(method.adapts or needs.DIFFUSION in method.needs for method in chosen.values())
+    wanted = any(
+        method.adapts or method.chooses or needs.DIFFUSION in method.needs
+        for method in chosen.values()
+    )
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
     return {

@@ -92,21 +92,23 @@ def estimate(
         RequestError: the bundle is unusable, or lacks what a method needs.
     """
     where = devices.resolve(device)
-    engines = list(open_engines(bundle, methods, where, seed=0).values())
+    asked = list(open_engines(bundle, methods, where, seed=0).values())
+    engines = [one for engine in asked for one in engine.tries()]
     model = engines[0].model
     shape = shape_on(model.description.input_spec, geometry)
     draws = any(engine.method.work(engine.options).draws for engine in engines)
-    draw = _draw(model, shape, where) if draws else _Draw(0, 0.0, 0.0)
-    patch = seconds_of_patch(model.network, _patch(model, shape), where, math.lcm(*model.divisor))
+    drawn = draw(model, shape) if draws else Draw(0, 0.0, 0.0)
     # All start from one segmentation by the source model, which each of them counts.
-    source = patch * _patches(model, Work(passes=1, epochs=0, draws=0), engines[0].options, shape)
+    source = seconds_of_pass(engines[0], shape)
+    once = patches(model, Work(passes=1), engines[0].options, shape)
     seconds, needs = source, []
     for engine in engines:
         work = engine.method.work(engine.options)
-        seconds += patch * _patches(model, work, engine.options, shape) - source
-        seconds += work.draws * draw.parts * draw.seconds
+        seconds += source * (patches(model, work, engine.options, shape) / once - 1)
+        seconds += work.draws * drawn.parts * drawn.seconds
         held = _network_bytes(model, work, engine.options, shape, images)
-        needs.append(max(held, draw.bytes if work.draws else 0.0))
+        needs.append(max(held, drawn.bytes if work.draws else 0.0))
+    limit = min(engine.time_limit for engine in asked)
     need = max(needs) / 2**20
     if where.type == "cpu":
         judged = any(engine.method.judged for engine in engines)
@@ -114,12 +116,20 @@ def estimate(
     free = devices.free_mb(where)
     return Estimate(
         devices.describe(where),
-        round(START + images * seconds, 1),
+        round(START + images * min(seconds, limit), 1),
         round(need, 1),
         free,
         _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
         () if voxels is None else tuple(unlike(list(voxels), model.description)),
     )
+
+
+def seconds_of_pass(engine: Engine, shape: tuple[int, ...]) -> float:
+    """Seconds of a pass of the source model over an image ``(k, j, i)``, by a trial on a patch."""
+    model = engine.model
+    size, divisor = _patch(model, shape), math.lcm(*model.divisor)
+    patch = seconds_of_patch(model.network, size, model.device, divisor)
+    return patch * patches(model, Work(passes=1), engine.options, shape)
 
 
 def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -131,7 +141,7 @@ def _patch(model: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (model.description.input_spec.channels, *size)
 
 
-def _patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[int, ...]) -> float:
+def patches(model: Source, work: Work, options: InferenceOptions, shape: tuple[int, ...]) -> float:
     """The cost of one image in forward passes of one patch through the segmentation network."""
     patch, slices = _patch(model, shape), model.description.input_spec.is_2d
     flips = 2 ** (len(patch) - 1) if options.mirror else 1
@@ -180,7 +190,7 @@ def _windows(
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """One evaluation of the diffusion network: parts of an image (slices, or 1), seconds of each,
     bytes of a batch.
     """
@@ -190,8 +200,9 @@ class _Draw:
     bytes: float
 
 
-def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
-    network, description = model.require_diffusion(), model.description
+def draw(model: Source, shape: tuple[int, ...]) -> Draw:
+    """The cost of an evaluation of the diffusion network for an image ``(k, j, i)``, by a trial."""
+    network, description, device = model.require_diffusion(), model.description, model.device
     diffusion = description.require_diffusion()
     spacing = diffusion.spacing[::-1]
     own = description.input_spec.spacing[::-1]
@@ -214,7 +225,7 @@ def _draw(model: Source, shape: tuple[int, ...], device: torch.device) -> _Draw:
     batch = batch_that_fits(network, patch, device, extra=meta)
     seconds = seconds_of_patch(network, patch, device, network.divisor, more)
     held = activation_bytes(network, patch, extra=meta)
-    return _Draw(drawn[0] if slices else 1, seconds, batch * held)
+    return Draw(drawn[0] if slices else 1, seconds, batch * held)
 
 
 @torch.no_grad()

@@ -136,10 +136,16 @@ class Job(Request):
     Args:
         method: a name in the registry.
         options: of the method, by name; what is not given has its value in the preset.
-        gate: "on" delivers what the judge's verdict says, "off" always the method's result.
+        gate: "on" delivers what the judge's verdict says, "off" always the method's result; of
+            ``auto`` then the best one, whether it is trusted or not.
     """
 
-    method: str = field(metadata=described(MethodName(), ", ".join(registry.METHODS)))
+    method: str = field(
+        default=registry.AUTO,
+        metadata=described(
+            MethodName(), f"{', '.join(registry.METHODS)} (default: {registry.AUTO})"
+        ),
+    )
     options: Mapping[str, Any] = field(
         default_factory=dict,
         metadata=described(Options(), "an option of the method; SFDALib methods lists them"),
@@ -186,6 +192,12 @@ class Cohort(Job):
     def checked(self) -> Self:
         """The same, checked as a ``Job`` and for use with several images."""
         checked = super().checked()
+        if self.adapt == "once" and registry.find(self.method).chooses:
+            raise RequestError(
+                f"cohort: found --adapt once with the method {self.method}, which chooses for every"
+                " image by itself, expected a method that adapts the model; name one with --method,"
+                " or use --adapt each"
+            )
         if self.adapt == "once" and not registry.find(self.method).adapts:
             raise RequestError(
                 f"cohort: method {self.method} updates no weights, expected one that does for"
@@ -207,8 +219,8 @@ class Comparison(Request):
     methods: Mapping[str, Mapping[str, Any]] = field(
         metadata=described(
             Methods(),
-            f"some of {', '.join(registry.METHODS)}; {REFERENCE} is always among them (default:"
-            " all that the bundle can serve)",
+            f"some of {', '.join(registry.comparable(registry.METHODS))}; {REFERENCE} is always"
+            " among them (default: all that the bundle can serve)",
         )
     )
 
@@ -223,6 +235,11 @@ class Comparison(Request):
                 inference that differs from the reference's, or nothing to compare.
         """
         super().checked()
+        if registry.AUTO in self.methods:
+            raise RequestError(
+                f"methods: found {registry.AUTO}, which chooses among the others, expected methods"
+                " to compare; leave it out, or use run, which also keeps what else it tried"
+            )
         given = self.methods.get(REFERENCE, {})
         source = registry.find(REFERENCE).values(given, self.preset).to_dict()
         methods = {REFERENCE: source}
@@ -244,7 +261,7 @@ class Comparison(Request):
         if len(methods) < 2:
             raise RequestError(
                 f"methods: found no other than {REFERENCE}, expected at least one of"
-                f" {', '.join(name for name in registry.METHODS if name != REFERENCE)}"
+                f" {', '.join(n for n in registry.comparable(registry.METHODS) if n != REFERENCE)}"
             )
         labelled.check(self.labels, tuple(methods))
         return replace(self, methods=methods)

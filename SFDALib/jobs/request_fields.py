@@ -17,6 +17,8 @@ from SFDALib.methods import needs, registry
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
 
+TIME_LIMIT = "time_limit"  # an option of the automatic choice with an argument of its own
+
 
 class Device(Kind):
     """The device that computes."""
@@ -97,12 +99,27 @@ class Options(Kind):
     expected = "an object"
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
-        """The argument ``--option NAME=VALUE``, which may be repeated."""
-        return {"option": {"help": help, "action": "append", "metavar": "NAME=VALUE"}}
+        """``--option NAME=VALUE``, which may be repeated, and ``--time-limit`` for one of them."""
+        return {
+            "option": {"help": help, "action": "append", "metavar": "NAME=VALUE"},
+            TIME_LIMIT: {
+                "help": f"seconds for each image with the method {registry.AUTO}, as --option"
+                f" {TIME_LIMIT}=SECONDS",
+                "metavar": "SECONDS",
+            },
+        }
 
     def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, str]:
         """The text of each option by its name."""
-        return parse_options(typed["option"])
+        options = parse_options(typed.get("option", ()))
+        if TIME_LIMIT not in typed:
+            return options
+        if TIME_LIMIT in options:
+            raise RequestError(
+                f"option: found --time-limit and --option {TIME_LIMIT}, expected one of them; leave"
+                " one out"
+            )
+        return {**options, TIME_LIMIT: typed[TIME_LIMIT]}
 
     def read(self, value: object, where: str) -> dict[str, Any]:
         """The value of each option by its name, from a JSON object."""
@@ -140,7 +157,8 @@ class Methods(Kind):
         if "methods" in typed:
             return compared(listed(typed["methods"]), options)
         brought = (needs.LABELS,) if stated.get("labels") else ()
-        return compared(inspect(Path(stated["bundle"]), brought)["methods"], options)
+        served = inspect(Path(stated["bundle"]), brought)["methods"]
+        return compared(registry.comparable(served), options)
 
     def read(self, value: object, where: str) -> dict[str, dict[str, Any]]:
         """The options of each method by its name, from a JSON object of objects."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.jobs.write_result import Outcome, write_result
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import ResultFolder
@@ -41,9 +43,9 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
         bundle = Path(job.bundle)
-        engine = open_engine(
-            bundle, job.method, job.options, device, job.seed, job.probabilities
-        ).learning_from(matched(job.labels, [job.input]), job.reading)
+        opened = open_engine(bundle, job.method, job.options, device, job.seed, job.probabilities)
+        labelled = matched(job.labels, [job.input])
+        engine = replace(opened, preset=job.preset).learning_from(labelled, job.reading)
         image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
         report = deliver(image, folder, job.gate)
     for note in new_notes(report, image):
@@ -72,6 +74,9 @@ def deliver(
     Returns:
         The content of report.json.
     """
+    method = image.engine.method
+    if method.chooses:
+        return registry.entry(method)(image, folder, gate, extra or {})
     adapted = image.adapt() if shared is None else shared
     segmented = image.segment(adapted)
     judgement = judge_result(image, segmented, adapted, gate)

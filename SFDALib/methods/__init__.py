@@ -9,6 +9,7 @@ is in ``SFDALib.adaptation`` or ``SFDALib.heal``.
     shared_options  options of inference and of training
     needs           what a method may need of a model or request
     outcome         what a method returns
+    auto            the automatic choice, and its order of methods
     none            no adaptation
     heal            HEAL
     adami           AdaMI

@@ -94,6 +94,8 @@ class Method:
         adapts: whether it updates weights.
         own_work: what it computes beyond the source model's own segmentation, by its options.
         judged: whether its result differs from the source model's own and is judged.
+        chooses: whether it tries other methods and delivers the result of one of them. Its entry is
+            then a function ``(image, folder, gate, extra) -> report``, as ``jobs.run.deliver``.
         recommended: the recommended values of the options whose published ones are not recommended.
     """
 
@@ -109,6 +111,7 @@ class Method:
     adapts: bool
     own_work: Callable[[Any], Work]
     judged: bool = True
+    chooses: bool = False
     recommended: Mapping[str, Value] = field(default_factory=dict)
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from SFDALib.errors import RequestError
 from SFDALib.methods import (
     adaent,
     adami,
+    auto,
     bn_statistics,
     cbst,
     dg_tta,
@@ -20,6 +21,7 @@ from SFDALib.methods import (
     iapc,
     intent,
     muvi,
+    needs,
     none,
     protocontra,
     self_training,
@@ -31,6 +33,7 @@ from SFDALib.methods.method import Method
 METHODS: dict[str, Method] = {
     module.METHOD.name: module.METHOD
     for module in (
+        auto,
         none,
         heal,
         adami,
@@ -51,6 +54,7 @@ METHODS: dict[str, Method] = {
     )
 }
 
+AUTO = auto.METHOD.name  # what runs where no method is named
 REFERENCE = none.METHOD.name  # what the other methods are compared with: the source model as it is
 
 
@@ -75,6 +79,26 @@ def lacking(holds: Collection[str]) -> dict[str, str | None]:
         holds: ``Description.holds`` of the bundle.
     """
     return {method.name: method.lacks(holds) for method in METHODS.values()}
+
+
+def comparable(names: Iterable[str]) -> list[str]:
+    """Those of the methods that can be compared: not the automatic choice among them."""
+    return [name for name in names if not find(name).chooses]
+
+
+def candidates(holds: Collection[str]) -> list[Method]:
+    """The methods that the automatic choice tries on a bundle, in order.
+
+    Those of ``auto.order`` first, then the rest as in ``METHODS``; without those that learn from
+    labels.
+
+    Args:
+        holds: ``Description.holds`` of the bundle.
+    """
+    reasons = lacking({*holds} - {needs.LABELS})
+    ordered = dict.fromkeys([*auto.order(holds), *METHODS])
+    served = [name for name in ordered if name != REFERENCE and reasons[name] is None]
+    return [METHODS[name] for name in comparable(served)]
 
 
 def entry(method: Method) -> Any:

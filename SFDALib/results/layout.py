@@ -131,6 +131,12 @@ OVERVIEW = ResultFile(
     "Overview",
     "Source result, final result and uncertainty on the slices that differ most.",
 )
+TRIED = ResultFile(
+    "tried",
+    "tried",
+    "Other methods",
+    "A result folder of every other method that was tried (auto).",
+)
 REPORT = ResultFile(
     "report",
     "report.json",
@@ -187,6 +193,7 @@ RESULT_FOLDER: tuple[ResultFile, ...] = (
     SAMPLES,
     ADAPTED_BUNDLE,
     OVERVIEW,
+    TRIED,
     REPORT,
 )
 """The folder of one image, segmented by one method."""

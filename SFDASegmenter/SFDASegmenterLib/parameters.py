@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SFDALib.methods import registry
 from SFDALib.methods.option import PRESETS, RECOMMENDED
 
 ONE, SEVERAL, SEQUENCE = "one", "several", "sequence"
@@ -71,7 +72,7 @@ class Parameters(Wrapper):
     channels: list[slicer.vtkMRMLScalarVolumeNode]
     adaptOnce: bool = False
     bundle: str = ""
-    method: str = "heal"
+    method: str = registry.AUTO
     compare: bool = False
     gate: bool = True
     probabilities: bool = False

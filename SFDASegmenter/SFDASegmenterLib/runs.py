@@ -36,7 +36,8 @@ from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
 
 log = logging.getLogger(__name__)
 DEFECT = 1
-PARTS = ("cohort", "compare")  # stages that name the image or method of the stages after them
+# Stages that name the image or the method of the stages after them.
+PARTS = ("cohort", "compare", "auto")
 
 
 class State(Enum):
@@ -75,7 +76,7 @@ class Run:
         self.results: list[Results] = []
         self.failures: dict[str, str] = {}  # by the name of an image, or of a compared method
         self.warnings: list[str] = []  # about the images, a sentence or two each
-        self._part = ""  # the image of a cohort or the compared method that is computed now
+        self._parts: dict[str, str] = {}  # the image or the method that is computed now, by stage
         self._names: dict[str, str] = {}  # of the images, by those of their files
         self._placements: list[Placement] = []
         self._steps: Iterator[None] = iter(())
@@ -174,13 +175,15 @@ class Run:
             self.discard()
 
     def _note_progress(self, event: Mapping[str, Any]) -> None:
-        if event["stage"] not in PARTS:
-            self.progress = replace(Progress.of(event), image=self._part)
+        stage = event["stage"]
+        if stage not in PARTS:
+            now = ", ".join(self._parts.values())
+            self.progress = replace(Progress.of(event), image=now)
         elif event["step"] < event["total"]:
             part, total = self._part_name(event), event["total"]
-            self._part = f"{part} ({event['step'] + 1} of {total})"
+            self._parts[stage] = f"{part} ({event['step'] + 1} of {total})"
         else:
-            self._part = ""
+            self._parts.pop(stage, None)
 
     def _note_warning(self, event: Mapping[str, Any]) -> None:
         """Add a warning once, also if its image is read twice; in a cohort with the name."""
@@ -222,7 +225,8 @@ class Run:
         for row, origin in self._rows():
             if not row["folder"]:
                 continue
-            trust = row["trust"] if self.request.compared else None  # which knows the other methods
+            # that of several methods knows the others
+            trust = None if self.request.is_cohort else row.get("trust")
             placement = Placement(self.output / row["folder"], origin, self.id, trust)
             self._placements.append(placement)
             yield from placement.steps()
@@ -232,12 +236,14 @@ class Run:
             yield from first.place_agreement(self.output, written, others)
 
     def _rows(self) -> list[tuple[Mapping[str, Any], Origin]]:
-        """The summary's row of each image or compared method; "folder" is None if it failed."""
+        """The summary's row of each image or method; "folder" is None if it failed."""
         if self.request.compared:
             return [(row, self._origins[0]) for row in self._read(layout.COMPARISON)["methods"]]
         if self.request.is_cohort:
             return list(zip(self._read(layout.COHORT)["images"], self._origins, strict=True))
-        return [({"folder": "."}, self._origins[0])]
+        tried = self._read(layout.REPORT).get("auto", {}).get("tried", [])
+        others = [row for row in tried if row["folder"] != "."]
+        return [(row, self._origins[0]) for row in ({"folder": "."}, *others)]
 
     def _read(self, summary: ResultFile) -> dict[str, Any]:
         return json.loads((self.output / summary.name).read_text(encoding="utf-8"))

@@ -201,6 +201,7 @@ def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<p><b>{html.escape(facts['notice'])}</b></p>"
         f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
         f"<h3>{_('Volumes (ml)')}</h3>{_volumes(facts['volumes'])}"
+        f"{_tried(facts.get('auto'))}"
         f"<h3>{_('The run')}</h3>{_table(_facts_of_the_run(facts))}"
         f"<h3>{_options_heading(facts)}</h3>"
         f"{_table({k: str(v) for k, v in facts['options'].items()})}"
@@ -246,6 +247,25 @@ def _volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
         for row in volumes
     )
     return f"<table cellpadding=4><tr>{head}</tr>{rows}</table>"
+
+
+def _tried(auto: Mapping[str, Any] | None) -> str:
+    """What the automatic choice tried and left out; empty for a run of one method."""
+    if auto is None:
+        return ""
+    rows = {row["title"]: _outcome(row) for row in auto["tried"]}
+    rows |= {row["title"]: row["why"] for row in auto["left_out"]}
+    return (
+        f"<h3>{_('What was tried')}</h3><p>{html.escape(_sentence(auto['why']))}.</p>{_table(rows)}"
+    )
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    """What came of a method that was tried."""
+    if row["error"] is not None:
+        return _("failed: {error}").format(error=row["error"])
+    took = duration(row["seconds_total"])
+    return f"{row['trust']['decision']}, {took}" if row["trust"] else took
 
 
 def _sentence(text: str) -> str:

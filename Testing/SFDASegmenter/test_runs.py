@@ -55,6 +55,36 @@ def test_a_click_brings_every_result_into_the_scene(
     assert ui.verdictLabel.text
 
 
+def test_the_automatic_choice_shows_its_result_and_has_the_others_at_hand(
+    panel: Any, fill: Callable[..., Any], run: Callable[[], Any]
+) -> None:
+    import qt
+    from slicer_standin import user
+
+    volume = fill("auto")
+    ended = run()
+    assert ended.state.value == "done", ended.message
+    ui, results = panel.ui, panel.results.results
+    assert results.node.GetName() == f"{volume.GetName()} Automatic (AdaMI)"
+    assert not ui.messageFrame.visible, "what was not tried is no failure"
+    assert ui.resultRadio.checked and ui.allRadio.visible and ui.saveBundleButton.enabled
+    names = [one.node.GetName() for one in results.compared]
+    assert names == [results.node.GetName(), f"{volume.GetName()} HEAL"]
+    user.click(ui.allRadio)
+    assert panel.parameters.shown == "all"
+    user.choose(ui.resultSelector, names[1])
+    settle()
+    assert panel.results.results.report["method"] == "heal"
+    assert ui.samplesWidget.visible
+    user.choose(ui.resultSelector, names[0])
+    settle()
+    user.click(ui.reportButton)
+    (browser,) = panel.results.report_window.findChildren(qt.QTextBrowser)
+    page = browser.plainText
+    for text in ("What was tried", "AdaMI is delivered", "HEAL", "it would take about 40 s"):
+        assert text in page
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [

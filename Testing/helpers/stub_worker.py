@@ -22,6 +22,7 @@ RECORDINGS = Path(os.environ["SFDA_RECORDINGS"])
 FAILING = set(filter(None, os.environ.get("SFDA_FAILING", "").split(",")))
 WARNINGS = os.environ.get("SFDA_WARNINGS", "").splitlines()
 MESSAGE = "it was told to fail"
+CHOICE = ("adami", "heal")  # what the automatic choice delivers, and what else it tried
 CANCELLED = 130
 
 
@@ -59,11 +60,38 @@ def run(job: dict[str, Any], ended: threading.Event) -> int:
         say("error", message=MESSAGE)
         print(MESSAGE, file=sys.stderr)
         return 2
-    for line in (RECORDINGS / f"{job['method']}.jsonl").read_text(encoding="utf-8").splitlines():
-        print(line, flush=True)
-    place(job["method"], Path(job["output"]), probabilities=job["probabilities"])
+    if job["method"] == "auto":
+        choose(Path(job["output"]), job["probabilities"])
+    else:
+        tell(job["method"])
+        place(job["method"], Path(job["output"]), probabilities=job["probabilities"])
     say("result", output=job["output"])
     return 0
+
+
+def tell(method: str) -> None:
+    """Say what a recorded method said."""
+    for line in (RECORDINGS / f"{method}.jsonl").read_text(encoding="utf-8").splitlines():
+        print(line, flush=True)
+
+
+def choose(output: Path, probabilities: bool) -> None:
+    """The recorded AdaMI as the automatic choice beside the recorded HEAL; TENT as left out."""
+    summary = json.loads((RECORDINGS / "compare" / "comparison.json").read_text(encoding="utf-8"))
+    rows = {row["method"]: row for row in summary["methods"]}
+    for number, method in enumerate(CHOICE):
+        say("progress", stage="auto", step=number, total=len(CHOICE), method=method)
+        tell(method)
+    say("progress", stage="auto", step=len(CHOICE), total=len(CHOICE))
+    chosen, other = CHOICE
+    place(chosen, output, probabilities=probabilities)
+    place(other, output / "tried" / other, probabilities=probabilities)
+    tried = [{**rows[chosen], "folder": "."}, {**rows[other], "folder": f"tried/{other}"}]
+    left_out = [{"method": "tent", "title": "TENT", "why": "it would take about 40 s"}]
+    about = {"chosen": chosen, "why": "AdaMI is delivered", "tried": tried, "left_out": left_out}
+    path = output / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**report, "auto": about}), encoding="utf-8")
 
 
 def compare(job: dict[str, Any]) -> int:
@@ -97,6 +125,7 @@ def place(
 ) -> None:
     """Write a recorded result, under another method's name if one is given."""
     partial = output.with_name(f"{output.name}.partial")
+    partial.parent.mkdir(exist_ok=True)
     shutil.copytree(RECORDINGS / recorded, partial)
     if not probabilities:
         (partial / "probabilities.nrrd").unlink()

@@ -61,7 +61,7 @@ def no_more_than(megabytes: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("method", registry.comparable(registry.METHODS))
 def test_every_method_finds_on_a_gpu_what_it_finds_on_the_processor(
     phantom: Phantoms, tmp_path: Path, method: str, spatial_dims: int
 ) -> None:

@@ -54,7 +54,7 @@ class MethodSection(Section):
             combo.setItemData(index, 0 if tip else SELECTABLE, FLAGS)
             combo.setItemData(index, tip or method.summary, qt.Qt.ToolTipRole)
         if parameters.method not in registry.METHODS:  # a scene of another version
-            parameters.method = next(iter(registry.METHODS))
+            parameters.method = registry.AUTO
         put(combo, currentIndex=combo.findData(parameters.method))
         method = registry.METHODS[parameters.method]
         self._more.show(html.escape(method.summary), words.method_details(method))

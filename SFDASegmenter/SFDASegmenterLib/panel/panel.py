@@ -14,6 +14,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from SFDALib.errors import RequestError
+from SFDALib.methods import registry
 from SFDASegmenterLib import words
 from SFDASegmenterLib.dependencies import DependencyError
 from SFDASegmenterLib.panel.device import DeviceSection
@@ -197,7 +198,8 @@ class Panel(VTKObservationMixin):
         """Every method that the source model can serve, with its options; none if not asked for."""
         if not parameters.compare or self.input.facts is None:
             return {}
-        return {name: options_of(parameters, name) for name in self.input.facts["methods"]}
+        served = registry.comparable(self.input.facts["methods"])
+        return {name: options_of(parameters, name) for name in served}
 
     def _run_shown(self, report: Mapping[str, Any]) -> None:
         """Another run is shown, or none: unfold what matters now."""

@@ -78,9 +78,11 @@ class ResultsSection(Section):
         parameters = self.parameters
         if parameters is None:
             return
+        # of what was chosen automatically the others are a click away
+        compared = len(results.compared) > 1 and "auto" not in results.report
         with slicer.util.NodeModify(parameters.parameterNode):  # as one change
             parameters.page = 0
-            parameters.shown = "all" if len(results.compared) > 1 else "result"
+            parameters.shown = "all" if compared else "result"
             parameters.result = results.node
             parameters.sample = results.report.get("details", {}).get("chosen_sample", 0)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from SFDALib.results import layout
 from SFDALib.results.layout import MapFile, ResultFile, SegmentationFile
@@ -69,7 +70,8 @@ class Placement:
         self._report = json.loads((folder / layout.REPORT.name).read_text(encoding="utf-8"))
         if trust is not None:
             self._report["trust"] = trust
-        self._name = _unused(f"{origin.name} {self._report['title']}")
+        made_by = _("Automatic ({method})") if "auto" in self._report else "{method}"
+        self._name = _unused(f"{origin.name} {made_by.format(method=self._report['title'])}")
         self._items: list[int] = []
         self._nodes: list[str] = []
         self.results: Results | None = None

@@ -18,7 +18,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from SFDASegmenterLib.scene.slices import Plane, plane_of
+from SFDASegmenterLib.scene.slices import Plane, has_size, mend_fields_of_view, plane_of
 
 SIDE_BY_SIDE = 20260  # number of the layout of two views
 COMPARISON = SIDE_BY_SIDE + 1  # number of the layout of a view for each method
@@ -80,6 +80,7 @@ class Views(VTKObservationMixin):
         if self._layout is None:
             return
         plane = plane_of(volume)
+        mend_fields_of_view()
         self._switch(number, _description(views))
         for name, named in views.items():
             logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
@@ -162,7 +163,7 @@ class Views(VTKObservationMixin):
             for name in views
             if (logic := slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)) is not None
         }
-        if any(0 in logic.GetSliceNode().GetDimensions()[:2] for logic in logics.values()):
+        if not all(has_size(logic.GetSliceNode()) for logic in logics.values()):
             self._looks += 1
             if self._looks < LOOKS:
                 self._timer.start(WAIT)

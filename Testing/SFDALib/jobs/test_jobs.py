@@ -30,7 +30,9 @@ from SFDALib.methods import registry
 Phantoms = Callable[..., Phantom]
 QUICK |= {"patches": 4, "ensemble": 2}
 HEAL_FILES = {"nig_uncertainty.nrrd", "denoised.seg.nrrd"}
-SERVED = [name for name, method in registry.METHODS.items() if "3d" not in method.needs]
+SERVED = [
+    name for name in registry.comparable(registry.METHODS) if "3d" not in registry.find(name).needs
+]
 ADAPTING = [name for name in SERVED if registry.find(name).adapts]
 EVERY = ("segmentation.seg.nrrd", "source_segmentation.seg.nrrd", "entropy.nrrd", "report.json")
 

@@ -278,3 +278,26 @@ def test_a_scene_that_was_saved_with_both_opens_with_the_users_layout_or_both(
     assert shown_in(panel.results.results.get("source"), "SFDASource")
     user.click(panel.ui.resultRadio)
     assert layout() == FOUR_UP
+
+
+@pytest.mark.parametrize("broken", [(0.0, 0.0, 0.0), (float("nan"), 30.0, 1.0)])
+def test_views_that_lost_their_field_of_view_show_the_volume_again(
+    panel: Any,
+    fill: Callable[..., Any],
+    run: Callable[[], Any],
+    broken: tuple[float, float, float],
+) -> None:
+    """A view that was fitted before it had a size is saved as no number, and read as 0."""
+    from slicer_standin import error_log, user
+
+    fill("none")
+    run()
+    user.click(panel.ui.bothRadio)
+    user.click(panel.ui.resultRadio)
+    for view in ("SFDASource", "SFDAResult", "Red"):
+        slice_node(view).SetFieldOfView(*broken)
+    user.click(panel.ui.bothRadio)
+    settle()
+    for view in ("SFDASource", "SFDAResult"):
+        assert min(slice_node(view).GetFieldOfView()[:2]) > 20, "an extent of the volume"
+    error_log.errors.clear()  # VTK logs the plane without extent, even when it is just given one

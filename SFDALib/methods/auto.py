@@ -1,0 +1,84 @@
+"""The automatic choice: tries methods on an image, and delivers the best result that is trusted.
+
+``ORDER`` is the one list of what is likely to help on which kind of network. The gains behind it
+were measured by ``Testing/Benchmarks/trust``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from SFDALib.methods import needs
+from SFDALib.methods.method import Method, Work
+from SFDALib.methods.option import option
+from SFDALib.methods.shared_options import InferenceOptions
+
+GPU_SECONDS, CPU_SECONDS = 120.0, 300.0  # the limit where the option is none
+
+# By batch normalisation (or another normalisation, or none) and by the network's dimensions: the
+# methods that were measured, the most useful first. What is not listed follows in the registry's
+# order.
+ORDER: Mapping[tuple[bool, int], tuple[str, ...]] = {
+    (True, 2): (
+        *("bn-statistics", "adami", "protocontra", "iapc", "heal", "tent", "early-features"),
+        *("dpl", "self-training", "adaent"),
+    ),
+    (True, 3): (
+        *("bn-statistics", "adami", "protocontra", "iapc", "tent", "early-features", "dpl"),
+        "self-training",
+    ),
+    (False, 2): (
+        *("adami", "protocontra", "iapc", "early-features", "dpl", "self-training", "dg-tta"),
+        "heal",
+    ),
+    (False, 3): (
+        *("adami", "protocontra", "iapc", "early-features", "dpl", "self-training", "muvi"),
+        "dg-tta",
+    ),
+}
+
+
+def order(holds: Collection[str]) -> tuple[str, ...]:
+    """The measured methods for a kind of network, the most useful first.
+
+    Args:
+        holds: ``Description.holds`` of the source model.
+    """
+    return ORDER[needs.BATCH_NORM in holds, 3 if needs.THREE_D in holds else 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoOptions(InferenceOptions):
+    """Options of the automatic choice; those of inference are every tried method's."""
+
+    time_limit: float | None = option(
+        None,
+        "Seconds for an image, from reading it until the choice; with more of them more methods are"
+        f" tried. none: {GPU_SECONDS:g} on a GPU, {CPU_SECONDS:g} on a CPU.",
+        1,
+        1e6,
+    )
+
+    def seconds(self, on_cpu: bool) -> float:
+        """The limit in seconds."""
+        if self.time_limit is None:
+            return CPU_SECONDS if on_cpu else GPU_SECONDS
+        return self.time_limit
+
+
+METHOD = Method(
+    name="auto",
+    title="Automatic",
+    summary="Tries the methods that fit the model, within a time limit, and delivers the best"
+    " result that the judge trusts, or else the source model's.",
+    paper="that of the method whose result is delivered",
+    updates="what the chosen method changes",
+    needs=(),
+    cost="as many methods as fit into time_limit",
+    options_type=AutoOptions,
+    entry="SFDALib.jobs.auto:deliver_best",
+    adapts=False,
+    own_work=lambda options: Work(),
+    chooses=True,
+)
