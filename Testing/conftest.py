@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "slicer_standin.fixtures",
     "recorded_jobs",
+    "command_words",
     "jobs_here",
     "panel_bench",
     "scene_bench",

@@ -94,14 +94,6 @@ class DgTta(Recipe[DgTtaOptions]):
         """Random windows, drawn anew for each epoch."""
         return self._windows
 
-    def on_source(self) -> None:
-        """Draw windows."""
-        self._windows.draw()
-
-    def on_epoch_start(self, epoch: int, optimiser: torch.optim.Optimizer) -> None:
-        """Draw windows."""
-        self._windows.draw()
-
     def loss(self, indices: list[int]) -> Tensor:
         """The inconsistency of two changed copies of each window."""
         images = self._windows.batch(indices)

@@ -45,14 +45,6 @@ class FewLabels(Recipe[FewLabelsOptions]):
         """Random windows of the labelled images, drawn anew for each epoch."""
         return self._windows
 
-    def on_source(self) -> None:
-        """Draw windows."""
-        self._windows.draw()
-
-    def on_epoch_start(self, epoch: int, optimiser: torch.optim.Optimizer) -> None:
-        """Draw windows."""
-        self._windows.draw()
-
     def loss(self, indices: list[int]) -> Tensor:
         """The loss of a batch of windows."""
         logits = self.setting.logits(self._windows.batch(indices))

@@ -40,15 +40,7 @@ class IAPC(Recipe[IapcOptions]):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """SGD with Nesterov momentum; the classifier learns ``head_rate`` times as fast."""
-        options = self.options
-        rate = options.learning_rate
-        return torch.optim.SGD(
-            features.with_head_rate(self.network, self._classifier, rate, options.head_rate),
-            rate,
-            momentum=options.momentum,
-            weight_decay=options.weight_decay,
-            nesterov=True,
-        )
+        return features.sgd(self.network, self._classifier, self.options, nesterov=True)
 
     def on_source(self) -> None:
         """Start the memory network as the student starts; label the patches by the source once."""

@@ -30,36 +30,8 @@ def add(commands: Any) -> None:
         " state dict (see --describe)",
     )
     command.add_argument("--output", help="the bundle folder to write; it must not exist")
-    command.add_argument(
-        "--diffusion",
-        choices=tuple(MED_DDPM_PRESETS),
-        help="add the published Med-DDPM weights in MODEL to --bundle as its diffusion model,"
-        " trained on BraTS (med-ddpm-brats) or on whole heads (med-ddpm-128)",
-    )
-    command.add_argument("--bundle", help="for --diffusion: the bundle to copy; it is not changed")
-    command.add_argument(
-        "--relabel",
-        default="",
-        metavar="1=2,2=1",
-        help="for --diffusion: pairs of a BraTS label (1 necrosis, 2 edema, 3 enhancing tumour) and"
-        " the label of the same structure in the bundle; default: the same numbers",
-    )
-    command.add_argument(
-        "--configuration",
-        help="nnU-Net: the configuration to import, such as 3d_fullres, where there are several",
-    )
-    command.add_argument(
-        "--fold",
-        default="all",
-        help="nnU-Net: the folds to import: all, one (0) or several (0,1); several are averaged"
-        " and take as many times as long",
-    )
-    command.add_argument(
-        "--trust-trainer",
-        action="store_true",
-        help="nnU-Net: import a model of a custom trainer; only if that trainer changes nothing"
-        " but the training",
-    )
+    _add_diffusion(command)
+    _add_nnunet(command)
     command.add_argument(
         "--region-order",
         default="",
@@ -78,6 +50,42 @@ def add(commands: Any) -> None:
         help="write an example of the JSON for --describe to this file, and do nothing else",
     )
     command.set_defaults(command=_import)
+
+
+def _add_diffusion(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--diffusion",
+        choices=tuple(MED_DDPM_PRESETS),
+        help="add the published Med-DDPM weights in MODEL to --bundle as its diffusion model,"
+        " trained on BraTS (med-ddpm-brats) or on whole heads (med-ddpm-128)",
+    )
+    command.add_argument("--bundle", help="for --diffusion: the bundle to copy; it is not changed")
+    command.add_argument(
+        "--relabel",
+        default="",
+        metavar="1=2,2=1",
+        help="for --diffusion: pairs of a BraTS label (1 necrosis, 2 edema, 3 enhancing tumour) and"
+        " the label of the same structure in the bundle; default: the same numbers",
+    )
+
+
+def _add_nnunet(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--configuration",
+        help="nnU-Net: the configuration to import, such as 3d_fullres, where there are several",
+    )
+    command.add_argument(
+        "--fold",
+        default="all",
+        help="nnU-Net: the folds to import: all, one (0) or several (0,1); several are averaged"
+        " and take as many times as long",
+    )
+    command.add_argument(
+        "--trust-trainer",
+        action="store_true",
+        help="nnU-Net: import a model of a custom trainer; only if that trainer changes nothing"
+        " but the training",
+    )
 
 
 def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:

@@ -60,14 +60,12 @@ def deliver_best(
     closest = _closest(search.trusts)
     chosen = choice(search.trusts) or (closest if gate == "off" else None)
     why = _why(search, chosen, closest)
+    trust: Mapping[str, Any] | None
     about = {"chosen": chosen or registry.REFERENCE, "why": why, **search.facts(chosen)}
     if chosen is None:
         reference = image.engine.serving(registry.find(registry.REFERENCE))
         report = deliver(image.with_engine(reference), folder, gate="off")
-        trust = search.trusts[closest] if closest else None
-        if trust is not None:
-            others = trust["signals"]["others"]
-            trust = judge_among({**trust, "delivered": "source"}, others)
+        trust = _undelivered(search.trusts[closest]) if closest else None
     else:
         for entry in (others / chosen).iterdir():
             entry.rename(folder / entry.name)
@@ -229,6 +227,13 @@ def _closest(trusts: Trusts) -> str | None:
         if trust and trust["signals"]["agreement"] < 1
     }
     return min(ranks, key=ranks.__getitem__, default=None)
+
+
+def _undelivered(trust: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The verdict on a result in whose place the source model's is delivered."""
+    if trust is None:
+        return None
+    return judge_among({**trust, "delivered": "source"}, trust["signals"]["others"])
 
 
 def _why(search: _Search, chosen: str | None, closest: str | None) -> str:

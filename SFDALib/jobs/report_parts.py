@@ -66,8 +66,7 @@ def what_the_method_did(
             *image.stages.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),
-            *implausible(volumes),
-            *((judgement.note(),) if judgement else ()),
+            *((judgement.note(),) if judgement else implausible(volumes)),
         ],
         "adaptation": None
         if adapted is None

@@ -176,8 +176,8 @@ def _of_both(source: Looks, result: Looks) -> list[str]:
     reasons = []
     if source.quality and result.quality:
         reasons.append(
-            f"the predicted Dice is {result.quality} (source model: {source.quality}); 8 of 10 true"
-            " ones lie within such a range"
+            "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
+            f" {result.quality} (source model: {source.quality})"
         )
     reasons += [finding.text for finding in result.findings]
     return reasons + [f"source model: {finding.text}" for finding in source.findings]

@@ -42,7 +42,7 @@ class Quality:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.dice:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.dice:.2f}, range {self.low:.2f} to {self.high:.2f}"
 
     def to_dict(self) -> dict[str, float]:
         """As in report.json."""

@@ -1,4 +1,4 @@
-"""Apply MONAI's transforms that clean labels (``cleaning``)."""
+"""Apply MONAI's transforms that clean up labels; ``cleaning`` describes them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from SFDALib.volume.input_spec import InputSpec
 def apply_cleaning(
     step: Cleaning, found: Tensor, spec: InputSpec, spacing: tuple[float, ...]
 ) -> Tensor:
-    """Clean labels or masks by MONAI's own transform.
+    """Clean up labels or masks by a transform of MONAI.
 
     Args:
         step: the transform and its arguments.
-        found: ``(C, ...)`` uint8 with three spatial axes; of a 2D model's single slice the plane is
-            cleaned in 2D.
-        spec: the model's.
+        found: ``(C, ...)`` uint8 with three spatial axes; a single slice of a 2D model is cleaned
+            up in 2D.
+        spec: the model's input.
         spacing: mm along the spatial axes of ``found``.
 
     Returns:
-        Of the same shape, type and device.
+        The labels or masks, with the shape, type and device of ``found``.
     """
     arguments = copy.deepcopy(dict(step.arguments))
     plane = next((axis for axis in (1, 2, 3) if spec.is_2d and found.shape[axis] == 1), None)
@@ -37,9 +37,9 @@ def apply_cleaning(
         arguments["pixdim"] = spacing
     if arguments.get("connectivity"):
         arguments["connectivity"] = min(arguments["connectivity"], found.dim() - 1)
-    with warnings.catch_warnings():  # MONAI warns about scikit-image's next version
+    with warnings.catch_warnings():  # MONAI warns about a future version of scikit-image
         warnings.simplefilter("ignore")
         cleaned = getattr(transforms, step.transform)(**arguments)(found.cpu().clone())
-    # without the spacing that MONAI attaches: the next transform would use it
+    # without the metadata that MONAI attaches: the next transform would use its spacing
     cleaned = convert_to_tensor(cleaned, track_meta=False).to(found.device, found.dtype)
     return cleaned if plane is None else cleaned.unsqueeze(plane)

@@ -1,4 +1,4 @@
-"""MONAI's transforms that clean a model's labels, as plain data (standard library alone)."""
+"""MONAI's transforms that clean up a model's labels, as plain data (standard library alone)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Cleaning:
 
     Args:
         transform: one of ``CLEANINGS``.
-        arguments: of that class, plain data.
-        on: one of ``CLEANING_GRIDS``: the grid on which the labels are when it is applied.
-        one_hot: whether it sees a mask for each output channel, not a map of labels. It always does
-            where the channels are overlapping regions.
+        arguments: of that class, as plain data.
+        on: one of ``CLEANING_GRIDS``: applied on the model's grid, or on the input's.
+        one_hot: whether it is applied to one mask for each output channel, not to one map of
+            labels; always so where the channels are overlapping regions.
     """
 
     transform: str
@@ -28,7 +28,7 @@ class Cleaning:
 
 
 CLEANING_GRIDS = ("model", "input")
-# MONAI's classes with their arguments: what each may be beside null, and its default
+# MONAI's classes: for each argument the kind of value that it accepts beside null, and its default
 CLEANINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "KeepLargestConnectedComponent": {
         "applied_labels": ("labels", None),
@@ -49,10 +49,16 @@ CLEANINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
 
 
 def check_cleaning(step: Cleaning, where: str) -> Cleaning:
-    """The same.
+    """Check a transform and its arguments.
+
+    Args:
+        where: file and field, for the error.
+
+    Returns:
+        ``step``, unchanged.
 
     Raises:
-        RequestError: an unknown transform or argument, or a value that it cannot have.
+        RequestError: an unknown transform or argument, or a value of the wrong kind.
     """
     known = CLEANINGS.get(step.transform, {})
     good = {

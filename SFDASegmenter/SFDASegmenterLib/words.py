@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from SFDALib.methods.method import CUSTOM, Method
 from SFDALib.methods.option import PUBLISHED, RECOMMENDED
+from SFDALib.trust.levels import LEVELS
 from SFDASegmenterLib.i18n import tr as _
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.worker import Progress
@@ -25,12 +26,12 @@ class Verdict:
     """What a run reports about its result.
 
     Args:
-        tone: "good", "doubtful", "bad", or "none" where there is nothing to judge.
-        line: in one line.
+        colour: "green", "amber", "grey" or "red"; grey, too, where there is nothing to judge.
+        line: one sentence: what was found, and what to do.
         reasons: the judge's reasons, then the run's other notes.
     """
 
-    tone: str
+    colour: str
     line: str
     reasons: tuple[str, ...]
 
@@ -171,42 +172,14 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     notes, trust = tuple(facts.get("notes", ())), facts.get("trust")
     if trust is None:
         title = facts.get("title", _("Result"))
-        return Verdict("none", _("{title}: nothing to judge.").format(title=title), notes)
+        return Verdict("grey", _("{title}: nothing to judge.").format(title=title), notes)
     # The report's notes hold the judge's reasons once more, in one sentence.
     together = "; ".join(trust["reasons"])
     others = tuple(note for note in notes if not together or together not in note)
-    source = trust["delivered"] == "source"
-    tone, line = {
-        "adopt": ("good", _("Trusted: use this result.")),
-        "look": (
-            "doubtful",
-            _("Unsure: compare both (source shown).") if source else _("Unsure: compare both."),
-        ),
-        "keep": (
-            "bad",
-            _("Not trusted: source result shown.")
-            if source
-            else _("Not trusted: use the source result."),
-        ),
-    }[trust["decision"]]
-    sizes = _implausible(facts.get("volumes", ()))
-    if trust["decision"] == "adopt" and sizes:
-        tone = "doubtful"
-        line = _("Better than the source's, but look at it: {sizes}.").format(sizes=sizes)
     reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
-    return Verdict(tone, line, reasons + others)
-
-
-def _implausible(volumes: Sequence[Mapping[str, Any]]) -> str:
-    """Which structures of a result are larger or smaller than plausible; empty if none is."""
-    found = []
-    for row in volumes:
-        low, high = row.get("plausible_ml") or (-math.inf, math.inf)
-        if row["result_ml"] > high:
-            found.append(_("{name} is larger than plausible").format(name=row["name"]))
-        elif row["result_ml"] < low:
-            found.append(_("{name} is smaller than plausible").format(name=row["name"]))
-    return ", ".join(found)
+    if "sentence" not in trust:  # in a scene that an earlier version saved
+        return Verdict("amber", _("Judged by an earlier version: compare both."), reasons + others)
+    return Verdict(LEVELS[trust["decision"]].colour, trust["sentence"], reasons + others)
 
 
 def reasons(found: Verdict) -> str:

@@ -1,7 +1,7 @@
 """Adapt & Segment without a window, inside Slicer.
 
     Slicer --no-main-window --python-script adapt_and_segment.py [run | cohort | compare]
-        --bundle BUNDLE --input VOLUME --method heal --output OUT
+        --bundle BUNDLE --input VOLUME --output OUT
 
 The words are those of ``python -m SFDALib run``, ``cohort`` and ``compare``; without one of these
 three it is ``cohort``, in which every volume is an image of its own. --input takes everything that

@@ -32,6 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 from rich.console import Console
@@ -196,6 +197,7 @@ def cancel(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
                 command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
             ) as process:
                 stage = {"adami": '"adapting"', "heal": '"sampling"'}[method]
+                assert process.stdout is not None
                 if not any(stage in line for line in process.stdout):
                     raise SystemExit(f"{method} never came to {stage}")
                 held, begun = free - free_mb(device), time.monotonic()
@@ -219,6 +221,10 @@ def free_mb(device: torch.device) -> float:
     return devices.free_mb(device) or 0.0
 
 
+def labels(model: source.Source, array: np.ndarray, options: InferenceOptions) -> torch.Tensor:
+    return predict(model, array, options).argmax(0).cpu()
+
+
 def nnunet(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     size = (64, 64, 64) if small else (128, 128, 128)
     model = residual(size, device)
@@ -226,7 +232,7 @@ def nnunet(image: Path, device: torch.device, small: bool, keep: Keep) -> None:
     for mirror in (False, True):
         options = InferenceOptions(mirror=mirror)
         seconds, peak = measured(
-            lambda options=options: predict(model, array, options).argmax(0).cpu(),
+            partial(labels, model, array, options),
             device,
             1 if small else 3,
         )

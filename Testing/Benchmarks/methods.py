@@ -120,7 +120,7 @@ def measure(
         p = predict(one.model, image.array, one.options, silent, network=network)
         return round(dice(image.restore_labels(p) > 0, reference), 4)
 
-    def updated(selection: ModelSelection, network: nn.Module, *noted: Any, **more: float) -> bool:
+    def updated(selection: ModelSelection, network: nn.Module, *noted: Any, **more: Any) -> bool:
         network.eval()
         seen.append(score(network))
         return update(selection, network, *noted, **more)

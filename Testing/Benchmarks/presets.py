@@ -31,7 +31,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "trust"))
 
-from measure import kind_of_network, mean_dice
+from measure import kind_of_network, mean_dice, options_of
 
 from SFDALib.errors import SFDAError
 from SFDALib.jobs.engine import Engine, open_engine
@@ -53,7 +53,13 @@ def _values(rate: float, epochs: int, **more: Any) -> Options:
     return {"learning_rate": rate, "epochs": epochs, **more}
 
 
-PRIOR_ENTROPY = (_values(1e-4, 2), _values(1e-4, 6), _values(1e-3, 2), _values(3e-4, 6))
+PRIOR_ENTROPY = (
+    _values(1e-4, 2),
+    _values(1e-4, 6),
+    _values(1e-3, 2),
+    _values(3e-4, 6),
+    _values(1e-3, 6),
+)
 SELF_TRAINING = (
     _values(1e-3, 1, rounds=2, batch=8),
     _values(1e-3, 2, rounds=2, batch=8),
@@ -70,16 +76,20 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
     ),
     "protocontra": (_values(1e-4, 2), _values(1e-3, 2)),
     "iapc": (_values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
-    "dpl": (_values(1e-4, 2), _values(1e-3, 2)),
+    "dpl": (_values(1e-4, 2), _values(1e-4, 2, dropout_passes=4)),
     "self-training": SELF_TRAINING,
     "upl": (_values(1e-4, 2), _values(1e-4, 4)),
-    "dg-tta": (_values(1e-4, 2), _values(1e-4, 4, ensemble=1)),
+    "dg-tta": (
+        _values(1e-4, 2),
+        _values(1e-4, 4, ensemble=1),
+        _values(1e-4, 4, ensemble=1, patches=4),
+    ),
     "muvi": (_values(1e-2, 1), _values(1e-3, 4)),
     "adaent": PRIOR_ENTROPY[:2],
     "cbst": SELF_TRAINING[:1],
     "heal": ({"steps": 10, "samples": 3},),
 }
-CHOSEN_ON = ("hippocampus-inverted", "hippocampus-batch-degraded", "cardiac-instance")
+CHOSEN_ON = ("brain-thinned", "hippocampus-degraded", "nuclei")
 
 
 def main() -> int:
@@ -130,11 +140,8 @@ def _results(
                 known = (name, case["id"], method, setting) in done
                 if known or lacking[method] or time.time() > end:
                     continue
-                one = replace(
-                    engine,
-                    method=registry.find(method),
-                    options=registry.find(method).values(options),
-                )
+                found_options = options_of(method, options)
+                one = replace(engine, method=registry.find(method), options=found_options)
                 start = time.monotonic()
                 found = _adapted(one, image.with_engine(one))
                 row = {
@@ -152,7 +159,7 @@ def _results(
                     "threads": torch.get_num_threads(),
                     "slices": image.target.conformed.array.shape[1],
                 }
-                print(name, case["id"], method, setting, before, row["dice_result"], row["seconds"])
+                print(*row.values(), flush=True)
                 yield row
 
 

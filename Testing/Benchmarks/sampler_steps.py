@@ -33,7 +33,7 @@ from SFDALib.methods import registry
 from SFDALib.methods.option import PUBLISHED
 from SFDALib.results.report import software_versions
 from SFDALib.volume.conform import conform
-from SFDALib.volume.geometry import Geometry, Volume
+from SFDALib.volume.geometry import Geometry, Volume, int_triple
 from SFDALib.volume.image_file import read_labels, read_volume
 
 SETTINGS = (
@@ -118,7 +118,7 @@ def thinned(volume: Volume, every: int) -> Volume:
     old = volume.geometry
     array = volume.array[:, ::every]
     spacing = (*old.spacing[:2], old.spacing[2] * every)
-    size = tuple(int(n) for n in array.shape[:0:-1])
+    size = int_triple(array.shape[:0:-1])
     return Volume(np.ascontiguousarray(array), Geometry(size, spacing, old.origin, old.direction))
 
 

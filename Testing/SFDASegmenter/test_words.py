@@ -16,38 +16,43 @@ BRAIN = {
 }
 
 
-def report(decision: str, delivered: str, **changes: Any) -> dict[str, Any]:
+def report(decision: str, sentence: str | None = "So: do that.") -> dict[str, Any]:
     return {
         "title": "HEAL",
-        "trust": {"decision": decision, "delivered": delivered, "reasons": ["entropy fell"]},
-        "notes": ["judge: adopt the result, as entropy fell.", "memory ran out once"],
-        "volumes": [{**BRAIN, **changes}],
+        "trust": {
+            "decision": decision,
+            "delivered": "result",
+            "reasons": ["entropy fell"],
+            **({} if sentence is None else {"sentence": sentence}),
+        },
+        "notes": ["verdict (green): So: do that. Why: entropy fell.", "memory ran out once"],
+        "volumes": [BRAIN],
     }
 
 
 @pytest.mark.parametrize(
-    ("facts", "tone", "line"),
+    ("facts", "colour", "line"),
     [
-        (report("adopt", "result"), "good", "Trusted: use this result."),
-        (report("look", "source"), "doubtful", "Unsure: compare both (source shown)."),
-        (report("look", "result"), "doubtful", "Unsure: compare both."),
-        (report("keep", "source"), "bad", "Not trusted: source result shown."),
-        (report("keep", "result"), "bad", "Not trusted: use the source result."),
-        (
-            report("adopt", "result", result_ml=1832.0),
-            "doubtful",
-            "Better than the source's, but look at it: Brain is larger than plausible.",
-        ),
-        ({**report("adopt", "result"), "trust": None}, "none", "HEAL: nothing to judge."),
+        (report("better"), "green", "So: do that."),
+        (report("look"), "amber", "So: do that."),
+        (report("keep"), "grey", "So: do that."),
+        (report("both-wrong"), "red", "So: do that."),
+        # as scenes have them that an earlier version saved
+        (report("adopt", None), "amber", "Judged by an earlier version: compare both."),
+        (report("look", None), "amber", "Judged by an earlier version: compare both."),
+        (report("keep", None), "amber", "Judged by an earlier version: compare both."),
+        ({**report("better"), "trust": None}, "grey", "HEAL: nothing to judge."),
     ],
 )
-def test_the_verdict_is_one_line_with_a_tone(facts: dict[str, Any], tone: str, line: str) -> None:
+def test_the_verdict_is_one_sentence_with_a_colour(
+    facts: dict[str, Any], colour: str, line: str
+) -> None:
     found = words.verdict(facts)
-    assert (found.tone, found.line) == (tone, line)
+    assert (found.colour, found.line) == (colour, line)
 
 
 def test_the_reasons_are_the_judges_and_then_the_runs_own_notes() -> None:
-    found = words.verdict(report("adopt", "result"))
+    found = words.verdict(report("better"))
     assert found.reasons == ("Entropy fell.", "memory ran out once")
     assert "Entropy fell." in words.reasons(found)
 

@@ -33,7 +33,7 @@ def run(phantom: Phantom, method: str, output: Path, **options: Any) -> Path:
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "report.json").read_text())
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def labels_of(folder: Path, name: str = "segmentation") -> np.ndarray:

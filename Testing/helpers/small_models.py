@@ -187,3 +187,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, int]] = {
     ),
     "VNet": ({"_target_": f"{MONAI}VNet"}, "out_tr.conv2", 3),
 }
+
+
+def with_network(definition: dict[str, Any], patch: tuple[int, ...]) -> Source:
+    """A model of random weights."""
+    source = model(len(patch), max(2, definition["out_channels"]))
+    torch.manual_seed(0)
+    network = build_network(definition).eval().requires_grad_(False)
+    description = replace(source.description, network=definition, patch_size=patch)
+    return replace(source, description=description, network=network)
+
+
+INSTANCE_3D = {**DYNUNET, "spatial_dims": 3}

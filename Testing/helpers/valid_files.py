@@ -5,7 +5,7 @@ order, unit, type, compression, rescale, with things missing or beside them. The
 a line, or read with a note that says what was assumed; read without such a note they must show the
 scene. Anything else is a silent wrong result, and fails.
 
-Used by ``Benchmarks/fuzz.py`` (thousands) and ``test_situations_random.py`` (some dozens).
+Used by ``Benchmarks/fuzz.py`` (thousands) and ``system/test_valid_files.py`` (some dozens).
 """
 
 from __future__ import annotations

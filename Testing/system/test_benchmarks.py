@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-SCRIPTS = sorted((ROOT / "Testing" / "Benchmarks").rglob("*.py"))
+FILES = sorted((ROOT / "Testing" / "Benchmarks").rglob("*.py"))
+SCRIPTS = [path for path in FILES if "__main__" in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -224,7 +224,7 @@ def test_a_dicom_file_that_claims_more_than_it_has_is_refused_before_memory_is_t
     version = data.index(b"\x02\x00\x01\x00OB")  # (0002,0001), in the meta information
     rows = data.index(b"\x28\x00\x10\x00\x02\x00\x00\x00") + 8  # (0028,0010)
     for at, wrong, words in (
-        (version + 8, struct.pack("<I", 0xE0000000), "claimed by the element (0002,0001)"),
+        (version + 8, struct.pack("<I", 0xE0000000), "stated for the element (0002,0001)"),
         (rows, struct.pack("<H", 65535), "bytes of pixels"),
     ):
         (tmp_path / "a.dcm").write_bytes(data[:at] + wrong + data[at + len(wrong) :])

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from monai_models import CONFIGURATIONS, write_published
 from monai_models import network as network_of
 from nnunet_models import SETTINGS, image, write_model
+from training_site import DIFFUSION_NETWORK
 
 from SFDALib.__main__ import main
 from SFDALib.bundle.open_model import open_model
@@ -25,16 +26,7 @@ from SFDALib.volume.image_file import read_labels
 pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks")
 FLAT = replace(SETTINGS["2d plain, thick slices"], image_size=(4, 30, 28))
 DIFFUSION = {
-    "network": {
-        "_target_": "SFDALib.networks.diffusion_unet.ConditionalDiffusionUNet",
-        "spatial_dims": 2,
-        "image_channels": 1,
-        "channels": [8, 8],
-        "num_res_blocks": 1,
-        "attention_levels": [False, False],
-        "num_head_channels": [0, 8],
-        "norm_num_groups": 4,
-    },
+    "network": DIFFUSION_NETWORK,
     "spacing": [2.0, 2.0, None],
     "timesteps": 20,
 }

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import assembly
 from SFDALib.errors import RequestError
+from SFDALib.methods.iapc import IapcOptions
+from SFDALib.methods.pseudo_labels import PseudoLabelOptions
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # transposed convolutions, too
 
@@ -120,6 +122,27 @@ def head_parameters(network: nn.Module, name: str, images: Tensor) -> list[nn.Pa
     first = next(i for i, one in enumerate(called) if f"{one}.".startswith(f"{name}."))
     parts = [classifier_, *(base.get_submodule(one) for one in called[first:])]
     return list({id(p): p for part in parts for p in part.parameters()}.values())
+
+
+def sgd(
+    network: nn.Module,
+    name: str,
+    options: PseudoLabelOptions | IapcOptions,
+    nesterov: bool = False,
+) -> torch.optim.SGD:
+    """SGD with momentum; the classifier learns ``options.head_rate`` times as fast as the rest.
+
+    Args:
+        name: of the classifier.
+    """
+    rate = options.learning_rate
+    return torch.optim.SGD(
+        with_head_rate(network, name, rate, options.head_rate),
+        rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=nesterov,
+    )
 
 
 def with_head_rate(

@@ -36,6 +36,9 @@ class PatchList:
         layout = torch.channels_last if chosen.ndim == 4 else torch.contiguous_format
         return chosen.to(self._device, memory_format=layout)
 
+    def draw(self) -> None:
+        """Draw new patches in place of the present ones if they are random; none are here."""
+
     def ordered(self, size: int) -> Iterator[list[int]]:
         """Every index once, in order."""
         yield from _split(list(range(len(self))), size, drop_last=False)

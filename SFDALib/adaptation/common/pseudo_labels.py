@@ -46,14 +46,7 @@ class PseudoLabelTraining(Recipe[PseudoLabelOptions]):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """SGD; the classifier learns ``head_rate`` times as fast."""
-        options = self.options
-        rate = options.learning_rate
-        return torch.optim.SGD(
-            features.with_head_rate(self.network, self._classifier, rate, options.head_rate),
-            rate,
-            momentum=options.momentum,
-            weight_decay=options.weight_decay,
-        )
+        return features.sgd(self.network, self._classifier, self.options)
 
     @property
     def epochs(self) -> int:

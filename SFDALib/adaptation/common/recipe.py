@@ -122,11 +122,16 @@ class Recipe(Generic[Options]):
 
     def on_source(self) -> None:
         """Called before the source is evaluated, and again once the batch statistics have been
-        re-estimated: makes what depends on the network as it is before training.
+        re-estimated: makes what depends on the network as it is before training, and draws random
+        patches.
         """
+        self.training_patches.draw()
 
     def on_epoch_start(self, epoch: int, optimiser: torch.optim.Optimizer) -> None:
-        """Called before each epoch but the first, for which ``on_source`` was called."""
+        """Called before each epoch but the first, for which ``on_source`` was called: draws random
+        patches anew.
+        """
+        self.training_patches.draw()
 
     def train_mode(self) -> None:
         """Put the network into the mode of an epoch's steps."""

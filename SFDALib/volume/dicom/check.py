@@ -1,9 +1,9 @@
 """Check the sizes that a DICOM file states against the size of the file.
 
-Measured with SimpleITK 2.5: GDCM takes as many bytes as an element of the file meta information
-(group 0002) claims to have, 3.5 GiB for a wrong one in a file of a kilobyte, before it sees that
-they are not there; elements further on it checks itself. Where pixels are missing from a file that
-is not compressed, it fills them up without a word.
+Measured with SimpleITK 2.5: GDCM allocates the length that an element of the file meta information
+(group 0002) states before it compares it with the file, up to 3.5 GiB for a damaged file of 1 KB;
+it checks the elements of later groups itself. Missing pixels of an uncompressed file it fills
+without a warning.
 """
 
 from __future__ import annotations
@@ -17,34 +17,36 @@ from SFDALib.machine import main_memory
 
 PREAMBLE, MAGIC = 128, b"DICM"
 META_GROUP = 0x0002
-TRANSFER_SYNTAX = 0x0010  # its element of that group
+TRANSFER_SYNTAX = 0x0010  # element in that group
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-META_LIMIT = 1 << 16  # bytes of the meta information; a few hundred as a rule
+META_LIMIT = 1 << 16  # bytes of the meta information that are read; it usually has a few hundred
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 DEFLATED = "1.2.840.10008.1.2.1.99"
-GROWTH = 1032  # bytes that a byte of a deflated stream can become
+GROWTH = 1032  # largest factor by which deflate compresses
 
 
 def check_meta(path: Path) -> None:
-    """Refuse meta information that claims more than the file has.
+    """Refuse a file whose meta information is longer than the file, or that may not fit the memory
+    once it is inflated.
 
     Raises:
-        RequestError: which element, and what to do.
+        RequestError: naming the element and what to do.
+        OutOfMemoryError: fewer bytes are free than it may need.
     """
-    if _transfer_syntax(path) == DEFLATED:  # all of it is inflated at once
+    if _transfer_syntax(path) == DEFLATED:  # pydicom inflates the whole file at once
         main_memory.refuse_beyond(
             GROWTH * os.path.getsize(path), f"{path}: inflating it", "export it uncompressed"
         )
 
 
 def check_pixels(path: Path, bits: int) -> None:
-    """Refuse a file without compression that cannot hold its pixels.
+    """Refuse an uncompressed file that is too short for its pixels.
 
     Args:
-        bits: of all pixels; not of the samples of a colour, which may share their bytes.
+        bits: stored bits of all pixels, one channel: colour channels may be subsampled.
 
     Raises:
-        RequestError: what is missing, and what to do.
+        RequestError: naming both sizes and what to do.
     """
     size = os.path.getsize(path)
     if bits > 8 * size and _transfer_syntax(path) in UNCOMPRESSED:
@@ -55,7 +57,7 @@ def check_pixels(path: Path, bits: int) -> None:
 
 
 def _transfer_syntax(path: Path) -> str | None:
-    """How the file is encoded; None where it has no meta information that says so."""
+    """The UID of the file's encoding; None where its meta information does not state it."""
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         data = stream.read(META_LIMIT)
@@ -71,8 +73,8 @@ def _transfer_syntax(path: Path) -> str | None:
             at += 4
         if at + length > size:
             raise RequestError(
-                f"{path}: found {length} bytes claimed by the element ({group:04x},{element:04x})"
-                f" of a file of {size}, expected them in it; it is damaged: export it again"
+                f"{path}: found {length} bytes stated for the element ({group:04x},{element:04x})"
+                f" in a file of {size}, expected no more than that; it is damaged: export it again"
             )
         if element == TRANSFER_SYNTAX:
             found = data[at : at + length].decode("ascii", "replace").rstrip("\0 ")

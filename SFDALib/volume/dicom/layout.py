@@ -1,8 +1,8 @@
-"""The order of a stack's slices, and the upright grid that they fill.
+"""The order of a stack's slices, and the grid that they fill.
 
-Slices are ordered by where they lie along their normal, not by their numbers. Where they are also
-shifted within their plane (a tilted gantry, a moved table), the grid is the upright one around all
-of them, and each is moved to its place on it.
+Slices are ordered by their positions along the normal, not by their Instance Numbers. Where slices
+are shifted within their plane (a tilted gantry, a moved table), the grid has right angles and
+encloses all of them, and each slice is moved to its place on it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from SFDALib.volume.geometry import Geometry, float_triple
 from SFDALib.volume.reading import Reading
 from SFDALib.volume.refusals import stated_spacing
 
-UNEVEN = 0.1  # of the distance of slices, by which one may lie off its even place
-SHIFT = 0.25  # of a pixel, by which slices may be shifted without being moved
-GROWTH = 3  # times the pixels that the upright grid may have
-SAME_PLACE = 0.01  # of the distance of slices, within which two lie at one place
+UNEVEN = 0.1  # largest deviation from even spacing, as a share of the distance between slices
+SHIFT = 0.25  # pixels; slices with smaller shifts within their plane are not moved
+GROWTH = 3  # largest factor by which the enclosing grid may have more pixels than a slice
+SAME_PLACE = 0.01  # share of the distance between slices within which positions are equal
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,11 @@ class Layout:
     """Slices in order, and their grid.
 
     Args:
-        shifts: (K, 2); pixels along I, J by which each slice lies off the grid's first pixel; None
-            where none does.
+        frames: in the order of K.
+        geometry: the grid.
+        shifts: (K, 2); pixels along I, J from the grid's first pixel to the slice's; None where all
+            are 0.
+        notes: for the user.
     """
 
     frames: tuple[Frame, ...]
@@ -44,8 +47,8 @@ def lay_out(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
     """Put the slices of one stack in order.
 
     Raises:
-        RequestError: they are not one evenly spaced stack, or do not say where they lie and how
-            large their pixels are.
+        RequestError: they are not one evenly spaced stack, or their positions or the size of their
+            pixels are missing.
     """
     notes: list[str] = []
     if any(frame.position is None or frame.axes is None for frame in frames):
@@ -97,22 +100,22 @@ def lay_out(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
 
 
 def _shear_note(shifts_mm: np.ndarray, step: float) -> str:
-    """Whether the slices are sheared evenly, as a tilted gantry does, or otherwise."""
+    """A note that says whether the shifts are those of a tilted gantry (a shear), or irregular."""
     slope = (shifts_mm[-1] - shifts_mm[0]) / (len(shifts_mm) - 1)
     even = np.abs(shifts_mm - slope * np.arange(len(shifts_mm))[:, None]).max() < 0.5
     degrees = np.rad2deg(np.arctan2(np.linalg.norm(slope), step))
     how = f"tilted by {degrees:.3g} degrees (gantry tilt)" if even else "shifted in their plane"
     return (
-        f"The slices are {how}; they were moved to an upright grid by linear interpolation, where"
-        " the results lie, too."
+        f"The slices are {how}; they were moved to a grid with right angles by linear"
+        " interpolation. The results are on that grid, too."
     )
 
 
 def _step(frames: Sequence[Frame], along: np.ndarray, path: Path) -> float | None:
-    """mm from slice to slice; None where there is one alone.
+    """mm from slice to slice; None for a single slice.
 
     Args:
-        along: mm along the normal, in order.
+        along: positions along the normal, mm, ascending.
     """
     if len(along) == 1:
         return None
@@ -122,10 +125,10 @@ def _step(frames: Sequence[Frame], along: np.ndarray, path: Path) -> float | Non
         at = int(gaps.argmin())
         count = int((gaps <= SAME_PLACE * max(step, 1e-3)).sum())
         raise RequestError(
-            f"{path}: found {count + 1} or more images that lie where others do (such as"
-            f" {_name(frames[at])} and {_name(frames[at + 1])}), expected one image at each place;"
-            " they are copies, or several volumes (time points, echoes) without a field that tells"
-            " them apart: put one volume into a folder of its own"
+            f"{path}: found {count + 1} or more images at the same position (such as"
+            f" {_name(frames[at])} and {_name(frames[at + 1])}), expected one image at each"
+            " position; they are copies, or several volumes (time points, echoes) that no field"
+            " distinguishes: put one volume into a folder of its own"
         )
     deviation = along - along[0] - step * np.arange(len(along))
     if np.ptp(deviation) / 2 > UNEVEN * step or np.abs(deviation).max() > 2 * UNEVEN * step:
@@ -141,7 +144,7 @@ def _name(frame: Frame) -> str:
 
 
 def _by_number(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
-    """Slices that do not say where they lie: by their numbers, with the spacing that is stated."""
+    """Slices without positions: ordered by Instance Number, with the spacing stated by the user."""
     if len(frames) == 1:  # a picture: an X-ray, an ultrasound frame
         size = (*frames[0].size, 1)
         if (found := frames[0].spacing) is not None:
@@ -150,21 +153,21 @@ def _by_number(frames: Sequence[Frame], path: Path, reading: Reading) -> Layout:
         words = "found no Pixel Spacing in the DICOM file"
         spacing, note = stated_spacing(path, reading, words, picture=True)
         return Layout(tuple(frames), Geometry(size, spacing), None, (note,))
-    words = "found images that do not say where they lie (Image Position and Orientation)"
+    words = "found images without Image Position and Orientation"
     spacing, note = stated_spacing(path, reading, words)
     numbers = {frame.number: frame for frame in frames if frame.number is not None}
     if len(numbers) < len(frames):
         raise RequestError(
-            f"{path}: {words} and have no Instance Numbers of their own, expected one or the"
-            " other; export the series again"
+            f"{path}: {words} and without different Instance Numbers, expected one or the other;"
+            " export the series again"
         )
     ordered = tuple(numbers[number] for number in sorted(numbers))
-    note += " The images' order is that of their numbers, and left and right are assumed."
+    note += " The images are in the order of their Instance Numbers; left and right are assumed."
     return Layout(ordered, Geometry((*frames[0].size, len(frames)), spacing), None, (note,))
 
 
 def _orthonormal(axes: np.ndarray) -> np.ndarray:
-    """The nearest two unit vectors at a right angle; the same where they are."""
+    """The nearest two unit vectors at a right angle (polar decomposition)."""
     if np.abs(axes @ axes.T - np.eye(2)).max() < 1e-6:
         return axes / np.linalg.norm(axes, axis=1, keepdims=True)
     left, _, right = np.linalg.svd(axes, full_matrices=False)

@@ -1,8 +1,8 @@
 """The voxels of a stack's slices.
 
-GDCM, by SimpleITK, decodes every compression and applies a file's rescale slope and intercept; of a
-file with many images it applies the first one's to all, so that images with a rescale of their own
-are decoded by pydicom instead.
+GDCM (through SimpleITK) decodes all compressions and applies a file's rescale slope and intercept.
+In a file with several images it applies the first image's to all of them; files whose images have
+different rescales are therefore decoded by pydicom.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def open_dicom(path: Path, reading: Reading) -> OpenedFile:
     """Read the headers of a DICOM file, or of the files of a folder.
 
     Raises:
-        RequestError: no image, several of which none is chosen, or no whole volume.
+        RequestError: there is no image, the user has to choose one of several, or it is no complete
+            volume.
     """
     layout = open_folder(path, reading)
     size = stored_bytes(layout)
@@ -48,8 +49,8 @@ def open_dicom(path: Path, reading: Reading) -> OpenedFile:
 
 
 def stored_bytes(layout: Layout) -> int:
-    """Bytes of the voxels of the files, as they are read: by the type of the first, of which the
-    others seldom differ, and no fewer than they state.
+    """Bytes of the decoded voxels of all files: computed from the first file, from which the others
+    rarely differ, and at least what their headers state.
     """
     files = {frame.path: frame.bits // 8 for frame in layout.frames}
     first = next(iter(files))
@@ -58,7 +59,7 @@ def stored_bytes(layout: Layout) -> int:
 
 
 def read(layout: Layout, path: Path, size: int) -> np.ndarray:
-    """Voxels ``(C, K, J, I)`` on the layout's grid; their type holds every slice's values.
+    """Voxels ``(C, K, J, I)`` on the layout's grid, of a type that holds the values of all slices.
 
     Args:
         size: bytes of the stored voxels, as ``stored_bytes`` returns them.
@@ -75,13 +76,13 @@ def read(layout: Layout, path: Path, size: int) -> np.ndarray:
             slices[k] = image
     if len({(image.shape[0], image.shape[1:]) for image in slices}) > 1:
         raise RequestError(
-            f"{path}: found slices of different sizes or colours, expected the same of all; export"
-            " the series again"
+            f"{path}: found slices of different sizes or numbers of channels, expected the same for"
+            " all; export the series again"
         )
     kind = np.result_type(*{image.dtype for image in slices})
     if layout.shifts is None:
         return np.stack([image.astype(kind, copy=False) for image in slices], axis=1)
-    return _upright(slices, layout.geometry, layout.shifts, kind)
+    return _moved(slices, layout.geometry, layout.shifts, kind)
 
 
 def _files(layout: Layout) -> list[Path]:
@@ -104,12 +105,12 @@ def _decoded(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
 
 
 def _rescaled(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
-    """Slices of a file whose images have a rescale slope and intercept each, by pydicom."""
+    """Slices of a file in which each image has its own rescale slope and intercept, by pydicom."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = pydicom.dcmread(path, force=True).pixel_array
-    except Exception as error:  # a damaged file fails in every way there is
+    except Exception as error:  # a damaged file can raise any exception
         raise RequestError(
             f"{path}: found images with a rescale slope of their own that cannot be decoded"
             f" ({str(error)[:120]}), expected uncompressed pixels; export it uncompressed"
@@ -124,10 +125,10 @@ def _rescaled(path: Path, frames: Sequence[Frame]) -> list[np.ndarray]:
     return found
 
 
-def _upright(
+def _moved(
     slices: list[np.ndarray], geometry: Geometry, shifts: np.ndarray, kind: np.dtype
 ) -> np.ndarray:
-    """Each slice moved to its place on the upright grid; the smallest value where none reaches."""
+    """Slices moved to their places on the enclosing grid; around them the smallest value of all."""
     columns, rows, _ = geometry.size
     outside = min(image.min() for image in slices)
     result = np.full((len(slices[0]), len(slices), rows, columns), outside, kind)

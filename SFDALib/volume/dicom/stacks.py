@@ -1,7 +1,7 @@
 """Group the slices of a folder's DICOM files into stacks, and choose one.
 
-A series may hold several stacks: scouts in other planes, time points, echoes. Where nothing is
-chosen, the only stack that is a whole volume is taken, with a note.
+A series may hold several stacks: scout images in other planes, time points, echoes. If the user
+chooses none and exactly one stack is a complete volume, that one is taken, with a note.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from SFDALib.volume.dicom.frames import MARKS, Frame, Series, is_dicom, read_fra
 from SFDALib.volume.dicom.layout import SAME_PLACE, Layout, lay_out
 from SFDALib.volume.reading import Reading
 
-SAME_AXES = 5e-3  # of unit vectors; about 0.3 degrees
+SAME_AXES = 5e-3  # largest difference of unit vectors; about 0.3 degrees
 SAME_SPACING = 1e-3  # mm
-LISTED = 8  # stacks in a refusal
+LISTED = 8  # most stacks that an error lists
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of one series with the same plane and pixels; ``mark`` says which of several."""
+    """Images of one series with the same orientation, size and spacing.
+
+    Args:
+        mark: the field and value that distinguish it from other volumes at the same position.
+    """
 
     frames: tuple[Frame, ...]
     mark: str = ""
@@ -36,7 +40,7 @@ class Stack:
         return self.frames[0].series
 
     def words(self) -> str:
-        """Such as: "T1 tra" (MR, 30 images of 256x256)."""
+        """A description such as: "T1 tra" (MR, 30 images of 256x256)."""
         columns, rows = self.frames[0].size
         name = f'"{self.series.description[:40]}"' if self.series.description else self.series.uid
         count = f"{len(self.frames)} image" + ("" if len(self.frames) == 1 else "s")
@@ -47,10 +51,11 @@ class Stack:
 
 
 def open_folder(path: Path, reading: Reading) -> Layout:
-    """The stack that a folder or a DICOM file stands for, in order and on its grid.
+    """The stack of a folder or a DICOM file, in order and on its grid.
 
     Raises:
-        RequestError: there is none, several of which none is chosen, or it is no whole volume.
+        RequestError: there is no stack, the user has to choose one of several, or it is no complete
+            volume.
     """
     files = [path] if path.is_file() else dicom_files(path)
     frames, left_out = _without_copies([frame for file in files for frame in read_frames(file)])
@@ -66,10 +71,10 @@ def open_folder(path: Path, reading: Reading) -> Layout:
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM files of a folder, without hidden ones."""
+    """The DICOM files of a folder, without hidden files."""
     found = []
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):  # what macOS leaves beside a file
+        if entry.name.startswith("."):  # such as the ones that macOS writes beside files
             continue
         check_name(entry)
         if not (entry.is_file() or entry.is_dir()):
@@ -89,7 +94,7 @@ def _nothing(path: Path) -> str:
 
 
 def _without_copies(frames: list[Frame]) -> tuple[list[Frame], int]:
-    """The frames without those of files that are copies of others, byte for byte."""
+    """The frames of files that are no byte-for-byte copies of others, and the number of copies."""
     files: dict[str, list[Path]] = {}
     for frame in frames:
         same = files.setdefault(frame.uid, [])
@@ -107,8 +112,8 @@ def _without_copies(frames: list[Frame]) -> tuple[list[Frame], int]:
 
 
 def _stacks(frames: Iterable[Frame]) -> list[Stack]:
-    """Group frames by series, stack, plane and pixels; then by what tells volumes at one place
-    apart.
+    """Group frames by series, stack, orientation, size and spacing; then split groups with several
+    volumes at the same position.
     """
     groups: list[list[Frame]] = []
     for frame in frames:
@@ -143,7 +148,7 @@ def _belong(first: Frame, other: Frame) -> bool:
 
 
 def _apart(frames: list[Frame]) -> list[Stack]:
-    """Split frames of which several lie at one place by the marks that tell whole volumes apart."""
+    """Split frames with several at one position by the first marks that give equally long parts."""
     stacks = [Stack(tuple(frames))]
     for at, name in enumerate(MARKS):
         split: list[Stack] = []
@@ -180,7 +185,7 @@ def _several_at_one_place(frames: Sequence[Frame]) -> bool:
 
 
 def _choose(stacks: list[Stack], path: Path, reading: Reading) -> tuple[Stack, str | None]:
-    """The stack that the user names, the only one, or the only whole volume with a note."""
+    """The stack that the user names, the only one, or the only complete volume with a note."""
     if reading.series:
         word = reading.series[0]
         if word.isdecimal() and 1 <= int(word) <= len(stacks):
@@ -188,20 +193,20 @@ def _choose(stacks: list[Stack], path: Path, reading: Reading) -> tuple[Stack, s
         named = [s for s in stacks if word in (s.series.uid, s.series.description)]
         if len(named) == 1:
             return named[0], None
-        found = f'{len(named)} that are called "{word[:64]}"' if named else f'no "{word[:64]}"'
+        found = f'{len(named)} with the name "{word[:64]}"' if named else f'no "{word[:64]}"'
         raise RequestError(_several(stacks, path, f"found {found} among the DICOM series: "))
     if len(stacks) == 1:
         return stacks[0], None
-    whole = [stack for stack in stacks if _is_whole(stack, path, reading)]
+    whole = [stack for stack in stacks if _is_complete(stack, path, reading)]
     if len(whole) == 1:
         others = [stack.words() for stack in stacks if stack is not whole[0]]
         more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
         return whole[0], (
-            f"The folder holds several DICOM series; {whole[0].words()} is the only whole volume"
-            f" and was taken. Left out: {', '.join(others[:LISTED])}{more}."
+            f"The folder holds several DICOM series; {whole[0].words()} is the only complete"
+            f" volume and was taken. Left out: {', '.join(others[:LISTED])}{more}."
         )
     volumes = [s for s in stacks if len(s.frames) > 1 and not s.frames[0].localizer]
-    if len(volumes) == 1:  # what is wrong with it says more than the list
+    if len(volumes) == 1:  # the error that it raises later says more than a list of stacks
         return volumes[0], None
     count = len({stack.series.uid for stack in stacks})
     found = f"{count} DICOM series" if count > 1 else f"{len(stacks)} volumes in one DICOM series"
@@ -217,7 +222,7 @@ def _several(stacks: list[Stack], path: Path, found: str) -> str:
     )
 
 
-def _is_whole(stack: Stack, path: Path, reading: Reading) -> bool:
+def _is_complete(stack: Stack, path: Path, reading: Reading) -> bool:
     if len(stack.frames) == 1 or stack.frames[0].localizer:
         return False
     try:

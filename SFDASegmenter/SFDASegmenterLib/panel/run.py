@@ -14,12 +14,12 @@ from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.runs import Run, State
 
-# Of the verdict, by its tone: background and text, which read on light and on dark windows.
+# Of the verdict: background and text, which read on light and on dark windows.
 COLORS = {
-    "good": ("#d1e7dd", "#0a3622"),
-    "doubtful": ("#fff3cd", "#664d03"),
-    "bad": ("#f8d7da", "#58151c"),
-    "none": ("#e2e3e5", "#2b2f32"),
+    "green": ("#d1e7dd", "#0a3622"),
+    "amber": ("#fff3cd", "#664d03"),
+    "red": ("#f8d7da", "#58151c"),
+    "grey": ("#e2e3e5", "#2b2f32"),
 }
 
 
@@ -89,7 +89,7 @@ class RunSection:
             ui.verdictLabel.text = ""
             return
         found = words.verdict(report)
-        background, text = COLORS[found.tone]
+        background, text = COLORS[found.colour]
         ui.verdictLabel.text = found.line
         ui.verdictLabel.styleSheet = (
             f"QLabel {{ background: {background}; color: {text}; padding: 3px; font-weight: bold }}"

@@ -23,7 +23,7 @@ import multiprocessing
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -40,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from settings import DELIVERED, SETTINGS, Setting, usual_settings
 
 from SFDALib.adaptation.common.model_selection import ModelSelection
+from SFDALib.bundle.open_model import open_model
 from SFDALib.errors import SFDAError
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.evaluation.metrics import dice
@@ -66,6 +67,7 @@ def main() -> int:
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("--only", nargs="*", default=list(SETTINGS))
     arguments.add_argument("--methods", nargs="*", default=list(registry.METHODS))
+    arguments.add_argument("--harmful", action="store_true", help="those driven into harm alone")
     arguments.add_argument("--device", default="auto")
     arguments.add_argument("--processes", type=int, default=1, help="that share the device")
     arguments.add_argument("--minutes", type=float, default=math.inf)
@@ -76,7 +78,11 @@ def main() -> int:
     for name in chosen.only:
         done = {row["setting"].partition(" @")[0] for row in _read(chosen.rows, name)}
         settings = [
-            one for one in SETTINGS[name] if one.method in chosen.methods and one.tag not in done
+            one
+            for one in SETTINGS[name]
+            if one.method in chosen.methods
+            and one.tag not in done
+            and (one.all_epochs or not chosen.harmful)
         ]
         work += [
             (name, settings[part::parts], chosen.work / name, chosen.rows, chosen.device, end)
@@ -108,6 +114,8 @@ def _measure(
     """Settings of one data set, each appended to the file whole or not at all."""
     with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
         cases = [row for row in csv.DictReader(stream) if row["label"]]
+    lacking = registry.lacking(open_model(folder / "bundle").describe().holds)
+    settings = [one for one in settings if not lacking[one.method]]
     wanted: dict[str, dict[str, Any]] = {"none": {}, **{one.method: {} for one in settings}}
     engine = open_engines(folder / "bundle", wanted, devices.resolve(device), 0)["none"]
     references = [read_labels(Path(case["label"])).array[0] for case in cases]
@@ -127,7 +135,7 @@ def _measure(
         one = replace(
             engine,
             method=registry.find(setting.method),
-            options=_values(setting.method, setting.options),
+            options=options_of(setting.method, setting.options),
         )
         lines = []
         with _remembering(engine):
@@ -291,8 +299,9 @@ def _map(maps: Path, row: dict[str, Any]) -> Path:
     return maps / ("".join(c if c.isalnum() or c in ".-=@" else "_" for c in name) + ".npz")
 
 
-def _values(method: str, options: dict[str, Any]) -> Any:
-    return registry.find(method).values(options)
+def options_of(method: str, given: Mapping[str, Any]) -> Any:
+    """A method's options: published values but for those that are given."""
+    return replace(registry.find(method).options_type(), **given)
 
 
 def kind_of_network(engine: Engine) -> dict[str, Any]:

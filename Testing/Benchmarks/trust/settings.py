@@ -64,9 +64,24 @@ HARMFUL = tuple(
 )
 HEAL = Setting("heal", {"steps": 10, "samples": 3}, each=True, every=2)
 BRAIN = tuple(replace(setting, each=True) for setting in USUAL)
-RECOMMENDED = USUAL
-# The later data sets: one volume at a time.
-EACH = tuple(replace(setting, each=True) for setting in RECOMMENDED)
+# The later data sets: one volume at a time, with values that presets.py found of use.
+LATER = tuple(
+    replace(setting, each=True)
+    for setting in (
+        Setting("bn-statistics", {}),
+        _with("tent", 1e-3, 2),
+        _with("adami", 3e-4, 6),
+        _with("early-features", 1e-3, 2),
+        _with("self-training", 1e-3, 1, rounds=2, batch=8),
+        _with("iapc", 1e-3, 5),
+        _with("protocontra", 1e-4, 2),
+        _with("upl", 1e-4, 2),
+        _with("muvi", 1e-2, 1),
+        replace(_with("dpl", 1e-4, 2, dropout_passes=4), every=2),
+        replace(_with("dg-tta", 1e-4, 2, ensemble=1, patches=4), every=2),
+    )
+)
+LATER_HARMFUL = tuple(replace(setting, each=True) for setting in HARMFUL)
 SETTINGS = {
     "brain": (*BRAIN, replace(_with("adami", 1e-4, 1), each=True), HEAL),
     "brain-t1w": BRAIN,
@@ -74,12 +89,18 @@ SETTINGS = {
     "cardiac-cine": USUAL,
     "cvc-to-kvasir": (*USUAL, *HARMFUL),
     "kvasir-to-cvc": (*USUAL, *HARMFUL),
-    "cardiac-instance": (*EACH, *HARMFUL),
-    "nuclei": (*EACH, *HARMFUL),
     **{
-        f"hippocampus{norm}-{kind}": (*EACH, *(replace(one, each=True) for one in HARMFUL))
-        for norm in ("", "-batch")
-        for kind in ("inverted", "degraded", "t1w")
+        name: (*LATER, *LATER_HARMFUL)
+        for name in (
+            "cardiac-instance",
+            "nuclei",
+            "nuclei-contrast",
+            *(
+                f"hippocampus{norm}-{kind}"
+                for norm in ("", "-batch")
+                for kind in ("inverted", "folded", "degraded", "t1w")
+            ),
+        )
     },
 }
 

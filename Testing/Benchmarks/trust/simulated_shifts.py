@@ -19,6 +19,12 @@ def inverted(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (1 - _unit(array)) ** rng.uniform(0.7, 1.4) * 1000
 
 
+def folded(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What is brighter than half of the range becomes darker again, as in another weighting."""
+    unit, turn = _unit(array), rng.uniform(0.5, 0.6)
+    return np.where(unit < turn, unit / turn, 1 + turn - unit) * 1000
+
+
 def degraded(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gamma 2 to 3, a bias field of up to 60 %, slices of 3 mm, noise of 5 %."""
     changed = _unit(array) ** rng.uniform(2.0, 3.0)
@@ -36,4 +42,4 @@ def _unit(array: np.ndarray) -> np.ndarray:
     return np.clip((array - low) / max(high - low, 1e-6), 0, 1)
 
 
-SHIFTS: dict[str, Shift] = {"inverted": inverted, "degraded": degraded}
+SHIFTS: dict[str, Shift] = {"inverted": inverted, "folded": folded, "degraded": degraded}

@@ -25,6 +25,7 @@ class Training:
         steps, head_steps: of the network, and of its head on early features.
         batch: patches of a step.
         norm: the normalisation in place of the file's, of nnU-Net's networks.
+        augment: as of ``SFDALib train``.
     """
 
     config: str
@@ -32,6 +33,7 @@ class Training:
     head_steps: int = 200
     batch: int = 16
     norm: str = ""
+    augment: str = "intensity"
 
     def write_config(self, path: Path) -> None:
         """The configuration that ``SFDALib train`` reads."""
@@ -47,7 +49,7 @@ def train(
     """A segmentation network and an early head, through the command line."""
     write_table(folder / "manifest.csv", ("image", "label", "split"), manifest)
     common = ("--manifest", folder / "manifest.csv", "--device", device, "--batch", settings.batch)
-    common = (*common, "--augment", "intensity", "--learning-rate", 2e-3, "--progress", "none")
+    common = (*common, "--augment", settings.augment, "--learning-rate", 2e-3, "--progress", "none")
     base, config = folder / "base", folder / "config.json"
     settings.write_config(config)
     steps = ("--steps", settings.steps, "--config", config)

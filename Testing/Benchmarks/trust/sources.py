@@ -7,7 +7,7 @@ manifest.csv. WORK is to lie outside the repository: most of these images, and t
 on them, may not be passed on. For each data set WORK gets ``<name>/bundle`` and
 ``<name>/cases.csv`` (id, patient, image, label), the target cases; brain-t1w, cardiac-cine and
 hippocampus-t1w are of the source's own kind, where nothing is to be gained. The shifts of
-hippocampus-inverted and hippocampus-degraded are simulated (``simulated_shifts.py``); those of
+hippocampus-inverted, -folded and -degraded are simulated (``simulated_shifts.py``); those of
 hippocampus-batch are the same with batch normalisation.
 
 Networks are small: those with batch normalisation train for a minute or two on a GPU, an hour on a
@@ -40,7 +40,10 @@ CINE_MM = (1.5, 1.5, 10.0)  # of ACDC, whose own was lost: the usual one, for vo
 
 CARDIAC = Training("cardiac")
 INSTANCE = Training("cardiac-instance", 700, 60, 8)
-NUCLEI = Training("nuclei", 500, 60, 8)
+NUCLEI = {
+    "nuclei": Training("nuclei", 500, 60, 8),
+    "nuclei-contrast": Training("nuclei", 500, 60, 8, augment="contrast"),
+}
 HIPPOCAMPUS = {
     "hippocampus": Training("hippocampus", 900, 60, 4),
     "hippocampus-batch": Training("hippocampus", 500, 60, 4, norm="BatchNorm"),
@@ -61,10 +64,12 @@ def main() -> int:
         "cardiac": lambda: cardiac(data, work, device),
         "cvc-to-kvasir": lambda: polyp(data, work, "cvc-clinicdb", "kvasir-seg", device),
         "brain-t1w": lambda: brain_unshifted(data, work),
+        "brain-thinned": lambda: brain_thinned(data, work),
         "cardiac-cine": lambda: cardiac_unshifted(work),
         "cardiac-instance": lambda: cardiac(data, work, device, INSTANCE),
-        "nuclei": lambda: nuclei(data, work, device),
     }
+    for name in NUCLEI:
+        makers[name] = partial(nuclei, data, work, name, device)
     for name in HIPPOCAMPUS:
         makers[f"{name}-t1w"] = partial(hippocampus, data, work, name, device)
         for kind in SHIFTS:
@@ -103,6 +108,25 @@ def brain_unshifted(data: Path, work: Path) -> None:
     shutil.copytree(BRAIN, folder / "bundle")
 
 
+def brain_thinned(data: Path, work: Path) -> None:
+    """The shipped bundle on every third slice of a volume of each sequence and patient: what
+    ``presets.py`` can afford with as many epochs as the papers have.
+    """
+    folder, origin = work / "brain-thinned", data / "open_ms_skullstrip"
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for row in read_manifest(origin):
+        if row["domain"] == "t1w" or row["session"] != "study1" or row["subject"] == "patient04":
+            continue
+        paths = []
+        for kind in ("image", "mask"):
+            paths.append(folder / f"{row['id']}_{kind}.nrrd")
+            sitk.WriteImage(sitk.ReadImage(str(origin / row[kind]))[:, :, ::3], str(paths[-1]))
+        cases.append((row["id"], row["subject"], *paths))
+    write_table(folder / "cases.csv", ("id", "patient", "image", "label"), cases)
+    shutil.copytree(BRAIN, folder / "bundle")
+
+
 def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None:
     """Frames of one hospital to those of another: cases are frames."""
     name = "-to-".join(domain.partition("-")[0] for domain in (source, target))
@@ -112,15 +136,16 @@ def polyp(data: Path, work: Path, source: str, target: str, device: str) -> None
     _images(work / name, data / "polyp", training, tested, Training("polyp"), device)
 
 
-def nuclei(data: Path, work: Path, device: str) -> None:
+def nuclei(data: Path, work: Path, name: str, device: str) -> None:
     """Fluorescence to stained histology, which is dark on bright: cases are images.
 
-    Which images are of one patient is not known.
+    Which images are of one patient is not known. The source "nuclei" finds next to nothing
+    there; "nuclei-contrast" is trained with random contrasts (GIN) and does.
     """
     rows = read_manifest(data / "nuclei")
     training = [row for row in rows if row["domain"] == "fluorescence"]
     tested = _evenly([row for row in rows if row["domain"] == "histology"], IMAGES)
-    _images(work / "nuclei", data / "nuclei", training, tested, NUCLEI, device)
+    _images(work / name, data / "nuclei", training, tested, NUCLEI[name], device)
 
 
 def _images(

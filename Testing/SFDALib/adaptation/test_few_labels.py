@@ -30,6 +30,7 @@ from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.training.manifest import Case
+from SFDALib.trust.levels import LEVELS
 from SFDALib.volume.image_file import read_labels, read_volume
 
 # --- How labels are named ----------------------------------------------------------------------
@@ -213,7 +214,7 @@ def test_one_corrected_case_mends_a_contrast_that_the_source_fails_on(
     assert scores["adapted_segmentation"] > scores["source_segmentation"] + 0.2, scores
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert [file["name"] for file in report["labels"]] == ["dark.nrrd", "labels.nrrd"]
-    assert report["trust"]["decision"] in ("adopt", "keep", "look"), "judged like the rest"
+    assert report["trust"]["decision"] in LEVELS, "judged like the rest"
     assert "learned from the labels of 1 image(s)" in report["notes"]
     assert all(math.isfinite(x) for x in report["adaptation"]["curves"]["training_loss"])
 

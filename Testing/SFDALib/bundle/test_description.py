@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import write_bundle
+from bundles import describe, write_bundle
 from checked_bundles import (
     DESCRIPTIONS,
     INFERENCE,
@@ -18,9 +19,11 @@ from checked_bundles import (
     refusal,
     set_field,
 )
+from small_models import DYNUNET
 
 from SFDALib.bundle import metadata as metadata_json
 from SFDALib.bundle import source
+from SFDALib.methods import registry
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
@@ -171,3 +174,14 @@ def test_a_diffusion_network_with_other_conditions_is_refused(
 ) -> None:
     change(bundle, INFERENCE, lambda content: content["diffusion_def"].update({field: value}))
     assert f'{INFERENCE}, diffusion_def, field "{field}": found {value}' in refusal(bundle)
+
+
+def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
+    description = replace(describe(), network=DYNUNET)
+    reasons = registry.lacking(description.holds)
+    assert {n for n, why in reasons.items() if why and "batch normalisation" in why} == {
+        "tent",
+        "bn-statistics",
+        "intent",
+    }
+    assert registry.lacking(describe().holds)["tent"] is None

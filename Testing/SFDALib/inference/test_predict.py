@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 import torch
 from bundles import describe
+from nnunet_models import (
+    SETTINGS,
+    dataset,
+    plans,
+)
 from torch import Tensor, nn
 
+from SFDALib.bundle import source
+from SFDALib.bundle.description import Description
+from SFDALib.bundle.importers.common import labels as labels_of
+from SFDALib.bundle.importers.nnunet_plans import read_plans
 from SFDALib.bundle.source import Source
 from SFDALib.inference.predict import predict
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
+from SFDALib.volume.conform import conform
+from SFDALib.volume.geometry import Geometry, Volume
 
 PLAIN = InferenceOptions()
 CPU = torch.device("cpu")
@@ -181,3 +192,27 @@ def test_progress_counts_the_slices() -> None:
     )
     assert told[-1] == ("looking", 20, 20)
     assert [step for _, step, _ in told] == sorted({step for _, step, _ in told})
+
+
+def test_a_crop_to_one_slice_is_segmented_as_nnunet_pads_it() -> None:
+    """The images's only slice that is not empty goes through the network with zeros around."""
+    setting = SETTINGS["3d plain"]
+    described = read_plans(plans(setting), dataset(setting), setting.configuration, "model")
+    torch.manual_seed(0)
+    network = build_network(described.network)
+    array = np.zeros((1, 9, 24, 20), np.float32)
+    array[0, 4] = np.random.default_rng(0).normal(100, 30, (24, 20))
+    spacing = described.input_spec.spacing
+    conformed = conform(Volume(array, Geometry((20, 24, 9), spacing)), described.input_spec)
+    assert conformed.array.shape == (1, 1, 24, 20)
+    grid, labels = described.input_spec, labels_of(("brain", "lesion"))
+    about = Description("x", "MR", described.network, grid, (16, 24, 16), labels, "even")
+    model = source.Source(about, network.eval(), None, None, CPU, {})
+    p = predict(model, conformed.array, InferenceOptions())
+    padded = torch.zeros(1, 1, 16, 24, 20)
+    padded[0, :, 7] = torch.from_numpy(conformed.array[:, 0])
+    with torch.no_grad():  # two windows along the last axis
+        first, second = (torch.softmax(network(padded[..., s : s + 16]), 1) for s in (0, 4))
+    torch.testing.assert_close(p[:, 0, :, 0], first[0, :, 7, :, 0], rtol=0, atol=1e-3)
+    torch.testing.assert_close(p[:, 0, :, -1], second[0, :, 7, :, -1], rtol=0, atol=1e-3)
+    assert conformed.restore_labels(p)[[0, 1, 2, 3, 5, 6, 7, 8]].max() == 0

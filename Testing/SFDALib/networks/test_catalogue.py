@@ -13,6 +13,8 @@ from checked_bundles import (
     refusal,
 )
 from network_definitions import DEFINITIONS, small_dynunet
+from small_models import DYNUNET
+from torch import nn
 
 from SFDALib.networks import catalogue
 from SFDALib.networks.build import build_network
@@ -74,3 +76,16 @@ def test_a_networks_divisor_is_the_smallest_side_that_it_accepts(
 def test_a_divisor_is_the_product_of_the_strides_along_each_axis() -> None:
     definition = small_dynunet(3, False) | {"strides": [1, [1, 2, 2], [2, 2, 2]]}
     assert catalogue.divisor(definition) == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("norm", "has"),
+    [("batch", True), (["BATCH", {"affine": True}], True), ("instance", False), (None, False)],
+)
+def test_batch_normalisation_is_told_by_the_arguments_as_the_network_has_it(
+    norm: Any, has: bool
+) -> None:
+    definition = {**DYNUNET, **({} if norm is None else {"norm_name": norm})}
+    assert catalogue.has_batch_norm(definition) is has
+    built = build_network(definition)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in built.modules()) is has

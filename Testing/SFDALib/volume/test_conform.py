@@ -14,7 +14,8 @@ from heads import OBLIQUE, geometry_around_head, head
 
 from SFDALib.volume.conform import conform, conform_labels
 from SFDALib.volume.geometry import Geometry, Volume
-from SFDALib.volume.input_spec import InputSpec
+from SFDALib.volume.input_spec import InputSpec, Resampling
+from SFDALib.volume.normalisation import Normalisation
 from SFDALib.volume.orientation import oriented
 
 ALL_CODES = [
@@ -202,3 +203,34 @@ def test_a_spacing_in_the_wrong_unit_is_refused_before_it_fills_the_memory() -> 
     volume = Volume(noise((1, 8, 9, 10)), Geometry((10, 9, 8), (1e3, 2e3, 3e3)))  # µm
     grid = InputSpec(1, "LPS", (1.0, 1.0, 1.0), AS_IS, is_2d=False)
     assert "10x9x8 voxels that grows to 10000x18000x24000" in refusal(lambda: conform(volume, grid))
+
+
+def test_a_cropped_image_comes_back_to_its_place() -> None:
+    array = np.zeros((1, 6, 8, 10))
+    array[0, 2:5, 1:6, 3:9] = 7
+    array[0, 3, 3, 5] = 9
+    geometry = Geometry((10, 8, 6), (1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
+    grid = InputSpec(
+        *(1, None, (None,) * 3, Normalisation("none"), False),
+        axes=(1, 0, 2),
+        crop="nonzero",
+    )
+    conformed = conform(Volume(array, geometry), grid)
+    assert conformed.array.shape == (1, 5, 3, 6)
+    peak = np.argwhere(conformed.array[0] == 9)[0]
+    np.testing.assert_allclose(
+        conformed.geometry.to_lps(peak[::-1]), geometry.to_lps(np.array([5, 3, 3]))
+    )
+    p = torch.from_numpy((conformed.array[0] == 9).astype(np.float32))
+    labels = conformed.restore_labels(torch.stack([1 - p, p]))
+    assert np.argwhere(labels).tolist() == [[3, 3, 5]]
+    assert torch.equal(conformed.restore(p[None])[0] > 0, torch.from_numpy(array[0] == 9))
+
+
+def test_thick_slices_are_resampled_by_themselves_to_the_nearest() -> None:
+    array = np.random.default_rng(0).normal(size=(1, 4, 10, 10))
+    geometry = Geometry((10, 10, 4), (1.0, 1.0, 5.0))
+    resampling = Resampling(order=3, smooth=False, separate_z=True)
+    grid = InputSpec(1, None, (1.0, 1.0, 2.5), Normalisation("none"), False, resampling=resampling)
+    result = conform(Volume(array, geometry), grid).array
+    np.testing.assert_allclose(result, array.repeat(2, axis=1), rtol=1e-6)

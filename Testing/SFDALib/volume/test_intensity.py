@@ -101,3 +101,15 @@ def test_an_image_that_went_to_0_to_1_is_to_the_model_as_before(kind: str) -> No
 def test_each_channel_is_normalised_by_itself() -> None:
     result = normalise(np.concatenate([CHANNEL, 100 - 7 * CHANNEL]), Normalisation("minmax"))
     np.testing.assert_allclose(result[1], 1 - result[0], atol=1e-6)
+
+
+def test_normalisation_within_the_body_leaves_what_is_around_it() -> None:
+    array = np.zeros((2, 1, 5, 5), np.float32)
+    array[0, 0, 1:4, 1:4] = [[1, 2, 3], [4, 0, 6], [7, 8, 9]]  # the hole belongs to the body
+    array[1, 0, 1:4, 1:4] = 5
+    scaled = normalise(array, Normalisation("zscore", within="body", channels=(0,)))
+    body = np.array([1, 2, 3, 4, 0, 6, 7, 8, 9])
+    expected = (body - body.mean()) / body.std()
+    np.testing.assert_allclose(scaled[0, 0, 1:4, 1:4].ravel(), expected, rtol=1e-5)
+    assert scaled[0, 0, 0].tolist() == [0] * 5
+    assert (scaled[1] == array[1]).all()

@@ -41,13 +41,18 @@ def test_no_file_name_is_told_where_a_clinician_reads(
 def test_the_verdict_is_one_line_whose_reasons_unfold(
     panel: Any, fill: Callable[..., Any], run: Callable[[], Any]
 ) -> None:
+    from SFDASegmenterLib.panel.run import COLORS
     from slicer_standin import user
+
+    from SFDALib.trust.levels import LEVELS
 
     fill("heal")
     run()
     ui = panel.ui
-    assert ui.verdictLabel.text.startswith("Not trusted")
-    assert "background" in ui.verdictLabel.styleSheet
+    trust = panel.results.results.report["trust"]
+    assert ui.verdictLabel.text == trust["sentence"]
+    colour, _text = COLORS[LEVELS[trust["decision"]].colour]
+    assert f"background: {colour}" in ui.verdictLabel.styleSheet
     assert not ui.whyText.visible
     user.click(ui.whyButton)
     assert ui.whyText.visible

@@ -246,18 +246,18 @@ RIGHT = {
     "a copy of a file": Right(with_copy, note="copies of others"),
     "hidden files and other things": Right(with_rubbish),
     "a segmentation, a dose and a report beside it": Right(beside_other_objects),
-    "a scout beside it": Right(both(series(SCOUT), series(Slices())), note="only whole volume"),
+    "a scout beside it": Right(both(series(SCOUT), series(Slices())), note="only complete volume"),
     "a scout in the same series": Right(
         both(series(replace(SCOUT, series=Slices().series)), series(Slices())),
-        note="only whole volume",
+        note="only complete volume",
     ),
     "a slice of another size at the end": Right(
         both(series(replace(Slices(), count=1, size=(20, 20))), series(Slices())),
-        note="only whole volume",
+        note="only complete volume",
     ),
     "a second series that lacks a slice": Right(
         both(series(T2, lambda data, k: None if k == 7 else data), series(Slices())),
-        note="only whole volume",
+        note="only complete volume",
     ),
     "two series, one chosen by its number": Right(
         both(series(replace(T2, slopes=(2.0,) * 18, intercepts=(7.0,) * 18)), series(Slices())),
@@ -373,7 +373,7 @@ REFUSED = {
     "no Pixel Spacing": (series(Slices(), setting(PixelSpacing=None)), "--spacing"),
     "no Image Position": (
         series(Slices(), setting(ImagePositionPatient=None)),
-        "do not say where they lie",
+        "without Image Position and Orientation",
     ),
     "two whole series": (both(series(Slices()), series(T2)), '2: "T2" (MR, 18 images of 40x44)'),
     "two images at every place": (
@@ -383,7 +383,7 @@ REFUSED = {
                 Slices(), setting(SOPInstanceUID=lambda k: f"1.2.3.4.{k}", PixelRepresentation=0)
             ),
         ),
-        "lie where others do",
+        "images at the same position",
     ),
     "two time points": (
         both(
@@ -409,7 +409,7 @@ REFUSED = {
     ),
     "frames that do not say where they lie": (
         one(lambda: _cine()),
-        "do not say where they lie",
+        "without Image Position and Orientation",
     ),
     "nothing but a report": (
         lambda folder: _report(folder),
@@ -500,7 +500,7 @@ def test_a_series_that_is_not_there_is_refused_with_the_list(word: str, tmp_path
 def test_descriptions_in_notes_carry_no_control_characters(tmp_path: Path) -> None:
     both(series(replace(SCOUT, description="a\x1b]0;x\x07")), series(Slices()))(tmp_path / "d")
     notes = " ".join(read_volume(tmp_path / "d").notes)
-    assert "only whole volume" in notes and "\x1b" not in notes
+    assert "only complete volume" in notes and "\x1b" not in notes
 
 
 def test_the_header_of_a_series_has_its_true_extent(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_models import NETWORKS, image, model, take_the_last_state
+from small_models import NETWORKS, TRAINED, image, model, take_the_last_state
 from torch import nn
 
 from SFDALib.adaptation import upl
@@ -37,13 +37,6 @@ pytest.importorskip("dynamic_network_architectures", reason="nnU-Net's networks"
 MONAI = "monai.networks.nets."
 SIDES = {"VNet": 32, "SwinUNETR": 64, "BasicUNet": 32}  # of the images; 16 for the others
 HALF = {"UNet"}  # whose classifier is a transposed convolution
-# But for those that want a 3D network or labels, which have tests of their own.
-APART = {"3d", "labels"}
-TRAINED = [
-    method.name
-    for method in registry.METHODS.values()
-    if method.adapts and method.name != "bn-statistics" and not APART & set(method.needs)
-]
 
 
 def source(name: str, outputs: int = 3) -> Source:
