@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
+from SFDALib.jobs.cohort_choice import Images, choose
 from SFDALib.jobs.cohort_images import images_in, names_of
 from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
 from SFDALib.jobs.engine import Engine, open_engine
@@ -21,6 +22,7 @@ from SFDALib.jobs.request import Cohort
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
@@ -90,6 +92,8 @@ class _Running:
         stages: of the adaptation to all images.
         reports: of the images that are done.
         waiting: those of them that are judged together.
+        auto: what the automatic choice tried; None with another method, or if it chooses for every
+            image by itself.
     """
 
     cohort: Cohort
@@ -101,6 +105,7 @@ class _Running:
     stages: Stages = field(default_factory=Stages)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    auto: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Run every image; nothing if it was to be adapted to all and none could be read."""
@@ -114,14 +119,20 @@ class _Running:
 
     def _adapt_once(self) -> Adapted | None:
         """Adapt to all images that can be read, and write the adapted bundle."""
-        conformed = []  # the source model segments the images later, one by one
+        conformed = {}  # the source model segments the images later, one by one
         for name, files in self.images.items():
             with self.failures.recorded(name, image=files[0].name):
                 image = ImageFile(files, self.cohort.reading)
-                conformed.append(read_conformed(self.engine, image, self.stages)[1])
+                conformed[files] = read_conformed(self.engine, image, self.stages)[1]
         if not conformed:
             return None
-        shared = adapt(self.engine, conformed, self.stages, self.reporter)
+        if self.engine.method.chooses:
+            with self.stages.stage("choosing the method", self.engine.options):
+                images = Images([*conformed], [*conformed.values()], self.cohort.reading)
+                best, self.auto = choose(self.engine, images, self.reporter)
+            self.engine, shared = best.engine, best.adapted
+        else:
+            shared = adapt(self.engine, [*conformed.values()], self.stages, self.reporter)
         write_adapted_bundle(self.folder / layout.ADAPTED_BUNDLE.name, self.engine, shared)
         return shared
 
@@ -153,12 +164,13 @@ class _Running:
         return {
             "method": self.cohort.method,
             "adapted": self.cohort.adapt,
-            "preset": self.engine.method.preset_of(self.cohort.options),
+            "preset": registry.find(self.cohort.method).preset_of(self.cohort.options),
             "options": dict(self.cohort.options),
             "seed": self.cohort.seed,
             "done": len(done),
             "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
+            "auto": self.auto,
             "trust": trust,
             "images": [
                 {
@@ -179,14 +191,20 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     device = devices.resolve(cohort.device)
     bundle = Path(cohort.bundle)
     engine = open_engine(
-        bundle, cohort.method, cohort.options, device, cohort.seed, cohort.probabilities
+        bundle,
+        cohort.method,
+        cohort.options,
+        device,
+        cohort.seed,
+        cohort.probabilities,
+        cohort.preset,
     )
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = replace(engine, preset=cohort.preset).learning_from(labelled, cohort.reading)
+    engine = engine.learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 

@@ -105,13 +105,15 @@ def open_engine(
     device: torch.device,
     seed: int,
     probabilities: bool = False,
+    preset: str = RECOMMENDED,
 ) -> Engine:
     """Load a bundle for a method.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    return open_engines(bundle, {method: options}, device, seed, probabilities)[method]
+    opened = open_engines(bundle, {method: options}, device, seed, probabilities, preset)
+    return opened[method]
 
 
 def open_engines(
@@ -120,6 +122,7 @@ def open_engines(
     device: torch.device,
     seed: int,
     probabilities: bool = False,
+    preset: str = RECOMMENDED,
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
 
@@ -127,10 +130,11 @@ def open_engines(
 
     Args:
         bundle: the source model.
-        methods: for each method the options that are not as usual, or all.
+        methods: for each method the options that differ from the preset, or all.
         device: where the networks are loaded.
         seed: of all random numbers.
         probabilities: whether the class probabilities are written, too.
+        preset: of the options that are not given.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
@@ -158,9 +162,10 @@ def open_engines(
             before,
             model,
             method,
-            method.values(methods[name]),
+            method.values(methods[name], preset),
             seed,
             probabilities=probabilities,
+            preset=preset,
         )
         for name, method in chosen.items()
     }

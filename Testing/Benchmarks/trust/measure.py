@@ -52,6 +52,7 @@ from SFDALib.jobs.judgement import Passes, signals_of
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import needs, registry
+from SFDALib.methods.option import PUBLISHED
 from SFDALib.methods.outcome import Adapted
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
@@ -160,7 +161,7 @@ def _measure(
                     "seconds": round(seconds, 2),
                     "dice_source": round(before[index], 4),
                     "dice_result": round(after, 4),
-                    "signals": asdict(signals_of(image, segmented, adapted)),
+                    "signals": _rounded(asdict(signals_of(image, segmented, adapted))),
                 }
                 np.savez_compressed(_map(maps, row), labels=labels)
                 lines.append(row)
@@ -195,7 +196,7 @@ def _compare(name: str, path: Path, maps: Path) -> None:
             for method, other in delivered[row["case"]].items()
             if method != row["method"]
         ]
-        row["signals"]["others"] = float(np.mean(others)) if others else None
+        row["signals"]["others"] = round(float(np.mean(others)), 5) if others else None
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -299,9 +300,13 @@ def _map(maps: Path, row: dict[str, Any]) -> Path:
     return maps / ("".join(c if c.isalnum() or c in ".-=@" else "_" for c in name) + ".npz")
 
 
+def _rounded(signals: dict[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in signals.items()}
+
+
 def options_of(method: str, given: Mapping[str, Any]) -> Any:
     """A method's options: published values but for those that are given."""
-    return replace(registry.find(method).options_type(), **given)
+    return registry.find(method).values(given, PUBLISHED)
 
 
 def kind_of_network(engine: Engine) -> dict[str, Any]:
