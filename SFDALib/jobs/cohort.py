@@ -165,7 +165,8 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     device = devices.resolve(cohort.device)
     bundle = Path(cohort.bundle)
     engine = open_engine(
-        bundle, cohort.method, cohort.options, device, cohort.seed, cohort.probabilities
+        *(bundle, cohort.method, cohort.options, device, cohort.seed),
+        *(cohort.probabilities, cohort.postprocess),
     )
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}

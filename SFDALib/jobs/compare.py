@@ -110,6 +110,7 @@ def _open(comparison: Comparison) -> dict[str, Engine]:
         device,
         comparison.seed,
         comparison.probabilities,
+        comparison.postprocess,
     )
     return {
         name: engine.learning_from(labelled, comparison.reading) for name, engine in opened.items()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from SFDALib.bundle import assembly
+from SFDALib.bundle import assembly, postprocessing
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.source_model import SourceModel
@@ -23,7 +23,9 @@ from SFDALib.methods.method import Method
 from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training.manifest import Case
+from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.input_spec import InputSpec
 from SFDALib.volume.reading import Reading
 
 
@@ -41,6 +43,7 @@ class Engine:
         cases: images with segmentations that the method learns from.
         learned_from: SHA-256 of their files, taken before they were read.
         probabilities: whether the class probabilities are written, too.
+        cleaning: the post-processing of the segmentations.
     """
 
     bundle: SourceModel
@@ -52,6 +55,12 @@ class Engine:
     cases: tuple[Case, ...] = ()
     learned_from: Mapping[Path, str] = field(default_factory=dict)
     probabilities: bool = False
+    cleaning: tuple[Cleaning, ...] = ()
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The model's, with the post-processing of this run."""
+        return replace(self.model.description.input_spec, cleaning=self.cleaning)
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
         """The same with what its method learns from; a method that needs no labels gets none.
@@ -81,13 +90,15 @@ def open_engine(
     device: torch.device,
     seed: int,
     probabilities: bool = False,
+    postprocess: str = postprocessing.BUNDLE,
 ) -> Engine:
     """Load a bundle for a method.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    return open_engines(bundle, {method: options}, device, seed, probabilities)[method]
+    chosen = {method: options}
+    return open_engines(bundle, chosen, device, seed, probabilities, postprocess)[method]
 
 
 def open_engines(
@@ -96,6 +107,7 @@ def open_engines(
     device: torch.device,
     seed: int,
     probabilities: bool = False,
+    postprocess: str = postprocessing.BUNDLE,
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
 
@@ -107,9 +119,11 @@ def open_engines(
         device: where the networks are loaded.
         seed: of all random numbers.
         probabilities: whether the class probabilities are written, too.
+        postprocess: as in a request.
 
     Raises:
-        RequestError: the bundle is unusable, or lacks what a method needs.
+        RequestError: the bundle is unusable, lacks what a method needs, or cannot have a step of
+            post-processing.
     """
     chosen = {name: registry.find(name) for name in methods}
     opened = open_model(bundle)
@@ -121,6 +135,7 @@ def open_engines(
                 f"{bundle}: method {name} {lacking[name]}; with this bundle you can use"
                 f" {', '.join(usable)}"
             )
+    cleaning = postprocessing.cleaning(postprocess, opened.describe())
     torch.manual_seed(seed)
     wanted = any(method.adapts or needs.DIFFUSION in method.needs for method in chosen.values())
     before = opened.sha256()
@@ -134,6 +149,7 @@ def open_engines(
             method.values(methods[name]),
             seed,
             probabilities=probabilities,
+            cleaning=cleaning,
         )
         for name, method in chosen.items()
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from SFDALib.bundle import postprocessing
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.fields import (
@@ -25,7 +26,14 @@ from SFDALib.jobs.fields import (
     read_fields,
 )
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
-from SFDALib.jobs.request_fields import Device, MethodName, Methods, Options, Statements
+from SFDALib.jobs.request_fields import (
+    Device,
+    MethodName,
+    Methods,
+    Options,
+    PostProcess,
+    Statements,
+)
 from SFDALib.methods import registry
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
@@ -47,6 +55,8 @@ class Request:
         labels: segmentations that the method learns from, if it learns from labels.
         reading: what the user states about the image's files.
         probabilities: whether the class probabilities are written, too.
+        postprocess: "bundle" for what the bundle asks for, "off", or words of
+            ``bundle.postprocessing.STEPS`` between commas.
     """
 
     bundle: str = field(
@@ -83,6 +93,14 @@ class Request:
     probabilities: bool = field(
         default=False,
         metadata=described(Flag(), "write the class probabilities, too (probabilities.nrrd)"),
+    )
+    postprocess: str = field(
+        default=postprocessing.BUNDLE,
+        metadata=described(
+            PostProcess(),
+            "post-processing of the segmentations: bundle (default), as the model asks; off; or,"
+            f" between commas, some of {postprocessing.in_words()}",
+        ),
     )
 
     @classmethod

@@ -42,7 +42,8 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         device = devices.resolve(job.device)
         bundle = Path(job.bundle)
         engine = open_engine(
-            bundle, job.method, job.options, device, job.seed, job.probabilities
+            *(bundle, job.method, job.options, device, job.seed),
+            *(job.probabilities, job.postprocess),
         ).learning_from(matched(job.labels, [job.input]), job.reading)
         image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
         report = deliver(image, folder, job.gate)

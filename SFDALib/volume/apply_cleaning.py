@@ -1,4 +1,4 @@
-"""Apply MONAI's transforms that clean labels (``cleaning``)."""
+"""Apply the transforms that clean labels (``cleaning``): MONAI's, and one of our own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from monai import transforms
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.cleaning import KEEP_PLAUSIBLE, Cleaning
+from SFDALib.volume.components import keep_plausible
 from SFDALib.volume.input_spec import InputSpec
 
 
 def apply_cleaning(
     step: Cleaning, found: Tensor, spec: InputSpec, spacing: tuple[float, ...]
 ) -> Tensor:
-    """Clean labels or masks by MONAI's own transform.
+    """Clean labels or masks by MONAI's own transform, or by ``components.keep_plausible``.
 
     Args:
         step: the transform and its arguments.
@@ -28,6 +29,8 @@ def apply_cleaning(
     Returns:
         Of the same shape, type and device.
     """
+    if step.transform == KEEP_PLAUSIBLE:
+        return keep_plausible(step, found, spacing)
     arguments = copy.deepcopy(dict(step.arguments))
     plane = next((axis for axis in (1, 2, 3) if spec.is_2d and found.shape[axis] == 1), None)
     if plane is not None:

@@ -49,6 +49,7 @@ class Parameters(Wrapper):
         method: a name in SFDALib's registry.
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.
+        postprocess: clean the segmentations as the source model asks.
         probabilities: keep the probabilities of all classes, too.
         options: by method, what differs from the defaults; as JSON.
         device, seed: as of a job.
@@ -71,6 +72,7 @@ class Parameters(Wrapper):
     method: str = "heal"
     compare: bool = False
     gate: bool = True
+    postprocess: bool = True
     probabilities: bool = False
     options: str = "{}"
     device: str = "auto"

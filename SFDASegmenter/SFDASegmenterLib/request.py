@@ -50,6 +50,7 @@ class Request:
         labels: files of segmentations that the method learns from, each with its image's files.
         reading: how the files of the volumes are read.
         probabilities: whether those of the classes are written, too.
+        postprocess: as in ``SFDALib.jobs.request.Job``.
     """
 
     images: tuple[Image, ...]
@@ -64,6 +65,7 @@ class Request:
     labels: tuple[Labelled, ...] = ()
     reading: Reading = field(default_factory=Reading)
     probabilities: bool = False
+    postprocess: str = "bundle"
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -158,6 +160,7 @@ class Request:
             "labels": self.labels,
             "reading": self.reading,
             "probabilities": self.probabilities,
+            "postprocess": self.postprocess,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -181,7 +184,7 @@ class Request:
             *("cohort", "--bundle", self.bundle, "--method", self.method, *options),
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
-            *("--gate", self.gate),
+            *("--gate", self.gate, "--postprocess", self.postprocess),
             *(("--probabilities",) if self.probabilities else ()),
             *(("--resample-channels",) if self.reading.resample_channels else ()),
             *(word for one in self.labels for word in ("--labels", one.word())),

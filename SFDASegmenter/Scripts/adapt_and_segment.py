@@ -101,6 +101,7 @@ def request_in_scene(asked: Job | Comparison) -> Request:
         labels=tuple(one.absolute() for one in labels),
         reading=asked.reading,
         probabilities=asked.probabilities,
+        postprocess=asked.postprocess,
         compared=compared,
     )
     if isinstance(asked, Comparison):
