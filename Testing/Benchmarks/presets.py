@@ -84,7 +84,7 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
         _values(3e-3, 4),
     ),
     "protocontra": (_values(1e-4, 2), _values(1e-3, 2), _values(3e-4, 5)),
-    "iapc": (_values(1e-3, 3), _values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
+    "iapc": (_values(1e-3, 3), _values(1e-3, 8), _values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
     "dpl": (_values(1e-4, 2), _values(1e-4, 2, dropout_passes=4)),
     "self-training": SELF_TRAINING,
     "upl": (_values(1e-4, 2), _values(1e-4, 4)),
