@@ -10,6 +10,7 @@ from typing import Any
 
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
+from SFDALib.jobs.cohort_choice import Images, choose
 from SFDALib.jobs.cohort_images import images_in, names_of
 from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
 from SFDALib.jobs.engine import Engine, open_engine
@@ -21,6 +22,7 @@ from SFDALib.jobs.request import Cohort
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
@@ -90,6 +92,8 @@ class _Running:
         stages: of the adaptation to all images.
         reports: of the images that are done.
         waiting: those of them that are judged together.
+        auto: what the automatic choice tried; None with another method, or if it chooses for every
+            image by itself.
     """
 
     cohort: Cohort
@@ -101,6 +105,7 @@ class _Running:
     stages: Stages = field(default_factory=Stages)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    auto: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Run every image; nothing if it was to be adapted to all and none could be read."""
@@ -114,14 +119,20 @@ class _Running:
 
     def _adapt_once(self) -> Adapted | None:
         """Adapt to all images that can be read, and write the adapted bundle."""
-        conformed = []  # the source model segments the images later, one by one
+        conformed = {}  # the source model segments the images later, one by one
         for name, files in self.images.items():
             with self.failures.recorded(name, image=files[0].name):
                 image = ImageFile(files, self.cohort.reading)
-                conformed.append(read_conformed(self.engine, image, self.stages)[1])
+                conformed[files] = read_conformed(self.engine, image, self.stages)[1]
         if not conformed:
             return None
-        shared = adapt(self.engine, conformed, self.stages, self.reporter)
+        if self.engine.method.chooses:
+            with self.stages.stage("choosing the method", self.engine.options):
+                images = Images([*conformed], [*conformed.values()], self.cohort.reading)
+                best, self.auto = choose(self.engine, images, self.reporter)
+            self.engine, shared = best.engine, best.adapted
+        else:
+            shared = adapt(self.engine, [*conformed.values()], self.stages, self.reporter)
         write_adapted_bundle(self.folder / layout.ADAPTED_BUNDLE.name, self.engine, shared)
         return shared
 
@@ -153,12 +164,13 @@ class _Running:
         return {
             "method": self.cohort.method,
             "adapted": self.cohort.adapt,
-            "preset": self.engine.method.preset_of(self.cohort.options),
+            "preset": registry.find(self.cohort.method).preset_of(self.cohort.options),
             "options": dict(self.cohort.options),
             "seed": self.cohort.seed,
             "done": len(done),
             "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
+            "auto": self.auto,
             "trust": trust,
             "images": [
                 {

@@ -126,19 +126,20 @@ def judge_among(trust: Mapping[str, Any], others: float | None) -> dict[str, Any
 
 
 def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
-    """The method with the best result: of those that are better, the least likely to harm.
+    """The method with the best result that may be delivered: the best level, then the least harm.
 
-    None if no result is better than the source's.
+    None if no result may be delivered.
 
     Args:
         trusts: the field "trust" of each method's report.
     """
-    better = {
-        name: trust["harm"]
+    levels = list(LEVELS)
+    ranks = {
+        name: (levels.index(trust["decision"]), trust["harm"])
         for name, trust in trusts.items()
-        if trust and trust["decision"] == "better"
+        if trust and trust["adopted"]
     }
-    return min(better, key=better.__getitem__, default=None)
+    return min(ranks, key=ranks.__getitem__, default=None)
 
 
 class Passes:

@@ -192,13 +192,8 @@ class Cohort(Job):
     def checked(self) -> Self:
         """The same, checked as a ``Job`` and for use with several images."""
         checked = super().checked()
-        if self.adapt == "once" and registry.find(self.method).chooses:
-            raise RequestError(
-                f"cohort: found --adapt once with the method {self.method}, which chooses for every"
-                " image by itself, expected a method that adapts the model; name one with --method,"
-                " or use --adapt each"
-            )
-        if self.adapt == "once" and not registry.find(self.method).adapts:
+        method = registry.find(self.method)
+        if self.adapt == "once" and not (method.adapts or method.chooses):
             raise RequestError(
                 f"cohort: method {self.method} updates no weights, expected one that does for"
                 " --adapt once; use --adapt each"

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
+CERTAIN = 0.99  # a Dice above this is as good as this
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -30,6 +32,14 @@ class Feature:
 def features(signals: Signals) -> dict[str, float | None]:
     """The value of every feature by its name; None where it was not measured."""
     return {name: feature.value(signals) for name, feature in FEATURES.items()}
+
+
+def disagreement(dice: float | None) -> float | None:
+    """``log((1 - Dice) / Dice)``, the Dice kept from 1 - CERTAIN to CERTAIN."""
+    if dice is None:
+        return None
+    kept = min(max(dice, 1 - CERTAIN), CERTAIN)
+    return math.log((1 - kept) / kept)
 
 
 def _log_ratio(above: float | None, below: float | None, least: float) -> float | None:
@@ -66,7 +76,7 @@ FEATURES: dict[str, Feature] = {
         ),
     ),
     "stability lost": Feature(
-        lambda s: _excess(s.stability_source, s.stability_result),
+        lambda s: _excess(disagreement(s.stability_result), disagreement(s.stability_source)),
         lambda s: (
             "with the image flipped or lower in contrast, the Dice with its own segmentation is"
             f" {_percent(s.stability_result)} (source model: {_percent(s.stability_source)})"

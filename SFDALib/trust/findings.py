@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["too large", "too small", "missing", "in pieces", "unsure"]
+OUTSIDE = ("too large", "too small", "missing")  # a volume outside its plausible range
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ are at least 0 and larger features are worse, so that no feature that gets worse
 better.
 
 Below the bound ``adopt`` a result is probably better, from ``keep`` on it is not. A result that is
-probably better is delivered if nothing is to be looked at: no volume outside its plausible range,
-nothing found in a structure, no poor predicted Dice. Without a volume to compare with a plausible
-range, as in a single slice, the source's is delivered: in the benchmark harm could not be told from
-help there. Standard library alone.
+probably better is delivered, unless a volume lies outside its plausible range or both segmentations
+look wrong; it is to be looked at if something was found in a structure or its predicted Dice is
+poor. Without a volume to compare with a plausible range, as in a single slice, the source's is
+delivered: in the benchmark harm could not be told from help there. Standard library alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SFDALib.trust.features import FEATURES, features
-from SFDALib.trust.findings import Finding
+from SFDALib.trust.findings import OUTSIDE, Finding
 from SFDALib.trust.levels import Decision
 from SFDALib.trust.quality import QualityModel, shipped_quality
 from SFDALib.trust.verdict import Looks, Verdict
@@ -104,15 +104,23 @@ def judge(
     decision, cause = _decide(signals, harm, fitted, source, result)
     reasons = (
         f"the estimated chance that it is worse than the source model's is {harm:.0%}",
-        *_of_both(source, result),
+        *_of_both(source, result, model.coverage),
         *_weighty(fitted.parts(signals), signals, decision),
     )
-    return Verdict(decision, harm, cause, reasons, source, result)
+    adopted = decision == "look" and harm < fitted.adopt and _is_plausible(signals, result)
+    return Verdict(decision, harm, cause, reasons, source, result, adopted)
 
 
 def can_adopt(signals: Signals) -> bool:
     """Whether the result's volume can be compared with a plausible range."""
     return signals.outside_result is not None
+
+
+def _is_plausible(signals: Signals, result: Looks) -> bool:
+    """Whether something changed, no structure vanished, and every volume lies in its range."""
+    outside = any(finding.kind in OUTSIDE for finding in result.findings)
+    changed = signals.agreement < 1 and signals.shrinkage <= VANISHED
+    return changed and signals.outside_result == 0 and not outside
 
 
 @cache
@@ -171,13 +179,14 @@ def _to_look_at(looks: Looks, outside: float | None) -> str:
     return " and ".join(found[:2]) + (", among others" if len(found) > 2 else "")
 
 
-def _of_both(source: Looks, result: Looks) -> list[str]:
+def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
     """The predicted Dice of both, and what was found in them."""
     reasons = []
     if source.quality and result.quality:
         reasons.append(
             "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
-            f" {result.quality} (source model: {source.quality})"
+            f" {result.quality} (source model: {source.quality}); on organs that were unseen in the"
+            f" fit, {coverage:.0%} of the true ones lay in such a range"
         )
     reasons += [finding.text for finding in result.findings]
     return reasons + [f"source model: {finding.text}" for finding in source.findings]

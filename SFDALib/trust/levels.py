@@ -19,7 +19,8 @@ class Level:
 
     Args:
         colour: in which it is shown.
-        delivered: the segmentation that is delivered: the source model's or the method's result.
+        delivered: the segmentation that is delivered: the source model's or the method's result;
+            of "look" the result where it is probably better and its volumes are plausible.
         meaning: in a few words.
         advice: what the reader is to do, as a clause, by the segmentation that is delivered;
             without the gate that is always the result.

@@ -2,8 +2,9 @@
 
 ``logit(Dice) = bias - sum_f weight_f * z_f`` with ``z_f = (indicator_f - centre_f) / scale_f``
 clipped to +-``CLIP``; what was not measured adds nothing. All weights are at least 0 and larger
-indicators are worse. The interval adds the 10th and the 90th percentile of the errors, on the scale
-of the logit, on organs that took no part in the fit (Testing/Benchmarks/trust/fit.py).
+indicators are worse. The interval adds the 5th and the 95th percentile of the errors on the scale
+of the logit, each on the organ, of those left out of a fit, on which it is farthest
+(Testing/Benchmarks/trust/fit.py).
 
 Without a plausible size to compare with, as in a single frame, nothing is predicted: there the
 errors were as large as the spread of the Dice itself. Standard library alone.
@@ -19,13 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SFDALib.trust.features import disagreement
+
 if TYPE_CHECKING:
     from SFDALib.trust.levels import Delivered
     from SFDALib.trust.signals import Signals
 
 QUALITY = Path(__file__).with_name("quality.json")
 CLIP = 2.5  # of the standardised indicators, to limit extrapolation beyond the benchmark
-CERTAIN = 0.98  # agreement above this is as good as this
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Quality:
 
     Args:
         dice: the prediction, 0 to 1.
-        low, high: 8 of 10 Dice lie between, on organs that took no part in the fit.
+        low, high: ends of the interval, see ``QualityModel.coverage``.
     """
 
     dice: float
@@ -62,6 +64,7 @@ class QualityModel:
         weights: of each standardised indicator, 0 or more.
         centres, scales: mean and standard deviation of each indicator in the fit.
         below, above: of the logit, from the prediction to the ends of the interval.
+        coverage: share of the true Dice inside the interval, on organs that were left out.
     """
 
     bias: float
@@ -70,6 +73,7 @@ class QualityModel:
     scales: Mapping[str, float]
     below: float
     above: float
+    coverage: float
 
     def logit(self, found: Mapping[str, float | None]) -> float:
         """Of the predicted Dice, from the indicators."""
@@ -107,14 +111,6 @@ def _logistic(value: float) -> float:
     return 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))
 
 
-def _disagreement(share: float | None) -> float | None:
-    """The logit of 1 less a Dice, which is kept from 1 - CERTAIN to CERTAIN."""
-    if share is None:
-        return None
-    kept = min(max(share, 1 - CERTAIN), CERTAIN)
-    return math.log((1 - kept) / kept)
-
-
 def _log(value: float | None, least: float) -> float | None:
     return None if value is None else math.log(value + least)
 
@@ -136,12 +132,12 @@ def _edges_missed(signals: Signals, of: Delivered) -> float | None:
 
 INDICATORS: dict[str, Callable[[Signals, Delivered], float | None]] = {
     "entropy": lambda s, of: _log(_of(s, "entropy", of), 0.02),
-    "instability": lambda s, of: _disagreement(_of(s, "stability", of)),
+    "instability": lambda s, of: disagreement(_of(s, "stability", of)),
     "size error": lambda s, of: _of(s, "size_error", of),
     "outside": lambda s, of: _of(s, "outside", of),
     "pieces": _pieces,
     "edges missed": _edges_missed,
-    "others differ": lambda s, of: _disagreement(s.others) if of == "result" else None,
-    "draws differ": lambda s, of: _disagreement(s.draw_agreement) if of == "result" else None,
+    "others differ": lambda s, of: disagreement(s.others) if of == "result" else None,
+    "draws differ": lambda s, of: disagreement(s.draw_agreement) if of == "result" else None,
 }
 """Of a segmentation's signals, in the order in which the benchmark fitted them; more is worse."""

@@ -36,6 +36,7 @@ class Verdict:
         cause: what decided, as the beginning of the sentence.
         reasons: clauses with the numbers, the most important first.
         source, result: how both segmentations look.
+        adopted: the result is delivered though something is to be looked at in it.
     """
 
     decision: Decision
@@ -44,11 +45,12 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     source: Looks = Looks()
     result: Looks = Looks()
+    adopted: bool = False
 
     @property
     def delivered(self) -> Delivered:
         """Which of the two is delivered."""
-        return LEVELS[self.decision].delivered
+        return "result" if self.adopted else LEVELS[self.decision].delivered
 
     def sentence(self, delivered: Delivered) -> str:
         """One sentence for the reader: what was found, and what to do.
@@ -63,6 +65,7 @@ class Verdict:
         return {
             "decision": self.decision,
             "harm": round(self.harm, 4),
+            "adopted": self.delivered == "result",
             "delivered": delivered,
             "sentence": self.sentence(delivered),
             "findings": [asdict(finding) for finding in self.result.findings],

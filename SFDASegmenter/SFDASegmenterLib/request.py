@@ -124,12 +124,7 @@ class Request:
         if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
             return _("Several volumes with separate channels: run them one by one.")
         method = registry.find(self.method)
-        if self.adapt_once and method.chooses:
-            return _(
-                "{method} chooses for every volume by itself; choose a method that adapts the"
-                " model, or untick the adaptation to all volumes together."
-            ).format(method=method.title)
-        if self.adapt_once and not method.adapts:
+        if self.adapt_once and not (method.adapts or method.chooses):
             return _(
                 "{method} updates no weights, so it cannot adapt once for all volumes; choose a"
                 " method that adapts the model, or untick this option."

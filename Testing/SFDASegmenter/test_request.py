@@ -71,8 +71,8 @@ def test_one_volume_for_two_channels_is_refused(request_: Request, phantom: obje
 def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
     several = replace(request_, images=(HEAD, HEAD), adapt_once=True)
     assert "updates no weights" in several.refusal()
-    assert "chooses for every volume by itself" in replace(several, method="auto").refusal()
-    assert replace(several, method="adami").refusal() is None
+    for method in ("auto", "adami"):
+        assert replace(several, method=method).refusal() is None
 
 
 def test_one_image_becomes_a_job_file_that_the_command_reads_back(

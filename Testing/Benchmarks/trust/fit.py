@@ -23,13 +23,13 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_quality import fit_with_spread, report_quality
+from fit_quality import coverage, fit_with_spread, report_quality
 from regression import fit_regression
 from rows import Row, equal_shares, interval, read_rows
 from scipy.stats import rankdata
@@ -67,10 +67,12 @@ def main() -> int:
     rows = read_rows(chosen.rows)
     without = {organ: fit_all([r for r in rows if r.organ != organ]) for organ in _names(rows)}
     kinds = sorted({row.kind for row in rows})
-    without_kind = {
-        kind: fit_all([r for r in rows if r.kind != kind]) for kind in kinds if len(kinds) > 1
-    }
+    of_others = {kind: [row for row in rows if row.kind != kind] for kind in kinds}
+    # the interval and the line need two organs
+    without_kind = {kind: fit_all(own) for kind, own in of_others.items() if len(_names(own)) > 1}
+    covered = coverage(rows, lambda row: without[row.organ].quality)
     shipped = fit_all(rows)
+    shipped = replace(shipped, quality=replace(shipped.quality, coverage=covered))
     by_dataset: Callable[[Row], str] = lambda row: row.dataset  # noqa: E731
     summary = {
         "lines": {name: one.harm.adopt for name, one in [*without.items(), ("all", shipped)]},
@@ -218,11 +220,15 @@ def _dice(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any
     cases: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cases[row.case].append(row)
-    chosen, oracle = [], []
+    chosen, oracle, levels = [], [], list(LEVELS)
     for own in cases.values():
         verdicts = [(fitted(row).judge(row), row) for row in own]
-        better = [(v.harm, row.after) for v, row in verdicts if v.delivered == "result"]
-        chosen.append(min(better)[1] if better else own[0].before)
+        better = [
+            (levels.index(v.decision), v.harm, row.after)
+            for v, row in verdicts
+            if v.delivered == "result"
+        ]
+        chosen.append(min(better)[-1] if better else own[0].before)
         oracle.append(max(own[0].before, *(row.after for row in own)))
     methods = {}
     for name in sorted({row.method for row in rows}):
@@ -282,7 +288,7 @@ def _print(summary: dict[str, Any], shipped: Fitted) -> None:
                 for of in ("result", "source")
             }
             print(f"  {name}: {told}\n    quality {quality}")
-    print("lines", summary["lines"])
+    print("lines", summary["lines"], "coverage", shipped.quality.coverage)
     for one in (shipped.harm, shipped.quality):
         print({name: round(w, 2) for name, w in one.weights.items() if w >= 0.005})
 

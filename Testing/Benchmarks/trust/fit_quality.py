@@ -16,7 +16,7 @@ from SFDALib.trust.quality import CLIP, INDICATORS, QualityModel, indicators
 
 RIDGE = 0.003  # of 0.001 to 0.1 the least error on the heart and on the brain, each left out
 NEAREST = 0.005  # Dice are kept this far from 0 and 1, where the logit has no end
-INSIDE = (0.1, 0.9)  # percentiles of the errors that the interval spans
+INSIDE = (0.05, 0.95)  # percentiles of the errors on an organ that the interval spans
 BINS = (0, 0.5, 0.7, 0.8, 0.9, 1)
 
 
@@ -54,7 +54,7 @@ def fit_model(rows: Sequence[Row], spread: tuple[float, float] = (0.0, 0.0)) -> 
     y = np.array([_within(sample.dice) for sample in taken])
     shares = equal_shares([sample.row for sample in taken])
     found = fit_regression(x, y, shares, list(INDICATORS), RIDGE, CLIP, sign=-1)
-    return QualityModel(*asdict(found).values(), *spread)
+    return QualityModel(*asdict(found).values(), *spread, coverage=0.0)  # measured when held out
 
 
 def spread_of(errors: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
@@ -78,6 +78,18 @@ def fit_with_spread(rows: Sequence[Row]) -> QualityModel:
             taken = samples([*own, *(row.alone for row in own)])
             errors.append((_errors(fit_model(rest), taken), equal_shares([s.row for s in taken])))
     return fit_model(rows, spread_of(errors))
+
+
+def coverage(rows: Sequence[Row], model_of: Callable[[Row], QualityModel]) -> float:
+    """The share of the true Dice inside their intervals, of what has a volume."""
+    taken = samples([row.alone for row in rows if _has_volume(row)])
+    inside = np.array([_inside(sample, model_of(sample.row)) for sample in taken])
+    return round(float(np.average(inside, weights=equal_shares([s.row for s in taken]))), 4)
+
+
+def _inside(sample: Sample, model: QualityModel) -> bool:
+    found = model.predict(sample.row.signals, sample.of)
+    return found is not None and found.low <= sample.dice <= found.high
 
 
 def report_quality(rows: Sequence[Row], model_of: Callable[[Row], QualityModel]) -> dict[str, Any]:

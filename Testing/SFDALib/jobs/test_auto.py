@@ -409,18 +409,14 @@ def test_a_request_without_a_method_is_automatic() -> None:
     assert next(iter(registry.METHODS)) == "auto"
 
 
-@pytest.mark.parametrize(
-    ("request_", "expected"),
-    [
-        (Cohort(**FILES, adapt="once"), "found --adapt once with the method auto"),
-        (Comparison(**FILES, methods={"auto": {}, "adami": {}}), "found auto, which chooses among"),
-    ],
-)
-def test_what_is_not_for_the_automatic_choice_is_refused_in_one_line(
-    request_: Any, expected: str
-) -> None:
-    with pytest.raises(RequestError, match=expected):
-        request_.checked()
+def test_the_automatic_choice_is_not_compared_with_the_methods_it_chooses_among() -> None:
+    comparison = Comparison(**FILES, methods={"auto": {}, "adami": {}})
+    with pytest.raises(RequestError, match="found auto, which chooses among"):
+        comparison.checked()
+
+
+def test_the_automatic_choice_can_adapt_once_to_a_cohort() -> None:
+    assert Cohort(**FILES, adapt="once").checked().method == "auto"
 
 
 def test_the_time_limit_has_an_argument_of_its_own(

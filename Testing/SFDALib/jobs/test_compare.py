@@ -170,7 +170,9 @@ def test_the_judge_sees_how_far_the_others_agree_and_chooses_the_least_harm(
         assert report["trust"]["signals"]["others"] is None  # a run knows of no other
         assert trust["delivered"] == "result"  # which is what lies in its folder
     adopted = {
-        name: trust["harm"] for name, trust in trusts.items() if trust["decision"] == "better"
+        name: (trust["decision"] != "better", trust["harm"])
+        for name, trust in trusts.items()
+        if trust["adopted"]
     }
     assert summary["chosen"] == min(adopted, key=adopted.get, default="none")
 

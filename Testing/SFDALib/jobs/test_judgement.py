@@ -94,19 +94,21 @@ def test_samples_of_heal_are_among_the_signals(
     assert report_of(run(phantom(), tmp_path / "adami"))["trust"]["signals"]["draw_spread"] is None
 
 
-def trust(decision: str, harm: float) -> dict[str, Any]:
-    return {"decision": decision, "harm": harm}
+def trust(decision: str, harm: float, adopted: bool) -> dict[str, Any]:
+    return {"decision": decision, "harm": harm, "adopted": adopted}
 
 
-def test_the_choice_is_the_better_result_that_harms_least() -> None:
+def test_the_choice_is_the_best_result_that_may_be_delivered() -> None:
     trusts = {
         "none": None,
-        "heal": trust("better", 0.2),
-        "tent": trust("better", 0.1),
-        "adami": trust("look", 0.05),
+        "heal": trust("better", 0.2, True),
+        "tent": trust("better", 0.1, True),
+        "adami": trust("look", 0.05, True),
+        "dpl": trust("look", 0.01, False),
     }
     assert judgement.choice(trusts) == "tent"
-    assert judgement.choice({name: trusts[name] for name in ("none", "adami")}) is None
+    assert judgement.choice({name: trusts[name] for name in ("none", "adami", "dpl")}) == "adami"
+    assert judgement.choice({name: trusts[name] for name in ("none", "dpl")}) is None
 
 
 def test_what_was_found_is_judged_again_among_other_methods() -> None:

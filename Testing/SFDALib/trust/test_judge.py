@@ -37,6 +37,7 @@ DICE = QualityModel(
     scales={"size error": 1.0},
     below=1.0,
     above=1.0,
+    coverage=0.8,
 )
 LARGE = Finding("too large", "Brain", "Brain is too large (20 ml, plausible 4 to 16 ml)")
 
@@ -97,7 +98,7 @@ EXPECTED = (  # changes of GOOD, what is found in the source's and in the result
     ({}, (), (), "better", "Better and plausible (predicted Dice 0.87, range 0.71 to 0.95)"),
     ({}, (), (LARGE,), "look", "Probably better, but Brain is too large (20 ml, plausible"),
     ({"outside_result": 0.01}, (), (), "look", "but a volume is outside its plausible range"),
-    ({"size_error_result": 1.7}, (), (), "look", "but the predicted Dice is 0.57, range 0.33"),
+    ({"outside_result": 0.01, "size_error_result": 1.7}, (), (), "look", "range 0.33 to 0.79"),
     ({"outside_result": None}, (), (), "look", "This cannot be judged, as there is no plausible"),
     ({"agreement": 1.0, "outside_source": 0.0}, (), (), "keep", "The adaptation changed nothing"),
     (
@@ -156,6 +157,28 @@ def test_nothing_with_a_volume_outside_its_range_is_delivered_however_sure_the_j
         judge(replace(GOOD, outside_result=1e-6)),
     ):
         assert (verdict.decision, verdict.delivered) == ("look", "source")
+
+
+PIECES = Finding("in pieces", "Brain", "Brain is in pieces (the largest of 3 has 60%)")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "words"),
+    [
+        ({"size_error_result": 1.7}, (), "the predicted Dice is 0.57, range 0.33 to 0.79"),
+        ({}, (PIECES,), "Brain is in pieces"),
+    ],
+)
+def test_what_is_better_with_a_plausible_volume_is_delivered_to_be_looked_at(
+    changes: dict[str, Any], found: tuple[Finding, ...], words: str
+) -> None:
+    verdict = by_hand(replace(GOOD, **changes), (), found)
+    assert (verdict.decision, verdict.delivered) == ("look", "result")
+    told = verdict.sentence("result")
+    assert words in told and "compare it with the source model's before you use it" in told
+    assert verdict.to_dict(GOOD, "result")["adopted"]
+    outside = by_hand(replace(GOOD, **changes), (), (*found, LARGE))
+    assert (outside.decision, outside.delivered) == ("look", "source")
 
 
 def test_a_mask_that_vanished_is_never_delivered() -> None:

@@ -17,6 +17,7 @@ BY_HAND = QualityModel(
     scales={"size error": 0.1, "instability": 2.0},
     below=0.5,
     above=0.25,
+    coverage=0.8,
 )
 
 
