@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_quality import coverage, fit_with_spread, report_quality
+from fit_quality import MANY, coverage, fit_with_spread, report_quality
 from regression import fit_regression
 from rows import Row, equal_shares, interval, read_rows
 from scipy.stats import rankdata
@@ -69,7 +69,9 @@ def main() -> int:
     kinds = sorted({row.kind for row in rows})
     of_others = {kind: [row for row in rows if row.kind != kind] for kind in kinds}
     # the interval and the line need two organs
-    without_kind = {kind: fit_all(own) for kind, own in of_others.items() if len(_names(own)) > 1}
+    without_kind = {
+        kind: fit_all(own) for kind, own in of_others.items() if len({*_names(own)} - {*MANY}) > 1
+    }
     covered = coverage(rows, lambda row: without[row.organ].quality)
     shipped = fit_all(rows)
     shipped = replace(shipped, quality=replace(shipped.quality, coverage=covered))
