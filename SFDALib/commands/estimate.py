@@ -88,7 +88,7 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     from SFDALib.jobs.estimate import estimate
 
     bundle, count = Path(arguments.bundle), arguments.volumes
-    found = estimate(bundle, methods, arguments.device, geometry, count, voxels)
+    found = estimate(bundle, methods, arguments.device, geometry, count, voxels, arguments.preset)
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return

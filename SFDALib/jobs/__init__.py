@@ -11,6 +11,8 @@ describe a job and follow it before anything else is installed.
     run             one image
     cohort          many images
     cohort_images   the images that a cohort means
+    cohort_verdict  the verdict on all images of a cohort together
+    cohort_choice   auto for a cohort: the method that serves all images best
     compare         several methods on one image
     auto            the best of several methods on one image
     tried           several methods on one image: what the two before share

@@ -32,7 +32,7 @@ from SFDALib.results.report import write_report
 from SFDALib.trust.levels import LEVELS
 
 STAGE = "auto"  # names the method that is tried
-SURE = 0.1  # a better result is confirmed if its chance of harm is at most this
+SURE = 0.2  # a better result is confirmed if its chance of harm is at most this
 AGREES = 0.9  # and its mean Dice with another better one is at least this
 
 Trusts = Mapping[str, Mapping[str, Any] | None]  # the field "trust" of each method's report

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from SFDALib.errors import Cancelled, RequestError
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
+from SFDALib.jobs.cohort_choice import Images, choose
 from SFDALib.jobs.cohort_images import images_in, names_of
+from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
 from SFDALib.jobs.engine import Engine, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
@@ -20,6 +22,7 @@ from SFDALib.jobs.request import Cohort
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
 from SFDALib.results.folder import DiskError, ResultFolder
@@ -33,8 +36,8 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
     """Carry a cohort out.
 
     An image that cannot be used is reported in cohort.json and does not stop the others; a bug
-    does. Where the run is cancelled, or the disk is full, the images that are done are kept, and
-    cohort.json says so.
+    does. Where the run is cancelled, or the disk is full, the images that are done are kept and
+    judged together, and cohort.json says so.
 
     Args:
         cohort: checked, see ``Cohort.checked``.
@@ -63,13 +66,16 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
             raise RequestError(
                 f"cohort: none of {len(running.images)} image(s) worked; {running.failures.first}"
             )
-        summary = running.summary(done, early)
+        trust = settle(folder, done, running.waiting, cohort.gate)
+        summary = running.summary(done, trust, early)
         write_report(folder / layout.COHORT.name, summary)
     if early is not None:
         kind = Cancelled if isinstance(early, Cancelled) else RequestError
         raise kind(
             f"{_why(early)}; {len(done)} of {len(running.images)} images are done, in {output}"
         )
+    if trust is not None:
+        log.info("%s", trust["sentence"])
     reporter.event("result", output=str(output), done=len(done))
     return summary
 
@@ -85,6 +91,9 @@ class _Running:
         failures: of images.
         stages: of the adaptation to all images.
         reports: of the images that are done.
+        waiting: those of them that are judged together.
+        auto: what the automatic choice tried; None with another method, or if it chooses for every
+            image by itself.
     """
 
     cohort: Cohort
@@ -95,6 +104,8 @@ class _Running:
     failures: Failures
     stages: Stages = field(default_factory=Stages)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    auto: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Run every image; nothing if it was to be adapted to all and none could be read."""
@@ -108,22 +119,31 @@ class _Running:
 
     def _adapt_once(self) -> Adapted | None:
         """Adapt to all images that can be read, and write the adapted bundle."""
-        conformed = []  # the source model segments the images later, one by one
+        conformed = {}  # the source model segments the images later, one by one
         for name, files in self.images.items():
             with self.failures.recorded(name, image=files[0].name):
                 image = ImageFile(files, self.cohort.reading)
-                conformed.append(read_conformed(self.engine, image, self.stages)[1])
+                conformed[files] = read_conformed(self.engine, image, self.stages)[1]
         if not conformed:
             return None
-        shared = adapt(self.engine, conformed, self.stages, self.reporter)
+        if self.engine.method.chooses:
+            with self.stages.stage("choosing the method", self.engine.options):
+                images = Images([*conformed], [*conformed.values()], self.cohort.reading)
+                best, self.auto = choose(self.engine, images, self.reporter)
+            self.engine, shared = best.engine, best.adapted
+        else:
+            shared = adapt(self.engine, [*conformed.values()], self.stages, self.reporter)
         write_adapted_bundle(self.folder / layout.ADAPTED_BUNDLE.name, self.engine, shared)
         return shared
 
     def _run_image(self, name: str, files: tuple[Path, ...], shared: Adapted | None) -> None:
         image = ImageRun.read(self.engine, files, self.cohort.reading, self.reporter)
+        gate = "off" if waits(image) else self.cohort.gate
         with ResultFolder(self.folder / name) as inside:
             extra = {"cohort": self.cohort.adapt}
-            self.reports[name] = deliver(image, inside, self.cohort.gate, shared, extra)
+            self.reports[name] = deliver(image, inside, gate, shared, extra)
+            if waits(image):
+                self.waiting[name] = Waiting.written(inside, self.folder / name, image)
 
     def done(self) -> dict[str, dict[str, Any]]:
         """The reports of the images whose folder is complete; the last may have been interrupted
@@ -135,18 +155,23 @@ class _Running:
         return (self.folder / name).is_dir()
 
     def summary(
-        self, done: Mapping[str, dict[str, Any]], early: Cancelled | DiskError | None
+        self,
+        done: Mapping[str, dict[str, Any]],
+        trust: dict[str, Any] | None,
+        early: Cancelled | DiskError | None,
     ) -> dict[str, Any]:
         """The content of cohort.json."""
         return {
             "method": self.cohort.method,
             "adapted": self.cohort.adapt,
-            "preset": self.engine.method.preset_of(self.cohort.options),
+            "preset": registry.find(self.cohort.method).preset_of(self.cohort.options),
             "options": dict(self.cohort.options),
             "seed": self.cohort.seed,
             "done": len(done),
             "failed": len(self.failures.messages),
             "ended_early": early and _why(early),
+            "auto": self.auto,
+            "trust": trust,
             "images": [
                 {
                     "image": files[0].name,
@@ -166,14 +191,15 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     device = devices.resolve(cohort.device)
     bundle = Path(cohort.bundle)
     engine = open_engine(
-        bundle, cohort.method, cohort.options, device, cohort.seed, cohort.probabilities
+        *(bundle, cohort.method, cohort.options, device, cohort.seed),
+        *(cohort.probabilities, cohort.preset),
     )
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = replace(engine, preset=cohort.preset).learning_from(labelled, cohort.reading)
+    engine = engine.post_processed(cohort.postprocess).learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 
@@ -183,4 +209,4 @@ def _why(early: Cancelled | DiskError) -> str:
 
 def _in_short(trust: dict[str, Any] | None) -> dict[str, Any] | None:
     """The verdict without its reasons, which the image's own report has."""
-    return trust and {name: trust[name] for name in ("decision", "delivered")}
+    return trust and {name: trust[name] for name in ("decision", "delivered", "sentence")}

@@ -111,9 +111,13 @@ def _open(comparison: Comparison) -> dict[str, Engine]:
         device,
         comparison.seed,
         comparison.probabilities,
+        comparison.preset,
     )
     return {
-        name: engine.learning_from(labelled, comparison.reading) for name, engine in opened.items()
+        name: engine.post_processed(comparison.postprocess).learning_from(
+            labelled, comparison.reading
+        )
+        for name, engine in opened.items()
     }
 
 

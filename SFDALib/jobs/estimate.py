@@ -32,6 +32,7 @@ from SFDALib.machine.batch_size import (
     free_bytes,
 )
 from SFDALib.methods.method import Work
+from SFDALib.methods.option import RECOMMENDED
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.rounding import round_up
 from SFDALib.trust.fingerprint import unlike
@@ -59,7 +60,8 @@ class Estimate:
         memory_mb: the largest need on the device.
         free_mb: what is free there; None where the system does not say.
         advice: one line if it will not fit, with the option that lowers the need; else empty.
-        notes: how the image differs from those of training; empty if its voxels are not given.
+        notes: how the image differs from those of training, if its voxels are given, and what the
+            time limit of the automatic choice means.
     """
 
     title: str
@@ -81,18 +83,20 @@ def estimate(
     geometry: Geometry,
     images: int = 1,
     voxels: np.ndarray | None = None,
+    preset: str = RECOMMENDED,
 ) -> Estimate:
     """Estimate one method, or several compared, on images of this geometry.
 
     Args:
         methods: for each method every option's value, checked.
         voxels: of the image ``(C, K, J, I)``, to tell whether it fits the model.
+        preset: of the options of the methods that ``auto`` chooses among.
 
     Raises:
         RequestError: the bundle is unusable, or lacks what a method needs.
     """
     where = devices.resolve(device)
-    asked = list(open_engines(bundle, methods, where, seed=0).values())
+    asked = list(open_engines(bundle, methods, where, seed=0, preset=preset).values())
     engines = [one for engine in asked for one in engine.tries()]
     model = engines[0].model
     shape = shape_on(model.description.input_spec, geometry)
@@ -108,19 +112,25 @@ def estimate(
         seconds += work.draws * drawn.parts * drawn.seconds
         held = _network_bytes(model, work, engine.options, shape, images)
         needs.append(max(held, drawn.bytes if work.draws else 0.0))
-    limit = min(engine.time_limit for engine in asked)
-    need = max(needs) / 2**20
+    program = 0.0
     if where.type == "cpu":
         judged = any(engine.method.judged for engine in engines)
-        need += PROGRAM_MB + _arrays_bytes(model, geometry, shape, judged) / 2**20
+        program = PROGRAM_MB + _arrays_bytes(model, geometry, shape, judged) / 2**20
+    most, least = (program + need / 2**20 for need in (max(needs), min(needs)))
     free = devices.free_mb(where)
+    notes = [] if voxels is None else unlike(list(voxels), model.description)
+    first, limit = asked[0], asked[0].time_limit
+    if first.method.chooses:  # leaves out what does not fit
+        advice = _advice(least, free, first, alone=True)
+        notes.append(
+            f"{first.method.name}: {len(engines)} methods would take about {seconds:.0f} s an"
+            f" image; at most {limit:g} s are used"
+        )
+    else:
+        advice = _advice(most, free, engines[needs.index(max(needs))], alone=len(engines) == 1)
+    time_ = START + images * min(seconds, limit)
     return Estimate(
-        devices.describe(where),
-        round(START + images * min(seconds, limit), 1),
-        round(need, 1),
-        free,
-        _advice(need, free, engines[needs.index(max(needs))], alone=len(engines) == 1),
-        () if voxels is None else tuple(unlike(list(voxels), model.description)),
+        devices.describe(where), round(time_, 1), round(most, 1), free, advice, tuple(notes)
     )
 
 

@@ -18,14 +18,16 @@ GPU_SECONDS, CPU_SECONDS = 120.0, 300.0  # the limit where the option is none
 
 # By batch normalisation (or another normalisation, or none) and by the network's dimensions: the
 # methods that were measured, the most useful first. What is not listed follows in the registry's
-# order.
+# order. Simulated on the rows of the benchmark, the first three of (True, 2) and the judge's choice
+# among them reach a mean Dice of 0.93 on brains and 0.75 on hearts; the best in hindsight of all
+# methods 0.93 and 0.76, the best single method 0.93 and 0.74.
 ORDER: Mapping[tuple[bool, int], tuple[str, ...]] = {
     (True, 2): (
-        *("bn-statistics", "adami", "protocontra", "iapc", "heal", "tent", "early-features"),
+        *("adami", "early-features", "iapc", "bn-statistics", "protocontra", "tent", "heal"),
         *("dpl", "self-training", "adaent"),
     ),
     (True, 3): (
-        *("bn-statistics", "adami", "protocontra", "iapc", "tent", "early-features", "dpl"),
+        *("bn-statistics", "adami", "protocontra", "early-features", "iapc", "tent"),
         "self-training",
     ),
     (False, 2): (
@@ -33,8 +35,8 @@ ORDER: Mapping[tuple[bool, int], tuple[str, ...]] = {
         "heal",
     ),
     (False, 3): (
-        *("adami", "protocontra", "iapc", "early-features", "dpl", "self-training", "muvi"),
-        "dg-tta",
+        *("adami", "iapc", "dg-tta", "protocontra", "early-features", "muvi", "self-training"),
+        *("upl", "dpl"),
     ),
 }
 

@@ -76,5 +76,5 @@ METHOD = Method(
     own_work=lambda options: training_work(
         options.epochs, networks=options.ensemble, patches=options.patches, views=2
     ),
-    recommended={"learning_rate": 0.0001, "epochs": 2},
+    recommended={"learning_rate": 0.0001, "epochs": 4, "ensemble": 1, "patches": 4},
 )

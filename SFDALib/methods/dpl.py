@@ -58,5 +58,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.dpl:DenoisedPseudoLabels",
     adapts=True,
     own_work=lambda options: training_work(options.epochs, extra_passes=20),
-    recommended={"learning_rate": 0.0001},
+    recommended={"learning_rate": 0.0001, "dropout_passes": 4},
 )

@@ -83,5 +83,4 @@ METHOD = Method(
     entry="SFDALib.adaptation.protocontra:ProtoContra",
     adapts=True,
     own_work=lambda options: training_work(options.epochs * options.stages),
-    recommended={"epochs": 2},
 )

@@ -10,6 +10,7 @@ quality.json, which Testing/Benchmarks/trust fits.
     quality      the predicted Dice of one segmentation
     judge        the chance of harm, and the decision
     verdict      the decision as data and as a sentence
+    cohort       the verdict on all images of a hospital together
     levels       the four levels of a verdict
     fingerprint  whether intensities are like those of training
 """

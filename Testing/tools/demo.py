@@ -1,4 +1,7 @@
-"""The demo: each method on each sample volume through the command line, measured and pictured.
+"""The demo: what the command line makes of the sample volumes, measured and pictured.
+
+The automatic choice, which a user gets by default, and single methods beside it, all with their
+recommended options.
 
 Runs in the environment that dev.py makes. Knows the samples from their samples.json alone, and
 SFDALib from its command line alone, as a user does. Needs no network.
@@ -23,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "SFDASegmenter" / "Resources" / "Samples"
 RESULTS = ROOT / "demo_results"
 MARKER = RESULTS / "made-by-demo.txt"
-BASELINE = "none"
-METHODS = (BASELINE, "heal", "adami", "early-features")
+BASELINE = "none"  # the source model's own result, which every run keeps
+AUTO = "auto"
+METHODS = (AUTO, "heal", "adami")
 TOLERANCE_MM = 2.0  # of the surface Dice
 
 console = Console(highlight=False)
@@ -34,13 +38,17 @@ console = Console(highlight=False)
 class Run:
     """One method on one volume: what it took and, per class, how near it is to the reference.
 
-    `classes` maps a label's value to the measures of `SFDALib evaluate`.
+    Args:
+        segmentation: the file, below the repository's folder.
+        verdict: the judge's, in a word; None where there is none.
+        classes: by a label's value, the measures of `SFDALib evaluate`.
     """
 
     case: str
     method: str
-    output: str
-    seconds: float = 0.0
+    segmentation: str
+    seconds: float | None = None
+    verdict: str | None = None
     error: str | None = None
     classes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -59,7 +67,12 @@ def main() -> int:
     runs: list[Run] = []
     for case in samples["cases"]:
         of_case = [segment(samples, case, method) for method in METHODS]
-        measure(case, [run for run in of_case if run.error is None])
+        done = [run for run in of_case if run.error is None]
+        if done:
+            source = ROOT / done[0].segmentation
+            path = source.with_name("source_segmentation.seg.nrrd").relative_to(ROOT).as_posix()
+            of_case.insert(0, Run(case["name"], BASELINE, path))
+            measure(case, [of_case[0], *done])
         runs += of_case
     summary = json.dumps([asdict(run) for run in runs], indent=2)
     (RESULTS / "summary.json").write_text(summary + "\n", encoding="utf-8")
@@ -68,11 +81,13 @@ def main() -> int:
 
 
 def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
-    """Run a method on a volume, with the options that samples.json gives for the demo."""
+    """Run a method on a volume, as it is by default.
+
+    Of a single method the result is delivered whatever the judge says of it.
+    """
     console.rule(f"{escape(case['name'])}: {method}", align="left", style="dim")
     output = case_folder(case) / method
     output.parent.mkdir(exist_ok=True)
-    options = samples.get("demo_options", {}).get(method, {})
     started = time.monotonic()
     error = sfdalib(
         "run",
@@ -81,20 +96,24 @@ def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
         *("--method", method),
         *("--output", output),
         *("--device", "auto"),
-        *("--gate", "off"),  # the table is of the methods, whatever the judge says of them
+        *("--gate", "on" if method == AUTO else "off"),
         *("--progress", "auto"),
-        *(word for name, value in options.items() for word in ("--option", f"{name}={value}")),
     )
     seconds = round(time.monotonic() - started, 1)
-    return Run(case["name"], method, output.relative_to(ROOT).as_posix(), seconds, error)
+    segmentation = (output / "segmentation.seg.nrrd").relative_to(ROOT).as_posix()
+    run = Run(case["name"], method, segmentation, seconds, error=error)
+    if error is None:
+        report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+        run.verdict = report["trust"] and report["trust"]["decision"]
+        if method == AUTO:
+            run.method += f" ({report['method']})"
+    return run
 
 
 def measure(case: dict[str, str], runs: list[Run]) -> None:
     """Compare a volume's segmentations with its reference, all in one call."""
-    if not runs:
-        return
     measures = case_folder(case) / "evaluation.json"
-    results = [ROOT / run.output / "segmentation.seg.nrrd" for run in runs]
+    results = [ROOT / run.segmentation for run in runs]
     error = sfdalib(
         "evaluate",
         *("--reference", SAMPLES / case["reference"]),
@@ -148,6 +167,7 @@ def report(runs: list[Run]) -> None:
                 change(source, after, "dice", 3),
                 change(source, after, "surface_dice", 3),
                 change(source, after, "predicted_ml", 0),
+                run.verdict or "–",
                 number(run.seconds, 0),
             )
     for table in tables.values():
@@ -165,7 +185,7 @@ def new_table(case: str, measures: dict[str, Any]) -> Table:
     title = f"{case}, {measures['name']}: reference {number(measures['reference_ml'], 0)} ml"
     table = Table(title=escape(title), title_justify="left")
     table.add_column("Method", no_wrap=True)
-    for heading in ("Dice", "Surface Dice", "Volume, ml", "Seconds"):
+    for heading in ("Dice", "Surface Dice", "Volume, ml", "Verdict", "Seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 

@@ -68,8 +68,7 @@ class Placement:
         self._origin = origin
         self._run = run
         self._report = json.loads((folder / layout.REPORT.name).read_text(encoding="utf-8"))
-        if trust is not None:
-            self._report["trust"] = trust
+        self._report |= {} if trust is None else {"trust": trust}
         made_by = _("Automatic ({method})") if "auto" in self._report else "{method}"
         self._name = _unused(f"{origin.name} {made_by.format(method=self._report['title'])}")
         self._items: list[int] = []

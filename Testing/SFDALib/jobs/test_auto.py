@@ -175,7 +175,7 @@ def test_the_better_result_with_the_least_harm_is_at_the_top_and_the_others_lie_
     chosen: Callable[..., tuple[dict[str, Any], Path]],
 ) -> None:
     scripted = Scripted(
-        {"adami": 20, "tent": 10, "heal": 30}, {"adami": 0.2, "tent": 0.15}, {"heal": 5}
+        {"adami": 20, "tent": 10, "heal": 30}, {"adami": 0.3, "tent": 0.25}, {"heal": 5}
     )
     report, folder = chosen(scripted)
     assert (report["method"], report["auto"]["chosen"]) == ("tent", "tent")
@@ -251,7 +251,7 @@ def test_the_search_ends_when_a_better_result_is_confirmed_by_another(
 
 @pytest.mark.parametrize(
     ("harm", "shift"),
-    [({"adami": 0.2, "tent": 0.2}, 0), ({"adami": 0.05}, 0), ({"adami": 0.05, "tent": 0.2}, 4)],
+    [({"adami": 0.3, "tent": 0.3}, 0), ({"adami": 0.05}, 0), ({"adami": 0.05, "tent": 0.2}, 4)],
 )
 def test_it_goes_on_while_nothing_is_sure_better_twice_and_alike(
     chosen: Callable[..., tuple[dict[str, Any], Path]], harm: dict[str, float], shift: int
@@ -409,18 +409,14 @@ def test_a_request_without_a_method_is_automatic() -> None:
     assert next(iter(registry.METHODS)) == "auto"
 
 
-@pytest.mark.parametrize(
-    ("request_", "expected"),
-    [
-        (Cohort(**FILES, adapt="once"), "found --adapt once with the method auto"),
-        (Comparison(**FILES, methods={"auto": {}, "adami": {}}), "found auto, which chooses among"),
-    ],
-)
-def test_what_is_not_for_the_automatic_choice_is_refused_in_one_line(
-    request_: Any, expected: str
-) -> None:
-    with pytest.raises(RequestError, match=expected):
-        request_.checked()
+def test_the_automatic_choice_is_not_compared_with_the_methods_it_chooses_among() -> None:
+    comparison = Comparison(**FILES, methods={"auto": {}, "adami": {}})
+    with pytest.raises(RequestError, match="found auto, which chooses among"):
+        comparison.checked()
+
+
+def test_the_automatic_choice_can_adapt_once_to_a_cohort() -> None:
+    assert Cohort(**FILES, adapt="once").checked().method == "auto"
 
 
 def test_the_time_limit_has_an_argument_of_its_own(
@@ -451,3 +447,16 @@ def test_the_one_way_to_deliver_a_result_leads_to_the_choice(
     image = ImageRun.read(engine, [head_file], Reading(), Reporter())
     monkeypatch.setattr(auto, "deliver_best", lambda *arguments: {"given": arguments})
     assert deliver(image, tmp_path, "off")["given"] == (image, tmp_path, "off", {})
+
+
+@pytest.mark.parametrize("preset", ["recommended", "published"])
+def test_the_methods_that_are_tried_have_the_options_of_the_preset(
+    tiny_bundle: Path, preset: str
+) -> None:
+    engine = open_engine(tiny_bundle, "auto", {}, torch.device("cpu"), 0, preset=preset)
+    tried = {one.method.name: one for one in engine.tries()}
+    assert tried["adami"].options == registry.find("adami").values({}, preset)
+    assert {one.method.preset_of(one.options.to_dict()) for one in tried.values()} <= {
+        "recommended",  # where a method has the same values in both
+        preset,
+    }

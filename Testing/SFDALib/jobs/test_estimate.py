@@ -13,6 +13,7 @@ import torch
 from SFDALib.__main__ import main
 from SFDALib.jobs import estimate
 from SFDALib.machine import devices
+from SFDALib.methods import registry
 from SFDALib.methods.method import Work
 from SFDALib.methods.registry import METHODS
 from SFDALib.networks.build import build_network
@@ -107,6 +108,33 @@ def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
     assert both["memory_mb"] == max(each["memory_mb"] for each in alone)
     monkeypatch.setattr(devices, "free_mb", lambda _device: 10.0)
     assert "lower adami.batch (now 14)" in ask("tent,adami", *words)["advice"]
+
+
+def test_the_automatic_choice_takes_its_time_limit_or_the_time_of_all_methods(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    few = [METHODS["bn-statistics"], METHODS["tent"]]
+    monkeypatch.setattr(registry, "candidates", lambda _holds: few)
+    both = ask("bn-statistics,tent")
+    found = ask("auto", "--option", "time_limit=100000")
+    assert found["seconds"] == pytest.approx(both["seconds"])
+    assert found["memory_mb"] == both["memory_mb"]
+    limited = ask("auto", "--option", "time_limit=20")
+    assert limited["seconds"] == estimate.START + 20
+    assert limited["notes"][-1].endswith("at most 20 s are used")
+
+
+def test_the_automatic_choice_needs_memory_for_one_of_its_methods(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [METHODS["bn-statistics"], METHODS["upl"]]
+    monkeypatch.setattr(registry, "candidates", lambda _holds: few)
+    needs = [ask(method.name)["memory_mb"] for method in few]
+    for free, fits in ((needs[0] + 1, True), (needs[0] - 1, False)):
+        monkeypatch.setattr(devices, "free_mb", lambda _device, free=free: free)
+        assert (ask("auto")["advice"] == "") == fits
+    assert needs[0] < needs[1]
 
 
 def test_what_will_not_fit_is_told_with_the_option_that_lowers_it(

@@ -113,7 +113,7 @@ def test_options_are_kept_by_method_and_reset(panel: Any, fill: Callable[..., An
     from slicer_standin import user
 
     fill("adami", epochs="7", learning_rate="1e-7")
-    choose_method(panel, "heal", samples="3")
+    choose_method(panel, "heal", samples="9")
     choose_method(panel, "adami")
     assert panel.method.field("epochs").value == 7
     assert panel.request().options == {"epochs": 7, "learning_rate": 1e-7}
@@ -123,7 +123,7 @@ def test_options_are_kept_by_method_and_reset(panel: Any, fill: Callable[..., An
     assert panel.request().options == {}
     assert panel.request().seed == 0
     choose_method(panel, "heal")
-    assert panel.request().options == {"samples": 3}
+    assert panel.request().options == {"samples": 9}
 
 
 def test_an_option_that_makes_no_sense_disables_the_button_and_says_why(

@@ -1,0 +1,112 @@
+"""The automatic choice for a cohort: the method with the best verdict, of these the surest one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import SimpleITK as sitk
+from quick_jobs import report_of
+
+from SFDALib.__main__ import main
+from SFDALib.errors import RequestError
+from SFDALib.jobs import cohort_choice
+from SFDALib.jobs.cohort_choice import Attempt, Images, choose
+from SFDALib.jobs.engine import Engine
+from SFDALib.jobs.events import Reporter
+from SFDALib.methods import registry
+from SFDALib.trust.cohort import CohortVerdict, Mean
+from SFDALib.trust.levels import Decision
+from SFDALib.volume.reading import Reading
+
+ONE = (Path("one.nrrd"),)
+Verdicts = Mapping[str, tuple[Decision, float] | str]
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str, Any]]]:
+    """``chosen(verdicts)``: what is chosen of methods with a decision and a rise of the entropy
+    each, or with the line of their failure.
+    """
+
+    def choice(verdicts: Verdicts, limit: float = 100.0) -> tuple[str, dict[str, Any]]:
+        def attempt(engine: Any, images: Images, deadline: Any) -> Attempt:
+            found = verdicts[engine.method.name]
+            if isinstance(found, str):
+                raise RequestError(found)
+            means = {"entropy rise": Mean(found[1], 0.0, 16)}
+            verdict = CohortVerdict(found[0], 16, (), means)
+            return Attempt(engine, SimpleNamespace(), verdict, 1.0)  # type: ignore[arg-type]
+
+        def engine(name: str) -> Any:
+            method = registry.find(name)
+            return SimpleNamespace(method=method, options=method.values({}))
+
+        monkeypatch.setattr(cohort_choice, "_attempt", attempt)
+        tries = [engine(name) for name in verdicts]
+        auto: Any = SimpleNamespace(tries=lambda: tries, time_limit=limit)
+        best, facts = choose(auto, Images([ONE], [], Reading()), Reporter())
+        return best.engine.method.name, facts
+
+    return choice
+
+
+def test_a_better_verdict_goes_before_a_surer_model(chosen: Callable) -> None:
+    name, facts = chosen({"tent": ("keep", -0.9), "adami": ("better", -0.1)})
+    assert name == facts["chosen"] == "adami"
+    assert [row["trust"]["decision"] for row in facts["tried"]] == ["keep", "better"]
+
+
+def test_of_the_same_verdict_the_surer_model_is_taken(chosen: Callable) -> None:
+    same: Verdicts = {"tent": ("better", -0.1), "adami": ("better", -0.3), "dpl": ("better", 0.0)}
+    assert chosen(same)[0] == "adami"
+
+
+def test_a_method_that_fails_is_told_and_the_next_is_tried(chosen: Callable) -> None:
+    name, facts = chosen({"tent": "tent: found no layer, expected one", "adami": ("keep", 0.0)})
+    assert name == "adami"
+    assert facts["tried"][0]["error"] == "tent: found no layer, expected one"
+
+
+def test_a_method_that_updates_no_weights_cannot_serve_all_images(chosen: Callable) -> None:
+    _, facts = chosen({"heal": ("better", -1.0), "tent": ("keep", 0.0)})
+    assert [row["method"] for row in facts["tried"]] == ["tent"]
+
+
+def test_without_time_nothing_is_tried_and_the_option_is_named(chosen: Callable) -> None:
+    with pytest.raises(RequestError, match="no time was left of 0 s; raise time_limit"):
+        chosen({"tent": ("better", -1.0)}, limit=0.0)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (16, 16), (17, 9), (100, 15)])
+def test_large_cohorts_are_judged_on_some_of_their_images(count: int, expected: int) -> None:
+    assert len(Images([ONE] * count, [], Reading()).sample) == expected
+
+
+def test_a_cohort_that_adapts_once_can_choose_its_method(
+    tiny_bundle: Path, head_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    head = sitk.ReadImage(str(head_file))
+    for k in (5, 6):
+        sitk.WriteImage(head[:, :, k : k + 1], str(images / f"slice{k}.nrrd"))
+
+    def tries(engine: Engine) -> list[Engine]:
+        return [engine.serving(registry.find("bn-statistics"))]
+
+    monkeypatch.setattr(Engine, "tries", tries)
+    out = tmp_path / "out"
+    request = ["--bundle", tiny_bundle, "--input", images, "--output", out, "--device", "cpu"]
+    assert main(["cohort", *map(str, request), "--adapt", "once"]) == 0
+    summary = json.loads((out / "cohort.json").read_text(encoding="utf-8"))
+    assert (summary["method"], summary["auto"]["chosen"]) == ("auto", "bn-statistics")
+    assert summary["auto"]["tried"][0]["trust"]["images"] == 2
+    assert (out / "adapted_bundle").is_dir()
+    for row in summary["images"]:
+        report = report_of(out / row["folder"])
+        assert report["method"] == "bn-statistics" and report["trust"]["images"] == 2
