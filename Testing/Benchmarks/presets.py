@@ -73,8 +73,11 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
         _values(1e-3, 2),
         _values(1e-4, 6),
         _values(2e-5, 6, bn="eval", stop_change=0.001),
+        _values(1e-3, 6),
+        _values(1e-2, 2),
+        _values(3e-3, 4),
     ),
-    "protocontra": (_values(1e-4, 2), _values(1e-3, 2)),
+    "protocontra": (_values(1e-4, 2), _values(1e-3, 2), _values(3e-4, 5)),
     "iapc": (_values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
     "dpl": (_values(1e-4, 2), _values(1e-4, 2, dropout_passes=4)),
     "self-training": SELF_TRAINING,
@@ -90,7 +93,7 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
     "heal": ({"steps": 10, "samples": 3},),
 }
 TOLERANCE = 0.005  # of Dice
-CHOSEN_ON = ("brain-thinned", "hippocampus-degraded", "nuclei")
+CHOSEN_ON = ("brain-thinned", "hippocampus-degraded", "nuclei-contrast")
 
 
 def main() -> int:
