@@ -12,8 +12,7 @@ its seconds (adaptation and segmentation); what is there already is not made aga
 presets.json has the means of each method, candidate and data set; the choice was made on CHOSEN_ON
 and checked on the others, but for the rate of AdaMI and AdaEnt, which all of them decided: whole
 brains lose by a high one what the heart with instance normalisation gains. It names the recommended
-one, and where that stays behind the published values by more than 0.005. Seconds are of a shared
-machine: compare them within a line's data set alone.
+one, and where that stays behind the published values by more than 0.005. The machine was shared.
 """
 
 from __future__ import annotations
@@ -240,9 +239,8 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "behind_published": _behind(own, recommended),
             "settings": settings,
         }
-    machine = f"{os.cpu_count()} cores, shared with other work; {platform.platform()}"
     return {
-        "machine": machine,
+        "machine": f"{os.cpu_count()} cores, shared with other work; {platform.platform()}",
         "software": {"python": platform.python_version(), "torch": torch.__version__},
         "chosen_on": list(CHOSEN_ON),
         "networks": kinds,
