@@ -104,6 +104,7 @@ class Scripted:
         return {
             name: {
                 "decision": LOOK if name in self.look else BETTER if name in self.harm else KEEP,
+                "adopted": name in self.harm and name not in self.look,
                 "harm": self.harm.get(name, 0.7 + 0.01 * number),
                 "delivered": "result",
                 "reasons": [],
@@ -434,7 +435,9 @@ def test_the_time_limit_has_an_argument_of_its_own(
 
 def test_better_are_the_results_that_the_judge_would_choose() -> None:
     def trust(decision: str) -> dict[str, Any]:
-        return {"decision": decision, "harm": 0.1, "signals": {"agreement": 0.5}}
+        adopted = decision == BETTER
+        signals = {"agreement": 0.5}
+        return {"decision": decision, "adopted": adopted, "harm": 0.1, "signals": signals}
 
     trusts = {"adami": trust(BETTER), "tent": trust(KEEP), "none": None}
     assert auto.better(trusts) == [choice(trusts)] == ["adami"]
