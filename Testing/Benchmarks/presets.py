@@ -59,19 +59,14 @@ def _values(rate: float, epochs: int, **more: Any) -> Options:
     return {"learning_rate": rate, "epochs": epochs, **more}
 
 
-PRIOR_ENTROPY = (
-    _values(1e-4, 2),
-    _values(1e-4, 6),
-    _values(1e-3, 2),
-    _values(3e-4, 6),
-    _values(1e-3, 6),
+PRIOR_ENTROPY = tuple(
+    _values(*pair) for pair in ((1e-4, 2), (1e-4, 6), (1e-3, 2), (3e-4, 6), (1e-3, 6))
 )
 SELF_TRAINING = (
     _values(1e-3, 1, rounds=2, batch=8),
     _values(1e-3, 2, rounds=2, batch=8),
     _values(1e-2, 2, rounds=2, batch=8),
 )
-# The first that is tried is the one that recommends itself before any measurement.
 CANDIDATES: dict[str, tuple[Options, ...]] = {
     "tent": (_values(1e-3, 2), _values(1e-2, 2)),
     "adami": PRIOR_ENTROPY,
@@ -84,7 +79,7 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
         _values(3e-3, 4),
     ),
     "protocontra": (_values(1e-4, 2), _values(1e-3, 2), _values(3e-4, 5)),
-    "iapc": (_values(1e-3, 3), _values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
+    "iapc": (*(_values(1e-3, epochs) for epochs in (2, 3, 5, 8)), _values(1e-2, 2)),
     "dpl": (_values(1e-4, 2), _values(1e-4, 2, dropout_passes=4)),
     "self-training": SELF_TRAINING,
     "upl": (_values(1e-4, 2), _values(1e-4, 4)),
