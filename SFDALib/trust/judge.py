@@ -173,13 +173,13 @@ def _wrong(looks: Looks, outside: float | None) -> bool:
 
 
 def _to_look_at(looks: Looks, outside: float | None) -> str:
-    """What is to be looked at in a segmentation, as a clause; empty if nothing is."""
-    found = [finding.text for finding in looks.findings]
+    """What is to be looked at first in a segmentation, as a clause; empty if nothing is."""
+    found = [finding.in_short for finding in looks.findings]
     if not found and (outside or 0) > 0:
         found.append("a volume is outside its plausible range")
     if looks.quality is not None and looks.quality.dice < POOR:
         found.append(f"the predicted Dice is {looks.quality}")
-    return " and ".join(found[:2]) + (", among others" if len(found) > 2 else "")
+    return "".join(found[:1]) + (", among others" if len(found) > 1 else "")
 
 
 def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:

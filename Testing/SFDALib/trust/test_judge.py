@@ -96,7 +96,7 @@ def test_a_worse_sign_never_lifts_the_verdict(signal: str) -> None:
 
 EXPECTED = (  # changes of GOOD, what is found in the source's and in the result, decision, words
     ({}, (), (), "better", "Better and plausible (predicted Dice 0.87, range 0.71 to 0.95)"),
-    ({}, (), (LARGE,), "look", "Probably better, but Brain is too large (20 ml, plausible"),
+    ({}, (), (LARGE,), "look", "Probably better, but Brain is too large"),
     ({"outside_result": 0.01}, (), (), "look", "but a volume is outside its plausible range"),
     ({"outside_result": 0.01, "size_error_result": 1.7}, (), (), "look", "range 0.33 to 0.79"),
     ({"outside_result": None}, (), (), "look", "as without a volume and its plausible"),
