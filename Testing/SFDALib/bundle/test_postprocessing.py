@@ -75,10 +75,10 @@ def test_the_steps_and_the_statistics_survive_the_metadata() -> None:
         metadata_json.from_json(metadata, inference)
 
 
-def test_the_example_asks_for_plausible_pieces_with_what_its_training_labels_show() -> None:
+def test_the_example_asks_for_nothing_but_knows_what_its_training_labels_show() -> None:
     """Three brain masks of one piece each, 1305 to 1312 ml; the farthest voxel at 89.9 mm."""
     description = open_model(EXAMPLE).describe()
-    assert description.postprocessing == ("plausible",)
+    assert description.postprocessing == ()
     (label,) = description.labels
     assert label.piece_ml == pytest.approx(0.75 * 1305.2, rel=1e-3)
     assert label.radius_mm == pytest.approx(1.25 * 89.9, rel=1e-3)

@@ -89,11 +89,11 @@ def test_an_adapted_bundle_keeps_its_own_steps_whatever_the_run_was_asked(
     assert len(engine.input_spec.cleaning) == 1
 
 
-def test_a_step_that_the_model_cannot_have_ends_in_one_line_before_the_weights_are_read(
+def test_a_step_that_the_model_cannot_have_ends_in_one_line(
     phantom: Callable[..., Phantom],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(_description: object) -> str:
         return "found this, expected that; leave it out"
@@ -105,7 +105,7 @@ def test_a_step_that_the_model_cannot_have_ends_in_one_line_before_the_weights_a
     words = ["run", "--bundle", phantom().bundle, "--input", phantom().image, "--method", "none"]
     words += ["--postprocess", "smooth", "--output", tmp_path / "out"]
     assert main(list(map(str, words))) == 2
-    assert "postprocess, smooth: found this" in capsys.readouterr().err
+    assert "postprocess, smooth: found this" in caplog.messages[-1]
     assert not (tmp_path / "out").exists()
 
 
