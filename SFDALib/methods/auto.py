@@ -27,15 +27,15 @@ ORDER: Mapping[tuple[bool, int], tuple[str, ...]] = {
         *("dpl", "self-training", "adaent"),
     ),
     (True, 3): (
-        *("bn-statistics", "adami", "protocontra", "early-features", "iapc", "tent"),
-        "self-training",
+        *("bn-statistics", "tent", "adami", "early-features", "protocontra", "iapc"),
+        *("self-training", "dpl"),
     ),
     (False, 2): (
-        *("adami", "protocontra", "iapc", "early-features", "dpl", "self-training", "dg-tta"),
-        "heal",
+        *("adami", "early-features", "adaent", "protocontra", "iapc", "dg-tta", "self-training"),
+        *("dpl", "heal"),
     ),
     (False, 3): (
-        *("adami", "iapc", "dg-tta", "protocontra", "early-features", "muvi", "self-training"),
+        *("adami", "early-features", "dg-tta", "iapc", "protocontra", "muvi", "self-training"),
         *("upl", "dpl"),
     ),
 }
