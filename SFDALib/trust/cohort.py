@@ -151,6 +151,12 @@ class Condition:
         return f"{self.subject} {found} (change {mean})"
 
 
+def _size_error_added(signals: Signals) -> float | None:
+    """Of ``|log(size / expected size)|``; the feature of the same name is on another scale."""
+    source, result = signals.size_error_source, signals.size_error_result
+    return None if source is None or result is None else result - source
+
+
 def _stability_lost(signals: Signals) -> float | None:
     """In Dice; the feature of the same name is on another scale."""
     source, result = signals.stability_source, signals.stability_result
@@ -160,7 +166,7 @@ def _stability_lost(signals: Signals) -> float | None:
 CONDITIONS = (
     Condition(
         "size less expected",
-        FEATURES["size less expected"].value,
+        _size_error_added,
         SIZE,
         True,
         "the sizes are",

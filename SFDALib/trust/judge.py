@@ -145,10 +145,10 @@ def _decide(
             else ("keep", cause)
         )
     if not can_adopt(signals):
-        return "look", f"It is unclear whether this is better, as {UNJUDGED}"
+        return "look", f"Unclear whether it is better, as {UNJUDGED}"
     if harm >= fitted.adopt:
         also = f", and {in_result}" if in_result else ""
-        return "look", f"It is unclear whether this is better{also}"
+        return "look", f"Unclear whether it is better{also}"
     if in_result:
         return "look", f"Probably better, but {in_result}"
     known = f" (predicted Dice {result.quality})" if result.quality else ""
@@ -179,7 +179,7 @@ def _to_look_at(looks: Looks, outside: float | None) -> str:
         found.append("a volume is outside its plausible range")
     if looks.quality is not None and looks.quality.dice < POOR:
         found.append(f"the predicted Dice is {looks.quality}")
-    return "".join(found[:1]) + (", among others" if len(found) > 1 else "")
+    return found[0] if found else ""
 
 
 def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
