@@ -10,6 +10,7 @@ Does not know how a method uses it. Describing a model needs the standard librar
     metadata       the description as JSON, both ways
     parts          the description's parts
     spec_fields    the model's grid and preprocessing in the JSON
+    postprocessing  what can be done to a model's results at the end
     configuration  a description that a person writes
     terminology    SNOMED CT codes of segments
     bundle_files   files of a folder or .zip, bounded

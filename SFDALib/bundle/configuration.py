@@ -19,6 +19,7 @@ CONFIGURATION = {
     *("name", "licence", "network", "modality", "labels"),
     *("orientation", "spacing", "normalisation", "patch_size", "axes", "crop", "resampling"),
     *("regions", "windows", "sliding", "mirror_axes", "size", "threshold", "cleaning"),
+    "postprocessing",
 }
 
 

@@ -50,6 +50,7 @@ class Description:
         licence: one line; the full text is the file LICENSE.
         fingerprint: intensities of each channel in the training images; empty where unknown.
         cautions: sentences about the model that every report repeats.
+        postprocessing: what is done to the results, words of ``bundle.postprocessing.STEPS``.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Description:
     licence: str = "see LICENSE"
     fingerprint: tuple[Fingerprint, ...] = ()
     cautions: tuple[str, ...] = ()
+    postprocessing: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:

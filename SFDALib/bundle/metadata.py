@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from SFDALib.bundle import postprocessing
 from SFDALib.bundle.bundle_files import INFERENCE, METADATA
 from SFDALib.bundle.description import ENSEMBLE_LIMIT, WINDOWS, Description
 from SFDALib.bundle.parts import (
@@ -51,6 +52,8 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
         sfda["fingerprint"] = [asdict(channel) for channel in description.fingerprint]
     if description.cautions:
         sfda["cautions"] = list(description.cautions)
+    if description.postprocessing:
+        sfda["postprocessing"] = list(description.postprocessing)
     if description.mirror_axes is not None:
         sfda["mirror_axes"] = list(description.mirror_axes)
     if description.ensemble > 1:
@@ -137,10 +140,17 @@ def from_json(metadata: object, inference: object) -> Description:
         licence=top.get("copyright", str, "see LICENSE"),
         fingerprint=read_fingerprint(sfda),
         cautions=read_cautions(sfda),
+        postprocessing=_postprocessing(sfda),
     )
     _check_network(description, sfda.where)
     _check_conditions(description)
     return description
+
+
+def _postprocessing(sfda: Fields) -> tuple[str, ...]:
+    """The steps that the bundle asks for."""
+    given = sfda.get("postprocessing", list, [])
+    return postprocessing.ordered(map(str, given), f'{sfda.where}, field "postprocessing"')
 
 
 def _patch_size(sfda: Fields, definition: Mapping[str, Any]) -> tuple[int, ...]:

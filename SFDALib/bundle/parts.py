@@ -26,6 +26,8 @@ class Label:
         size_ml: smallest and largest plausible volume, in ml.
         mean_ml: mean volume over the source's training cases, in ml.
         slice_area_mm2: mean area over the source's slices that contain it, in mm2 (2D models).
+        piece_ml: smallest plausible volume of one of its connected components, in ml.
+        radius_mm: how far its voxels may lie from the centre of its largest component, in mm.
     """
 
     value: int
@@ -35,6 +37,8 @@ class Label:
     size_ml: tuple[float, float] | None = None
     mean_ml: float | None = None
     slice_area_mm2: float | None = None
+    piece_ml: float | None = None
+    radius_mm: float | None = None
 
     def __post_init__(self) -> None:
         if not self.terminology:
@@ -161,6 +165,8 @@ def read_labels(sfda: Fields) -> tuple[Label, ...]:
                 size_ml=one.numbers("size_ml", 2, None),
                 mean_ml=one.number("mean_ml", None),
                 slice_area_mm2=one.number("slice_area_mm2", None),
+                piece_ml=one.number("piece_ml", None),
+                radius_mm=one.number("radius_mm", None),
             )
         )
         if labels[-1].size_ml and labels[-1].size_ml[0] > labels[-1].size_ml[1]:

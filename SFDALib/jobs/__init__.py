@@ -31,6 +31,7 @@ describe a job and follow it before anything else is installed.
     judgement       the judge's verdict, and what is delivered
     certainty       uncertainty of each structure, probabilities
     volumes         ml of each structure
+    postprocessing  what post-processing changed, step by step
     write_result    the result folder
     report_parts    report.json: what was run, and what the method did
     adapted_bundle  adapted weights as a bundle

@@ -191,20 +191,15 @@ def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     device = devices.resolve(cohort.device)
     bundle = Path(cohort.bundle)
     engine = open_engine(
-        bundle,
-        cohort.method,
-        cohort.options,
-        device,
-        cohort.seed,
-        cohort.probabilities,
-        cohort.preset,
+        *(bundle, cohort.method, cohort.options, device, cohort.seed),
+        *(cohort.probabilities, cohort.preset),
     )
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = engine.learning_from(labelled, cohort.reading)
+    engine = engine.post_processed(cohort.postprocess).learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 

@@ -114,7 +114,10 @@ def _open(comparison: Comparison) -> dict[str, Engine]:
         comparison.preset,
     )
     return {
-        name: engine.learning_from(labelled, comparison.reading) for name, engine in opened.items()
+        name: engine.post_processed(comparison.postprocess).learning_from(
+            labelled, comparison.reading
+        )
+        for name, engine in opened.items()
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from SFDALib.bundle import assembly
+from SFDALib.bundle import assembly, postprocessing
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.source_model import SourceModel
@@ -26,7 +26,9 @@ from SFDALib.methods.option import RECOMMENDED, described
 from SFDALib.methods.outcome import Adapted
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.training.manifest import Case
+from SFDALib.volume.cleaning import Cleaning
 from SFDALib.volume.image_file import ImageFile
+from SFDALib.volume.input_spec import InputSpec
 from SFDALib.volume.reading import Reading
 
 
@@ -45,6 +47,7 @@ class Engine:
         learned_from: SHA-256 of their files, taken before they were read.
         probabilities: whether the class probabilities are written, too.
         preset: of the options of the methods that ``method`` chooses among.
+        cleaning: the post-processing of the segmentations.
     """
 
     bundle: SourceModel
@@ -57,6 +60,12 @@ class Engine:
     learned_from: Mapping[Path, str] = field(default_factory=dict)
     probabilities: bool = False
     preset: str = RECOMMENDED
+    cleaning: tuple[Cleaning, ...] = ()
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The model's, with the post-processing of this run."""
+        return replace(self.model.description.input_spec, cleaning=self.cleaning)
 
     def learning_from(self, labelled: Sequence[Labelled], reading: Reading) -> Engine:
         """The same with what its method learns from; a method that needs no labels gets none.
@@ -70,6 +79,18 @@ class Engine:
         learned_from = {k: v for file in files for k, v in ImageFile(file).checksums().items()}
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
+
+    def post_processed(self, asked: str) -> Engine:
+        """The same with other post-processing than the bundle's.
+
+        Args:
+            asked: as in a request.
+
+        Raises:
+            RequestError: a step that the model cannot have.
+        """
+        cleaning = postprocessing.cleaning(asked, self.model.description)
+        return replace(self, cleaning=cleaning)
 
     def serving(self, method: Method) -> Engine:
         """The same model for another method, with this one's options of inference."""
@@ -112,8 +133,7 @@ def open_engine(
     Raises:
         RequestError: the bundle is unusable, or lacks what the method needs.
     """
-    opened = open_engines(bundle, {method: options}, device, seed, probabilities, preset)
-    return opened[method]
+    return open_engines(bundle, {method: options}, device, seed, probabilities, preset)[method]
 
 
 def open_engines(
@@ -156,6 +176,7 @@ def open_engines(
     )
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
+    cleaning = postprocessing.cleaning(postprocessing.BUNDLE, model.description)
     return {
         name: Engine(
             opened,
@@ -166,6 +187,7 @@ def open_engines(
             seed,
             probabilities=probabilities,
             preset=preset,
+            cleaning=cleaning,
         )
         for name, method in chosen.items()
     }

@@ -181,7 +181,7 @@ def read_conformed(engine: Engine, image: ImageFile, stages: Stages) -> tuple[Vo
     with stages.stage("reading", engine.options):
         refuse_too_large(image, engine.model, engine.method.judged, engine.probabilities)
         volume = image.read()
-        return volume, conform(volume, engine.model.description.input_spec)
+        return volume, conform(volume, engine.input_spec)
 
 
 def adapt(

@@ -49,6 +49,7 @@ def inspect(path: Path, brought: Collection[str] = ()) -> dict[str, Any]:
         "regions": bool(about.input_spec.regions),
         "threshold": about.input_spec.threshold,
         "cleaning": [step.transform for step in about.input_spec.cleaning],
+        "postprocessing": list(about.postprocessing),
         "cautions": list(about.cautions),
         "temperature": about.temperature,
         "early_head": needs.EARLY_HEAD in about.holds,

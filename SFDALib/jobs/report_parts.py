@@ -10,6 +10,7 @@ from SFDALib.bundle.importers.common import last_name
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
+from SFDALib.jobs.postprocessing import Changes, in_words
 from SFDALib.jobs.volumes import implausible
 from SFDALib.machine import devices
 from SFDALib.methods.outcome import Adapted, Segmented
@@ -46,7 +47,7 @@ def what_the_method_did(
     segmented: Segmented,
     adapted: Adapted | None,
     judgement: Judgement | None,
-    volumes: list[dict[str, Any]],
+    measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The report's part on the method: its details, verdict, notes, adaptation and costs.
 
@@ -55,7 +56,7 @@ def what_the_method_did(
         segmented: what the method returned.
         adapted: the adapted weights; None where the method updates none.
         judgement: None where the result is the source model's own.
-        volumes: as ``measure_volumes`` returns them.
+        measured: the report's part on the images, of which "volumes" and "postprocessing" are read.
     """
     return {
         "details": dict(segmented.report),
@@ -66,7 +67,8 @@ def what_the_method_did(
             *image.stages.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),
-            *((judgement.note(),) if judgement else implausible(volumes)),
+            *_postprocessed(measured["postprocessing"]),
+            *((judgement.note(),) if judgement else implausible(measured["volumes"])),
         ],
         "adaptation": None
         if adapted is None
@@ -78,6 +80,14 @@ def what_the_method_did(
         "seconds": dict(image.stages.seconds),
         "peak_memory_mb": devices.peak_memory_mb(image.engine.model.device),
     }
+
+
+def _postprocessed(changes: Mapping[str, Changes]) -> list[str]:
+    """What post-processing changed, in words; once where source and result are the same."""
+    source, result = changes["source"], changes["result"]
+    if source is result:
+        return in_words(result, "the result")
+    return [*in_words(source, "the source model's result"), *in_words(result, "the result")]
 
 
 def _files(checksums: Mapping[Path, str]) -> list[dict[str, str]]:

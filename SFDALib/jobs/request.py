@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from SFDALib.bundle import postprocessing
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.fields import (
@@ -25,7 +26,14 @@ from SFDALib.jobs.fields import (
     read_fields,
 )
 from SFDALib.jobs.labelled import Labelled, LabelledFiles
-from SFDALib.jobs.request_fields import Device, MethodName, Methods, Options, Statements
+from SFDALib.jobs.request_fields import (
+    Device,
+    MethodName,
+    Methods,
+    Options,
+    PostProcess,
+    Statements,
+)
 from SFDALib.methods import registry
 from SFDALib.methods.option import PRESETS, RECOMMENDED
 from SFDALib.methods.registry import REFERENCE
@@ -50,6 +58,8 @@ class Request:
         probabilities: whether the class probabilities are written, too.
         preset: the values of options that are not given: "recommended", or "published", which are
             those of each method's paper or released code.
+        postprocess: "bundle" for what the bundle asks for, "off", or words of
+            ``bundle.postprocessing.STEPS`` between commas.
     """
 
     bundle: str = field(
@@ -93,6 +103,14 @@ class Request:
             Choice(PRESETS),
             "options that are not given have the recommended values (default), which are quick and"
             " were chosen on several data sets, or the published ones of the method's paper",
+        ),
+    )
+    postprocess: str = field(
+        default=postprocessing.BUNDLE,
+        metadata=described(
+            PostProcess(),
+            "post-processing of the segmentations: bundle (default), as the model asks; off; or,"
+            f" between commas, some of {postprocessing.in_words()}",
         ),
     )
 

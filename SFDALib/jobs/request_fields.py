@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from SFDALib.bundle import postprocessing
 from SFDALib.errors import RequestError
 from SFDALib.jobs.fields import Keywords, Kind
 from SFDALib.jobs.inspect import inspect
@@ -35,6 +36,26 @@ class Device(Kind):
             raise RequestError(
                 f'{name}: found "{value[:40]}", expected auto, cpu, cuda, cuda:1 or mps'
             )
+
+
+class PostProcess(Kind):
+    """What is done to the segmentations at the end; a job file may list the steps, too."""
+
+    expected = "text or a list"
+
+    def read(self, value: object, where: str) -> str:
+        """The words between commas."""
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            return ",".join(value)
+        return super().read(value, where)
+
+    def check(self, name: str, value: str) -> None:
+        """Check that the words are known; whether the model can have them, the engine checks.
+
+        Raises:
+            RequestError: one is not.
+        """
+        postprocessing.words(value)
 
 
 class MethodName(Kind):

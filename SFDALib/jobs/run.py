@@ -42,15 +42,14 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
         reporter.event("started", job=job.to_dict())
         device = devices.resolve(job.device)
         bundle = Path(job.bundle)
-        engine = open_engine(
-            bundle,
-            job.method,
-            job.options,
-            device,
-            job.seed,
-            job.probabilities,
-            job.preset,
-        ).learning_from(matched(job.labels, [job.input]), job.reading)
+        engine = (
+            open_engine(
+                *(bundle, job.method, job.options, device, job.seed),
+                *(job.probabilities, job.preset),
+            )
+            .post_processed(job.postprocess)
+            .learning_from(matched(job.labels, [job.input]), job.reading)
+        )
         image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
         report = deliver(image, folder, job.gate)
     for note in new_notes(report, image):

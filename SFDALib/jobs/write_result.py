@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun, Target
 from SFDALib.jobs.judgement import Judgement
+from SFDALib.jobs.postprocessing import Changes, postprocess
 from SFDALib.jobs.report_parts import what_the_method_did, what_was_run
 from SFDALib.jobs.volumes import change_text, measure_volumes
 from SFDALib.methods import registry
@@ -63,11 +65,13 @@ class Restored:
         source: labels by the source model.
         own: labels by the method.
         maps: float32, by their roles in ``results.layout``.
+        changes: what post-processing changed in "source" and in "result".
     """
 
     source: np.ndarray
     own: np.ndarray
     maps: Mapping[str, np.ndarray]
+    changes: Mapping[str, Changes]
 
 
 def write_result(
@@ -102,7 +106,7 @@ def write_result(
         **what_was_run(engine, target),
         **measured,
         **what_the_method_did(
-            image, outcome.segmented, outcome.adapted, outcome.judgement, measured["volumes"]
+            image, outcome.segmented, outcome.adapted, outcome.judgement, measured
         ),
         "files_written": layout.written(folder),
         **extra,
@@ -119,7 +123,7 @@ def _write_images(
     # both segmentations; the entropy and the other maps, restored and written; the overview
     steps = 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1
     tick = _ticks(progress, steps)
-    restored = _restore(target, segmented, tick)
+    restored = _restore(target, segmented, description.labels, tick)
     delivered = target.source_probabilities if outcome.delivers_source else segmented.probabilities
     unsure = certainty.structures(
         _entropy_of(delivered, target, restored),
@@ -140,6 +144,7 @@ def _write_images(
     tick()
     return {
         "volumes": volumes,
+        "postprocessing": dict(restored.changes),
         "mean_entropy_bits": float(restored.maps[layout.ENTROPY.role].mean()),
         "uncertainty": unsure,
     }
@@ -169,18 +174,20 @@ def _check_unchanged(engine: Engine, target: Target) -> None:
             )
 
 
-def _restore(target: Target, segmented: Segmented, tick: Tick) -> Restored:
-    """The segmentations and the maps on the input's grid."""
-    source = target.source_labels
+def _restore(target: Target, segmented: Segmented, labels: Sequence[Label], tick: Tick) -> Restored:
+    """The segmentations, post-processed alike, and the maps on the input's grid."""
+    source, of_source = postprocess(target.conformed, target.source_probabilities, labels)
     tick()
-    own = target.conformed.restore_labels(segmented.probabilities)
+    own, of_own = source, of_source
+    if segmented.probabilities is not target.source_probabilities:
+        own, of_own = postprocess(target.conformed, segmented.probabilities, labels)
     tick()
     maps = {layout.ENTROPY.role: target.entropy}
     tick()
     for role, map_ in segmented.maps.items():
         maps[role] = target.restored(map_)
         tick()
-    return Restored(source, own, maps)
+    return Restored(source, own, maps, {"source": of_source, "result": of_own})
 
 
 def _entropy_of(probabilities: Tensor, target: Target, restored: Restored) -> np.ndarray:

@@ -63,5 +63,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.early_features:EarlyFeatures",
     adapts=True,
     own_work=lambda options: training_work(options.epochs),
-    recommended={"epochs": 2},
+    recommended={"learning_rate": 0.003, "epochs": 4},
 )

@@ -83,4 +83,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.protocontra:ProtoContra",
     adapts=True,
     own_work=lambda options: training_work(options.epochs * options.stages),
+    recommended={"learning_rate": 0.0003},
 )

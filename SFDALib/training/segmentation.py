@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
 from SFDALib.bundle.description import Description, Fingerprint, Label
+from SFDALib.json_fields import SMALLEST
 from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
@@ -28,6 +29,7 @@ from SFDALib.training.manifest import Case, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
 from SFDALib.trust import fingerprint
+from SFDALib.volume.components import smallest_and_reach
 
 SIZE_MARGIN = 0.25  # plausible volumes: from 25 % below the smallest to 25 % above the largest
 
@@ -150,11 +152,17 @@ def _fingerprint(cases: list[Case], channels: int) -> tuple[Fingerprint, ...]:
 
 
 def measured(label: Label, cases: Sequence[Case], description: Description) -> Label:
-    """The label with its volume and its area on the slices that show it, over the cases."""
+    """The label with its volume, its area on the slices that show it, its smallest connected
+    component and its reach, over the cases.
+    """
     volumes, areas = [], []
+    pieces, radii = [], []
     for case in cases:
         mask = case.labels == label.value
         if mask.any():
+            piece_ml, radius_mm = smallest_and_reach(mask, case.spacing_kji)
+            pieces.append(piece_ml)
+            radii.append(radius_mm)
             volumes.append(float(mask.sum()) * float(np.prod(case.spacing_kji)) / 1000)
             per_slice = mask.sum(axis=(1, 2))
             areas.extend(per_slice[per_slice > 0] * float(np.prod(case.spacing_kji[1:])))
@@ -169,4 +177,6 @@ def measured(label: Label, cases: Sequence[Case], description: Description) -> L
         ),
         mean_ml=round(float(np.mean(volumes)), 3),
         slice_area_mm2=round(float(np.mean(areas)), 2) if description.input_spec.is_2d else None,
+        piece_ml=max(round(min(pieces) * (1 - SIZE_MARGIN), 6), SMALLEST),
+        radius_mm=round(max(radii) * (1 + SIZE_MARGIN), 3),
     )

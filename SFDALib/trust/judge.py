@@ -42,6 +42,7 @@ POOR, WRONG = 0.6, 0.5  # predicted Dice: below the first look at it, below the 
 FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
+UNJUDGED = "without a volume and its plausible range that is hard to tell"
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,12 @@ def _decide(
         return "both-wrong", f"Both look wrong, as {in_result or in_source}"
     if cause := _no_better(signals, harm, fitted):
         return (
-            ("look", f"{cause}, but in the source model's {in_source}")
+            ("look", f"{cause}, but in the source model's segmentation {in_source}")
             if in_source
             else ("keep", cause)
         )
     if not can_adopt(signals):
-        return "look", "This cannot be judged, as there is no plausible volume to compare with"
+        return "look", f"It is unclear whether this is better, as {UNJUDGED}"
     if harm >= fitted.adopt:
         also = f", and {in_result}" if in_result else ""
         return "look", f"It is unclear whether this is better{also}"
@@ -160,7 +161,9 @@ def _no_better(signals: Signals, harm: float, fitted: Coefficients) -> str:
         return "The adaptation changed nothing"
     if signals.shrinkage > VANISHED:
         return f"No better, as a structure shrank {math.exp(signals.shrinkage):.0f}-fold"
-    return "No better" if harm >= fitted.keep else ""
+    if harm < fitted.keep:
+        return ""
+    return "No better" if can_adopt(signals) else f"Probably no better, though {UNJUDGED}"
 
 
 def _wrong(looks: Looks, outside: float | None) -> bool:

@@ -26,6 +26,8 @@ and ``(C, k, j, i)`` on a model's.
     conform        to a model's grid, and back
     labelling      from probabilities to labels
     label_rules    how a voxel's label is decided
-    cleaning       MONAI's cleaning of labels, as a model describes it
+    cleaning       cleaning of labels, as a model describes it
     apply_cleaning  carrying it out
+    components     dropping components of improbable size and place
+    smoothing      averaging probabilities across slices
 """

@@ -1,4 +1,4 @@
-"""Apply MONAI's transforms that clean up labels; ``cleaning`` describes them."""
+"""Apply the transforms that clean labels (``cleaning``): MONAI's, and one of our own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from monai import transforms
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
-from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.cleaning import KEEP_PLAUSIBLE, Cleaning
+from SFDALib.volume.components import keep_plausible
 from SFDALib.volume.input_spec import InputSpec
 
 
 def apply_cleaning(
     step: Cleaning, found: Tensor, spec: InputSpec, spacing: tuple[float, ...]
 ) -> Tensor:
-    """Clean up labels or masks by a transform of MONAI.
+    """Clean labels or masks by MONAI's own transform, or by ``components.keep_plausible``.
 
     Args:
         step: the transform and its arguments.
@@ -28,6 +29,8 @@ def apply_cleaning(
     Returns:
         The labels or masks, with the shape, type and device of ``found``.
     """
+    if step.transform == KEEP_PLAUSIBLE:
+        return keep_plausible(step, found, spacing)
     arguments = copy.deepcopy(dict(step.arguments))
     plane = next((axis for axis in (1, 2, 3) if spec.is_2d and found.shape[axis] == 1), None)
     if plane is not None:

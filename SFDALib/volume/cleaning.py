@@ -1,4 +1,7 @@
-"""MONAI's transforms that clean up a model's labels, as plain data (standard library alone)."""
+"""The transforms that clean a model's labels, as plain data (standard library alone).
+
+A bundle may name MONAI's (``CLEANINGS``). ``bundle.postprocessing`` adds two of our own.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from SFDALib.errors import RequestError
 
 @dataclass(frozen=True)
 class Cleaning:
-    """A transform of MONAI that is applied to the labels.
+    """A transform that is applied to the labels, or to the probabilities before them.
 
     Args:
-        transform: one of ``CLEANINGS``.
-        arguments: of that class, as plain data.
-        on: one of ``CLEANING_GRIDS``: applied on the model's grid, or on the input's.
-        one_hot: whether it is applied to one mask for each output channel, not to one map of
-            labels; always so where the channels are overlapping regions.
+        transform: one of ``CLEANINGS``, ``SMOOTH_SLICES`` or ``KEEP_PLAUSIBLE``.
+        arguments: of that class, plain data.
+        on: one of ``CLEANING_GRIDS``: the grid on which the labels are when it is applied; or
+            ``PROBABILITIES``, which are on the model's grid.
+        one_hot: whether it sees a mask for each output channel, not a map of labels. It always does
+            where the channels are overlapping regions.
     """
 
     transform: str
@@ -27,8 +31,29 @@ class Cleaning:
     one_hot: bool = False
 
 
+@dataclass(frozen=True)
+class Plausible:
+    """What is known of one structure in the source's training cases.
+
+    Args:
+        label: its value.
+        size_ml: smallest and largest plausible volume of the structure.
+        piece_ml: smallest plausible volume of one of its connected components; 0 where unknown.
+        radius_mm: how far its voxels may lie from the centre of its largest component; None where
+            unknown.
+    """
+
+    label: int
+    size_ml: tuple[float, float]
+    piece_ml: float = 0.0
+    radius_mm: float | None = None
+
+
 CLEANING_GRIDS = ("model", "input")
-# MONAI's classes: for each argument the kind of value that it accepts beside null, and its default
+PROBABILITIES = "probabilities"
+SMOOTH_SLICES = "SmoothSlices"  # with sigma_mm, of probabilities
+KEEP_PLAUSIBLE = "KeepPlausibleComponents"  # with structures, a ``Plausible`` for each
+# MONAI's classes with their arguments: what each may be beside null, and its default
 CLEANINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "KeepLargestConnectedComponent": {
         "applied_labels": ("labels", None),

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from SFDALib.volume.apply_cleaning import apply_cleaning
-from SFDALib.volume.cleaning import Cleaning
+from SFDALib.volume.cleaning import PROBABILITIES, Cleaning
 from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.input_spec import InputSpec, Region
+from SFDALib.volume.smoothing import smooth_slices
 
 EVEN = 0.5  # a region's probability must be larger, unless the model has its own threshold
 CERTAIN = 85.0  # logit of a voxel that cleaning changed: its probability is 1 in float32
@@ -60,16 +61,17 @@ def rule_of(conformed: Grids, probabilities: Tensor) -> Rule:
 class Rule:
     """How labels are decided on one image.
 
-    The labels are first decided and cleaned on the model's grid, where the model cleans them there;
-    what that changes is certain from then on.
+    The probabilities are first smoothed across slices, where that is asked for. The labels are then
+    decided and cleaned on the model's grid, where the model cleans them there; what that changes is
+    certain from then on.
     """
 
     def __init__(self, conformed: Grids, probabilities: Tensor) -> None:
-        self.conformed, self.input_spec, self.probabilities = (
-            conformed,
-            conformed.input_spec,
-            probabilities,
-        )
+        self.conformed, self.input_spec = conformed, conformed.input_spec
+        for step in _steps(self.input_spec, PROBABILITIES):
+            mm = conformed.geometry.spacing_kji[0]
+            probabilities = smooth_slices(probabilities, mm, step.arguments["sigma_mm"])
+        self.probabilities = probabilities
         self.cleaned: Tensor | None = None
         self.changed: Tensor | None = None
         if steps := _steps(self.input_spec, "model"):

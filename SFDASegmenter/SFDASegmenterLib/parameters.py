@@ -52,6 +52,7 @@ class Parameters(Wrapper):
         method: a name in SFDALib's registry.
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.
+        postprocess: clean the segmentations as the source model asks.
         probabilities: keep the probabilities of all classes, too.
         preset: the values of options that the user did not set, of every method.
         options: by method, what differs from the preset; as JSON.
@@ -75,6 +76,7 @@ class Parameters(Wrapper):
     method: str = registry.AUTO
     compare: bool = False
     gate: bool = True
+    postprocess: bool = True
     probabilities: bool = False
     preset: Annotated[str, Choice(list(PRESETS))] = RECOMMENDED
     options: str = "{}"

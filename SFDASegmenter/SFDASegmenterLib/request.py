@@ -52,6 +52,7 @@ class Request:
         reading: how the files of the volumes are read.
         probabilities: whether those of the classes are written, too.
         preset: of the options that are not given, as in a ``Job``.
+        postprocess: as in ``SFDALib.jobs.request.Job``.
     """
 
     images: tuple[Image, ...]
@@ -67,6 +68,7 @@ class Request:
     reading: Reading = field(default_factory=Reading)
     probabilities: bool = False
     preset: str = RECOMMENDED
+    postprocess: str = "bundle"
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -163,6 +165,7 @@ class Request:
             "reading": self.reading,
             "probabilities": self.probabilities,
             "preset": self.preset,
+            "postprocess": self.postprocess,
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -187,7 +190,7 @@ class Request:
             *("--preset", self.preset, *options),
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
-            *("--gate", self.gate),
+            *("--gate", self.gate, "--postprocess", self.postprocess),
             *(("--probabilities",) if self.probabilities else ()),
             *(("--resample-channels",) if self.reading.resample_channels else ()),
             *(word for one in self.labels for word in ("--labels", one.word())),

@@ -102,6 +102,7 @@ def request_in_scene(asked: Job | Comparison) -> Request:
         reading=asked.reading,
         probabilities=asked.probabilities,
         preset=asked.preset,
+        postprocess=asked.postprocess,
         compared=compared,
     )
     if isinstance(asked, Comparison):

@@ -1,14 +1,17 @@
 """Which values of its options serve a method on a volume by itself: published ones, or others?
 
     python Testing/Benchmarks/presets.py WORK [--only hippocampus-inverted ...] [--methods tent ...]
-        [--cases 2] [--minutes 30]
+        [--cases 2] [--once] [--minutes 30]
 
 WORK is what trust/sources.py made. Every candidate adapts to each of the first cases by itself, as
 a run does with one volume, and what is delivered is compared with the reference: without the judge,
-so that a bad candidate shows. A result a line in presets.jsonl, with its seconds (adaptation and
-segmentation); what is there already is not made again. presets.json has the means of each method,
-candidate and data set; the choice was made on CHOSEN_ON and checked on the others. It names the
-recommended one and where that stays behind the published values by more than 0.005.
+so that a bad candidate shows. With --once a method adapts to all of them together, as a cohort
+does; such lines have ", once" behind the data set's name. A line a result in presets.jsonl, with
+its seconds (adaptation and segmentation); what is there already is not made again.
+
+presets.json has the means of each method, candidate and data set; the choice was made on CHOSEN_ON
+and checked on the others. It names the recommended one, and where that stays behind the published
+values by more than 0.005.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +37,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "trust"))
 from measure import kind_of_network, mean_dice, options_of
 
 from SFDALib.errors import SFDAError
+from SFDALib.jobs import image_run
 from SFDALib.jobs.engine import Engine, open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.image_run import ImageRun
+from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.option import PUBLISHED
+from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
 from SFDALib.volume.reading import Reading
 
@@ -73,9 +79,12 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
         _values(1e-3, 2),
         _values(1e-4, 6),
         _values(2e-5, 6, bn="eval", stop_change=0.001),
+        _values(1e-3, 6),
+        _values(1e-2, 2),
+        _values(3e-3, 4),
     ),
-    "protocontra": (_values(1e-4, 2), _values(1e-3, 2)),
-    "iapc": (_values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
+    "protocontra": (_values(1e-4, 2), _values(1e-3, 2), _values(3e-4, 5)),
+    "iapc": (_values(1e-3, 3), _values(1e-3, 2), _values(1e-3, 5), _values(1e-2, 2)),
     "dpl": (_values(1e-4, 2), _values(1e-4, 2, dropout_passes=4)),
     "self-training": SELF_TRAINING,
     "upl": (_values(1e-4, 2), _values(1e-4, 4)),
@@ -90,7 +99,7 @@ CANDIDATES: dict[str, tuple[Options, ...]] = {
     "heal": ({"steps": 10, "samples": 3},),
 }
 TOLERANCE = 0.005  # of Dice
-CHOSEN_ON = ("brain-thinned", "hippocampus-degraded", "nuclei")
+CHOSEN_ON = ("brain-thinned", "hippocampus-degraded", "nuclei-contrast")
 
 
 def main() -> int:
@@ -100,80 +109,118 @@ def main() -> int:
     arguments.add_argument("--methods", nargs="*", default=list(CANDIDATES))
     arguments.add_argument("--published", nargs="*", help="methods measured as published; all")
     arguments.add_argument("--cases", type=int, default=2, help="the first so many of a data set")
+    arguments.add_argument("--once", action="store_true", help="adapted to all cases together")
     arguments.add_argument("--minutes", type=float, default=30, help="nothing is begun after")
     arguments.add_argument("--device", default="auto")
     chosen = arguments.parse_args()
     end = time.time() + 60 * chosen.minutes
     published = chosen.methods if chosen.published is None else chosen.published
+    search = Search(chosen.methods, published, chosen.cases, chosen.once, end)
     for name in chosen.only:
         with open(ROWS, "a", encoding="utf-8") as stream:
-            device = devices.resolve(chosen.device)
-            wanted = (chosen.methods, published, chosen.cases)
-            for row in _results(name, chosen.work / name, wanted, device, end):
+            for row in search.results(chosen.work / name, devices.resolve(chosen.device)):
+                print(*row.values(), flush=True)
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
     TABLE.write_text(json.dumps(table(_read()), indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _results(
-    name: str,
-    folder: Path,
-    wanted: tuple[Sequence[str], Sequence[str], int],
-    device: torch.device,
-    end: float,
-) -> Iterator[dict[str, Any]]:
-    """The lines of a data set that are not there yet."""
-    methods, published, count = wanted
-    done = {(row["dataset"], row["case"], row["method"], row["setting"]) for row in _read()}
-    with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
-        cases = [row for row in csv.DictReader(stream) if row["label"]][:count]
-    engine = open_engine(folder / "bundle", "adami", {}, device, 0)
-    lacking = registry.lacking(engine.model.description.holds)
-    for case in cases:
-        truth = read_labels(Path(case["label"])).array[0]
-        image = ImageRun.read(engine, [Path(case["image"])], Reading(), Reporter())
-        before = mean_dice(image.target.source_labels, truth)
-        for method in methods:
-            own = ({},) if method in published else ()
-            for options in (*own, *CANDIDATES[method]):
-                setting = _tag(method, options)
-                known = (name, case["id"], method, setting) in done
-                if known or lacking[method] or time.time() > end:
-                    continue
-                found_options = options_of(method, options)
-                one = replace(engine, method=registry.find(method), options=found_options)
-                start = time.monotonic()
-                found = _adapted(one, image.with_engine(one))
-                row = {
-                    "dataset": name,
-                    "network": kind_of_network(engine),
-                    "case": case["id"],
-                    "method": method,
-                    "setting": setting,
-                    "options": dict(options),
-                    "dice_source": round(before, 4),
-                    "dice_result": round(mean_dice(found[0], truth), 4) if found else None,
-                    "epoch": found[1] if found else None,
-                    "seconds": round(time.monotonic() - start, 2),
-                    "device": f"{platform.machine()} {device.type}",
-                    "threads": torch.get_num_threads(),
-                    "slices": image.target.conformed.array.shape[1],
-                }
-                print(*row.values(), flush=True)
-                yield row
+@dataclass(frozen=True)
+class Case:
+    """An image that was read, with its reference and the Dice of the source's segmentation."""
+
+    name: str
+    image: ImageRun
+    truth: np.ndarray
+    before: float
 
 
-def _adapted(engine: Engine, image: ImageRun) -> tuple[np.ndarray, int | None] | None:
-    """Labels that a method delivers for an image, and the epoch; None where it cannot."""
-    try:
-        adapted = image.adapt()
-        segmented = image.segment(adapted)
-    except SFDAError as error:
-        print(engine.method.name, error)
-        return None
-    labels = image.target.conformed.restore_labels(segmented.probabilities)
-    return labels, adapted.best_epoch if adapted else None
+@dataclass(frozen=True)
+class Search:
+    """What is measured.
+
+    Args:
+        methods: by name.
+        published: those that are measured with the published values, too.
+        cases: the first so many of a data set.
+        once: adapted to all cases together, with the published and the recommended values.
+        end: the time after which nothing is begun.
+    """
+
+    methods: Sequence[str]
+    published: Sequence[str]
+    cases: int
+    once: bool
+    end: float
+
+    def results(self, folder: Path, device: torch.device) -> Iterator[dict[str, Any]]:
+        """The lines of a data set that are not there yet."""
+        with open(folder / "cases.csv", newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["label"]][: self.cases]
+        engine = open_engine(folder / "bundle", "adami", {}, device, 0)
+        for group in [rows] if self.once else [[row] for row in rows]:
+            cases = [_case(engine, row) for row in group]
+            for method, options in self._wanted(engine, folder.name, cases):
+                own = options_of(method, options)
+                one = replace(engine, method=registry.find(method), options=own)
+                yield from self._adapted(one, folder.name, options, cases)
+
+    def _wanted(
+        self, engine: Engine, dataset: str, cases: Sequence[Case]
+    ) -> Iterator[tuple[str, Options]]:
+        """Methods that the model can serve, with the options that were not measured yet."""
+        done = {(row["dataset"], row["case"], row["method"], row["setting"]) for row in _read()}
+        lacking = registry.lacking(engine.model.description.holds)
+        for method in self.methods:
+            tried = (registry.find(method).recommended,) if self.once else CANDIDATES[method]
+            for options in (*(({},) if method in self.published else ()), *tried):
+                key = (self._name(dataset), cases[0].name, method, _tag(method, options))
+                if key not in done and not lacking[method] and time.time() < self.end:
+                    yield method, options
+
+    def _name(self, dataset: str) -> str:
+        return f"{dataset}, once" if self.once else dataset
+
+    def _adapted(
+        self, engine: Engine, dataset: str, options: Options, cases: Sequence[Case]
+    ) -> Iterator[dict[str, Any]]:
+        """A line for each of the cases that one adaptation serves; none where it cannot."""
+        method, start = engine.method, time.monotonic()
+        images = [case.image.with_engine(engine) for case in cases]
+        try:
+            conformed = [image.target.conformed for image in images]
+            adapted = (
+                image_run.adapt(engine, conformed, Stages(), silent) if method.adapts else None
+            )
+            segmented = [image.segment(adapted).probabilities for image in images]
+        except SFDAError as error:
+            print(method.name, error)
+            return
+        seconds = (time.monotonic() - start) / len(cases)
+        for case, image, probabilities in zip(cases, images, segmented, strict=True):
+            labels = image.target.conformed.restore_labels(probabilities)
+            yield {
+                "dataset": self._name(dataset),
+                "network": kind_of_network(engine),
+                "case": case.name,
+                "method": method.name,
+                "setting": _tag(method.name, options),
+                "options": dict(options),
+                "dice_source": round(case.before, 4),
+                "dice_result": round(mean_dice(labels, case.truth), 4),
+                "epoch": adapted.best_epoch if adapted else None,
+                "seconds": round(seconds, 2),
+                "device": f"{platform.machine()} {engine.model.device.type}",
+                "threads": torch.get_num_threads(),
+                "slices": image.target.conformed.array.shape[1],
+            }
+
+
+def _case(engine: Engine, row: Mapping[str, str]) -> Case:
+    image = ImageRun.read(engine, [Path(row["image"])], Reading(), Reporter())
+    truth = read_labels(Path(row["label"])).array[0]
+    return Case(row["id"], image, truth, mean_dice(image.target.source_labels, truth))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -207,16 +254,13 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    served = [row for row in rows if row["dice_result"] is not None]
-    if not served:
-        return {"cases": 0}
-    gains = np.array([row["dice_result"] - row["dice_source"] for row in served])
+    gains = np.array([row["dice_result"] - row["dice_source"] for row in rows])
     return {
-        "cases": len(served),
-        "source": round(float(np.mean([row["dice_source"] for row in served])), 4),
+        "cases": len(rows),
+        "source": round(float(np.mean([row["dice_source"] for row in rows])), 4),
         "gain": round(float(gains.mean()), 4),
         "worst": round(float(gains.min()), 4),
-        "seconds": round(float(np.mean([row["seconds"] for row in served])), 1),
+        "seconds": round(float(np.mean([row["seconds"] for row in rows])), 1),
     }
 
 
@@ -226,7 +270,7 @@ def _behind(rows: Sequence[dict[str, Any]], recommended: str) -> dict[str, float
     """
     after: dict[str, dict[tuple[str, str], float]] = {PUBLISHED: {}, recommended: {}}
     for row in rows:
-        if row["setting"] in after and row["dice_result"] is not None:
+        if row["setting"] in after:
             after[row["setting"]][row["dataset"], row["case"]] = row["dice_result"]
     both = after[PUBLISHED].keys() & after[recommended].keys()
     found = {}

@@ -113,6 +113,18 @@ def test_a_method_that_the_registry_has_can_be_asked_for(
     assert (job.method, job.options) == ("turned", {"turns": 3})
 
 
+def test_post_processing_is_asked_for_in_every_form(request_: Request, tmp_path: Path) -> None:
+    off = replace(request_, postprocess="off")
+    words_ = off.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    assert Job.from_file(Path(words_[2])).postprocess == "off"
+    compared = replace(off, compared={"none": {}, "heal": {}})
+    words_ = compared.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    assert Comparison.from_file(Path(words_[2])).postprocess == "off"
+    many = replace(off, images=(HEAD, HEAD))
+    words_ = many.words([tmp_path / "1.nrrd", tmp_path / "2.nrrd"], tmp_path, tmp_path / "out")
+    assert words_[words_.index("--postprocess") + 1] == "off"
+
+
 def test_a_comparison_becomes_a_job_file_with_every_method(
     request_: Request, tmp_path: Path
 ) -> None:

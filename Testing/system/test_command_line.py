@@ -165,7 +165,7 @@ def test_a_bundle_that_cannot_serve_the_method_names_those_that_can(
         metadata["sfda"][name] = None
         path.write_text(json.dumps(metadata))
     line = refusal(run_words(bundle, head_file, "heal", tmp_path / "out"))
-    assert "needs a diffusion model" in line and "you can use none, adami, adaent" in line
+    assert "needs a diffusion model" in line and "you can use auto, none, adami, adaent" in line
     line = refusal(run_words(bundle, head_file, "early-features", tmp_path / "out"))
     assert "needs a head on early features" in line
 

@@ -1,7 +1,6 @@
 """The demo: what the command line makes of the sample volumes, measured and pictured.
 
-The automatic choice, which a user gets by default, and single methods beside it, all with their
-recommended options.
+The automatic choice, which a user gets by default, with what else it tried, and HEAL beside it.
 
 Runs in the environment that dev.py makes. Knows the samples from their samples.json alone, and
 SFDALib from its command line alone, as a user does. Needs no network.
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -28,7 +28,8 @@ RESULTS = ROOT / "demo_results"
 MARKER = RESULTS / "made-by-demo.txt"
 BASELINE = "none"  # the source model's own result, which every run keeps
 AUTO = "auto"
-METHODS = (AUTO, "heal", "adami")
+SEGMENTATION = "segmentation.seg.nrrd"
+METHODS = (AUTO, "heal")
 TOLERANCE_MM = 2.0  # of the surface Dice
 
 console = Console(highlight=False)
@@ -40,6 +41,7 @@ class Run:
 
     Args:
         segmentation: the file, below the repository's folder.
+        seconds: in all; of what the automatic choice tried, without the start of Python.
         verdict: the judge's, in a word; None where there is none.
         classes: by a label's value, the measures of `SFDALib evaluate`.
     """
@@ -66,13 +68,13 @@ def main() -> int:
 
     runs: list[Run] = []
     for case in samples["cases"]:
-        of_case = [segment(samples, case, method) for method in METHODS]
+        of_case = [run for method in METHODS for run in segment(samples, case, method)]
         done = [run for run in of_case if run.error is None]
         if done:
-            source = ROOT / done[0].segmentation
-            path = source.with_name("source_segmentation.seg.nrrd").relative_to(ROOT).as_posix()
-            of_case.insert(0, Run(case["name"], BASELINE, path))
-            measure(case, [of_case[0], *done])
+            folder = Path(done[0].segmentation).parent
+            source = Run(case["name"], BASELINE, f"{folder.as_posix()}/source_{SEGMENTATION}")
+            of_case.insert(0, source)
+            measure(case, [source, *done])
         runs += of_case
     summary = json.dumps([asdict(run) for run in runs], indent=2)
     (RESULTS / "summary.json").write_text(summary + "\n", encoding="utf-8")
@@ -80,10 +82,11 @@ def main() -> int:
     return 1 if any(run.error for run in runs) else 0
 
 
-def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
+def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> list[Run]:
     """Run a method on a volume, as it is by default.
 
-    Of a single method the result is delivered whatever the judge says of it.
+    Of a single method the result is delivered whatever the judge says of it. Of the automatic
+    choice the other methods that it tried follow.
     """
     console.rule(f"{escape(case['name'])}: {method}", align="left", style="dim")
     output = case_folder(case) / method
@@ -100,14 +103,29 @@ def segment(samples: dict[str, Any], case: dict[str, str], method: str) -> Run:
         *("--progress", "auto"),
     )
     seconds = round(time.monotonic() - started, 1)
-    segmentation = (output / "segmentation.seg.nrrd").relative_to(ROOT).as_posix()
-    run = Run(case["name"], method, segmentation, seconds, error=error)
-    if error is None:
-        report = json.loads((output / "report.json").read_text(encoding="utf-8"))
-        run.verdict = report["trust"] and report["trust"]["decision"]
-        if method == AUTO:
-            run.method += f" ({report['method']})"
-    return run
+    folder = output.relative_to(ROOT).as_posix()
+    if error is not None:
+        return [Run(case["name"], method, f"{folder}/{SEGMENTATION}", seconds, error=error)]
+    report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    title = f"{AUTO}: {report['method']}" if method == AUTO else method
+    made = Run(case["name"], title, f"{folder}/{SEGMENTATION}", seconds, verdict(report))
+    tried = [
+        Run(
+            case["name"],
+            row["method"],
+            f"{folder}/{row['folder']}/{SEGMENTATION}",
+            row["seconds_total"],
+            verdict(row),
+        )
+        for row in report.get("auto", {}).get("tried", [])
+        if row["folder"] not in (None, ".")
+    ]
+    return [made, *tried]
+
+
+def verdict(facts: dict[str, Any]) -> str | None:
+    """The judge's verdict in a word, where there is one."""
+    return facts["trust"] and facts["trust"]["decision"]
 
 
 def measure(case: dict[str, str], runs: list[Run]) -> None:
@@ -183,8 +201,8 @@ def report(runs: list[Run]) -> None:
 def new_table(case: str, measures: dict[str, Any]) -> Table:
     """An empty table for one structure of one volume, for 80 columns."""
     title = f"{case}, {measures['name']}: reference {number(measures['reference_ml'], 0)} ml"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("Method", no_wrap=True)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("Method")
     for heading in ("Dice", "Surface Dice", "Volume, ml", "Verdict", "Seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     return table

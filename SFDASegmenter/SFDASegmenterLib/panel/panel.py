@@ -190,6 +190,7 @@ class Panel(VTKObservationMixin):
             adapt_once=parameters.adaptOnce and len(images) > 1,
             compared=self._compared(parameters),
             gate="on" if parameters.gate else "off",
+            postprocess="bundle" if parameters.postprocess else "off",
             probabilities=parameters.probabilities,
             preset=parameters.preset,
         )

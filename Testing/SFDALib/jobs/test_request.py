@@ -18,7 +18,7 @@ from SFDALib.methods import registry
 FILES = {"bundle": "b", "input": ("i.nrrd",), "output": "o"}
 FORMS = (
     Job(**FILES, method="heal", options={"samples": 2}, gate="off"),
-    Cohort(**FILES, method="adami", adapt="once", seed=3),
+    Cohort(**FILES, method="adami", adapt="once", seed=3, postprocess="smooth,largest"),
     Comparison(**FILES, methods={"heal": {"samples": 2}}, probabilities=True),
     Job(**FILES, method="adami", options={"epochs": 7}, preset="published"),
 )
@@ -104,6 +104,26 @@ class TestEveryForm:
     def test_has_a_help_text_for_every_argument(self, request_: Request) -> None:
         for one, kind, help in described_fields(type(request_)):
             assert help and all(words["help"] for words in kind.arguments(one.name, help).values())
+
+
+@pytest.mark.parametrize("form", [Job, Cohort, Comparison])
+def test_post_processing_is_asked_for_by_words_or_by_a_list(
+    form: type[Request], tmp_path: Path
+) -> None:
+    argv = ("--bundle", "b", "--input", "i.nrrd", "--output", "o")
+    argv += ("--methods", "tent") if form is Comparison else ("--method", "tent")
+    assert typed(form, *argv).postprocess == "bundle"
+    request_ = typed(form, *argv, "--postprocess", "largest, smooth")
+    assert request_.postprocess == "largest, smooth"
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(request_.to_dict() | {"postprocess": ["largest", "smooth"]}))
+    assert form.from_file(path).checked().postprocess == "largest,smooth"
+    for wrong in ("biggest", "off,smooth", "bundle,off", ""):
+        with pytest.raises(RequestError, match=r"postprocess: found .* expected bundle, off, or"):
+            typed(form, *argv, "--postprocess", wrong)
+    path.write_text(json.dumps(request_.to_dict() | {"postprocess": [1]}))
+    with pytest.raises(RequestError, match=r'"postprocess": found \[1\], expected text or a list'):
+        form.from_file(path)
 
 
 def test_a_cohort_that_adapts_once_needs_a_method_that_adapts() -> None:

@@ -99,7 +99,7 @@ EXPECTED = (  # changes of GOOD, what is found in the source's and in the result
     ({}, (), (LARGE,), "look", "Probably better, but Brain is too large (20 ml, plausible"),
     ({"outside_result": 0.01}, (), (), "look", "but a volume is outside its plausible range"),
     ({"outside_result": 0.01, "size_error_result": 1.7}, (), (), "look", "range 0.33 to 0.79"),
-    ({"outside_result": None}, (), (), "look", "This cannot be judged, as there is no plausible"),
+    ({"outside_result": None}, (), (), "look", "as without a volume and its plausible"),
     ({"agreement": 1.0, "outside_source": 0.0}, (), (), "keep", "The adaptation changed nothing"),
     (
         {"shrinkage": math.log(5), "outside_source": 0.0},
@@ -113,7 +113,7 @@ EXPECTED = (  # changes of GOOD, what is found in the source's and in the result
         (LARGE,),
         (),
         "look",
-        "but in the source model's Brain is too large",
+        "but in the source model's segmentation Brain is too large",
     ),
     (
         {"size_error_source": 3.0, "size_error_result": 3.0},
