@@ -18,7 +18,7 @@ what the rule is worth. Standard library alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,8 @@ class Condition:
     """What must not get worse.
 
     Args:
-        feature: whose mean is compared.
+        feature: its name.
+        value: of the signals; None where they were not measured.
         bound: of its upper limit.
         shows_gain: whether its getting better tells that the results do.
         subject: the beginning of a reason.
@@ -128,6 +129,7 @@ class Condition:
     """
 
     feature: str
+    value: Callable[[Signals], float | None]
     bound: float
     shows_gain: bool
     subject: str
@@ -149,9 +151,22 @@ class Condition:
         return f"{self.subject} {found} (change {mean})"
 
 
+def _size_error_added(signals: Signals) -> float | None:
+    """Of ``|log(size / expected size)|``; the feature of the same name is on another scale."""
+    source, result = signals.size_error_source, signals.size_error_result
+    return None if source is None or result is None else result - source
+
+
+def _stability_lost(signals: Signals) -> float | None:
+    """In Dice; the feature of the same name is on another scale."""
+    source, result = signals.stability_source, signals.stability_result
+    return None if source is None or result is None else source - result
+
+
 CONDITIONS = (
     Condition(
         "size less expected",
+        _size_error_added,
         SIZE,
         True,
         "the sizes are",
@@ -161,6 +176,7 @@ CONDITIONS = (
     ),
     Condition(
         "stability lost",
+        _stability_lost,
         STABILITY,
         True,
         "with the images flipped or lower in contrast the segmentations are",
@@ -168,7 +184,16 @@ CONDITIONS = (
         "about as stable",
         "not surely as stable",
     ),
-    Condition("entropy rise", 0.0, False, "the model is", "surer", "as sure", "not surely as sure"),
+    Condition(
+        "entropy rise",
+        FEATURES["entropy rise"].value,
+        0.0,
+        False,
+        "the model is",
+        "surer",
+        "as sure",
+        "not surely as sure",
+    ),
 )
 
 
@@ -183,7 +208,7 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
         same = "the results are the source model's own segmentations"
         return CohortVerdict("keep", count, (same,))
     means = {
-        one.feature: mean for one in CONDITIONS if (mean := _mean(one.feature, signals)) is not None
+        one.feature: mean for one in CONDITIONS if (mean := _mean(one.value, signals)) is not None
     }
     if count < LEAST_IMAGES:
         few = f"found {count} image(s), expected at least {LEAST_IMAGES} to judge them together"
@@ -208,13 +233,13 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
 def means_of(signals: Sequence[Signals]) -> dict[str, Mean]:
     """The mean of each condition's feature; without those that too few of the images have."""
     return {
-        one.feature: mean for one in CONDITIONS if (mean := _mean(one.feature, signals)) is not None
+        one.feature: mean for one in CONDITIONS if (mean := _mean(one.value, signals)) is not None
     }
 
 
-def _mean(feature: str, signals: Sequence[Signals]) -> Mean | None:
-    """The mean of a feature; None if too few images have it."""
-    values = [value for one in signals if (value := FEATURES[feature].value(one)) is not None]
+def _mean(value_of: Callable[[Signals], float | None], signals: Sequence[Signals]) -> Mean | None:
+    """The mean of a value; None if too few images have it."""
+    values = [value for one in signals if (value := value_of(one)) is not None]
     if len(values) < min(LEAST_IMAGES, len(signals)):
         return None
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf

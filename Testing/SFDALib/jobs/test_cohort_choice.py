@@ -1,4 +1,4 @@
-"""The automatic choice for a cohort: the method with the best verdict, of these the surest one."""
+"""The automatic choice for a cohort: the best verdict, then the surest and likeliest results."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Verdicts = Mapping[str, tuple[Decision, float] | str]
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str, Any]]]:
-    """``chosen(verdicts)``: what is chosen of methods with a decision and a rise of the entropy
-    each, or with the line of their failure.
+    """``chosen(verdicts)``: what is chosen of methods with a decision, a rise of the entropy and a
+    size less expected by 0.2 each, or with the line of their failure.
     """
 
     def choice(verdicts: Verdicts, limit: float = 100.0) -> tuple[str, dict[str, Any]]:
@@ -38,7 +38,10 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str
             found = verdicts[engine.method.name]
             if isinstance(found, str):
                 raise RequestError(found)
-            means = {"entropy rise": Mean(found[1], 0.0, 16)}
+            means = {
+                "entropy rise": Mean(found[1], 0.0, 16),
+                "size less expected": Mean(0.2, 0.0, 16),
+            }
             verdict = CohortVerdict(found[0], 16, (), means)
             return Attempt(engine, SimpleNamespace(), verdict, 1.0)  # type: ignore[arg-type]
 
@@ -64,6 +67,18 @@ def test_a_better_verdict_goes_before_a_surer_model(chosen: Callable) -> None:
 def test_of_the_same_verdict_the_surer_model_is_taken(chosen: Callable) -> None:
     same: Verdicts = {"tent": ("better", -0.1), "adami": ("better", -0.3), "dpl": ("better", 0.0)}
     assert chosen(same)[0] == "adami"
+
+
+def test_the_sizes_count_as_much_as_the_entropy() -> None:
+    def attempt(entropy: float, size: float) -> Attempt:
+        means = {
+            "entropy rise": Mean(entropy, 0.0, 16),
+            "size less expected": Mean(size, 0.0, 16),
+        }
+        nothing: Any = None
+        return Attempt(nothing, nothing, CohortVerdict("better", 16, (), means), 1.0)
+
+    assert attempt(-0.1, -0.7).rank < attempt(-0.6, -0.1).rank < attempt(-0.3, -0.3).rank
 
 
 def test_a_method_that_fails_is_told_and_the_next_is_tried(chosen: Callable) -> None:
