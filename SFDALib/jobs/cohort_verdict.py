@@ -77,7 +77,9 @@ class Waiting:
         trust |= {"delivered": delivered, "images": verdict.images}
         if not wrong:
             sentence = verdict.sentence(delivered)
-            report["notes"] = [*_without_verdict(report["notes"]), f"verdict: {sentence}"]
+            colour, why = LEVELS[verdict.decision].colour, "; ".join(verdict.reasons)
+            note = f"verdict ({colour}): {sentence} Why: {why}."
+            report["notes"] = [*_without_verdict(report["notes"]), note]
             trust |= {"decision": verdict.decision, "sentence": sentence}
             trust["reasons"] = list(verdict.reasons)
 

@@ -71,7 +71,8 @@ def test_single_slices_are_delivered_by_the_verdict_on_all_of_them(
         assert row["trust"] == {name: found[name] for name in row["trust"]}
         assert (found["decision"], found["delivered"], found["images"]) == (decision, delivered, 2)
         assert found["reasons"] == ["as the test wants it"]
-        assert report_of(folder)["notes"] == [f"verdict: {trust['sentence']}"]
+        (note,) = report_of(folder)["notes"]
+        assert note.endswith(f": {trust['sentence']} Why: as the test wants it.")
         other = {"result": "adapted", "source": "source"}[delivered]
         same = (folder / f"{other}_segmentation.seg.nrrd").read_bytes()
         assert (folder / "segmentation.seg.nrrd").read_bytes() == same
