@@ -119,11 +119,12 @@ def draw(folder: Path) -> None:
     panel = widget.panel
     ui = panel.ui
     panel.input.choose_example()
+    wait(lambda: "about" in ui.estimateLabel.text)
+    save(folder / "panel_before.png")
+
     ui.methodComboBox.currentIndex = ui.methodComboBox.findData("heal")
     for name, value in OPTIONS.items():
         panel.method.field(name).value = value
-    wait(lambda: "about" in ui.estimateLabel.text)
-    save(folder / "panel_before.png")
 
     ui.applyButton.click()
     run = panel.logic.run
