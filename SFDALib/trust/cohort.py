@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.trust.features import FEATURES
 from SFDALib.trust.judge import VANISHED
 from SFDALib.trust.levels import Decision, Delivered
 
@@ -34,6 +33,7 @@ LEAST_IMAGES = 8  # fewer are not judged together
 SIZE = 0.05  # of the mean |log(size / expected size)| that may be added
 STABILITY = 0.01  # of Dice that may be lost
 VANISHED_SHARE = 0.05  # of the images
+LEAST_BITS = 0.02  # is added to both entropies
 _EACH = "every image has a verdict of its own"
 ADVICE: dict[tuple[Decision, Delivered | None], str] = {
     ("better", "result"): "use them, but look at each, as a single one may be worse",
@@ -120,7 +120,7 @@ class Condition:
     """What must not get worse.
 
     Args:
-        feature: its name.
+        feature: its name, as of a similar feature of ``features``.
         value: of the signals; None where they were not measured.
         bound: of its upper limit.
         shows_gain: whether its getting better tells that the results do.
@@ -151,22 +151,30 @@ class Condition:
         return f"{self.subject} {found} (change {mean})"
 
 
-def _size_error_added(signals: Signals) -> float | None:
-    """Of ``|log(size / expected size)|``; the feature of the same name is on another scale."""
+def _size_less_expected(signals: Signals) -> float | None:
+    """Logarithm of a factor."""
     source, result = signals.size_error_source, signals.size_error_result
     return None if source is None or result is None else result - source
 
 
 def _stability_lost(signals: Signals) -> float | None:
-    """In Dice; the feature of the same name is on another scale."""
+    """In Dice."""
     source, result = signals.stability_source, signals.stability_result
     return None if source is None or result is None else source - result
+
+
+def _entropy_rise(signals: Signals) -> float | None:
+    """Logarithm of a factor."""
+    source, result = signals.entropy_source, signals.entropy_result
+    if source is None or result is None:
+        return None
+    return math.log((result + LEAST_BITS) / (source + LEAST_BITS))
 
 
 CONDITIONS = (
     Condition(
         "size less expected",
-        _size_error_added,
+        _size_less_expected,
         SIZE,
         True,
         "the sizes are",
@@ -186,7 +194,7 @@ CONDITIONS = (
     ),
     Condition(
         "entropy rise",
-        FEATURES["entropy rise"].value,
+        _entropy_rise,
         0.0,
         False,
         "the model is",
