@@ -4,7 +4,7 @@ The methods that the source model can serve run one after the other, the most us
 a result folder of its own, as in a comparison. The search ends when a result that is better than
 the source model's is confirmed by another one, when no method fits into the time that is left, or
 when all have been tried. Of the results that the judge finds better, the one that is least likely
-to be worse is delivered; without such a result the source model's.
+to be worse is delivered, of equally likely ones the first; without such a result the source's.
 
 Which methods are tried depends on the time they take, so that two runs may choose differently. The
 report names method and options, with which ``run`` gives the same result again.
@@ -34,6 +34,7 @@ from SFDALib.trust.levels import LEVELS
 STAGE = "auto"  # names the method that is tried
 SURE = 0.2  # a better result is confirmed if its chance of harm is at most this
 AGREES = 0.9  # and its mean Dice with another better one is at least this
+TIE = 0.01  # chances of harm that differ by no more tell nothing: the measured order decides
 
 Trusts = Mapping[str, Mapping[str, Any] | None]  # the field "trust" of each method's report
 
@@ -58,7 +59,7 @@ def deliver_best(
     search = _Search.over(image, others)
     search.run()
     closest = _closest(search.trusts)
-    chosen = choice(search.trusts) or (closest if gate == "off" else None)
+    chosen = best(search.trusts) or (closest if gate == "off" else None)
     why = _why(search, chosen, closest)
     trust: Mapping[str, Any] | None
     about = {"chosen": chosen or registry.REFERENCE, "why": why, **search.facts(chosen)}
@@ -142,14 +143,14 @@ class _Search:
             return
         dice = self.tried.dice()
         self.trusts = self.tried.trusts(dice)
-        best = choice(self.trusts)
-        if best is None or _harm(self.trusts, best) > SURE:
+        first = best(self.trusts)
+        if first is None or _harm(self.trusts, first) > SURE:
             return
         for other in better(self.trusts):
-            if other != best and dice.between(best, other) >= AGREES:
+            if other != first and dice.between(first, other) >= AGREES:
                 self.enough = (
-                    f"{self.title(best)} and {self.title(other)} are better than the source"
-                    f" model's and agree (Dice {dice.between(best, other):.2f})"
+                    f"{self.title(first)} and {self.title(other)} are better than the source"
+                    f" model's and agree (Dice {dice.between(first, other):.2f})"
                 )
 
     def facts(self, chosen: str | None) -> dict[str, Any]:
@@ -204,6 +205,24 @@ class _Search:
         return self.engines[name].method.title
 
 
+def best(trusts: Trusts) -> str | None:
+    """The method whose result is delivered; None if none may be.
+
+    That of ``judgement.choice``, or the first in the measured order whose level is the same and
+    whose chance of harm is higher by at most ``TIE``.
+    """
+    least = choice(trusts)
+    if least is None:
+        return None
+    adopted = {name: trusts[name] or {} for name in better(trusts)}
+    level, harm = adopted[least]["decision"], adopted[least]["harm"]
+    return next(
+        name
+        for name, trust in adopted.items()
+        if trust["decision"] == level and trust["harm"] <= harm + TIE
+    )
+
+
 def better(trusts: Trusts) -> list[str]:
     """The methods whose results may be delivered."""
     return [name for name, trust in trusts.items() if choice({name: trust})]
@@ -254,7 +273,7 @@ def _why(search: _Search, chosen: str | None, closest: str | None) -> str:
             )
         return (
             f"{title} is delivered: {good} of {count} result(s) are better than the source model's,"
-            f" and this one is the least likely to be worse ({harm})"
+            f" and none is less likely to be worse than this one ({harm}) by more than {TIE:.0%}"
         )
     if closest is not None:
         reason = f"{none}; the verdict is on that of {search.title(closest)}, which comes closest"

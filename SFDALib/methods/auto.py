@@ -1,4 +1,4 @@
-"""The automatic choice: tries methods on an image, and delivers the best result that is trusted.
+"""The automatic choice: tries methods on an image, and delivers the best result by the judge.
 
 ``ORDER`` is the one list of what is likely to help on which kind of network. The gains behind it
 were measured by ``Testing/Benchmarks/trust``.

@@ -61,5 +61,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.iapc:IAPC",
     adapts=True,
     own_work=lambda options: training_work(options.epochs, extra_passes=6),
-    recommended={"learning_rate": 0.001, "epochs": 3},
+    recommended={"learning_rate": 0.001, "epochs": 8},
 )

@@ -22,3 +22,10 @@ class Finding:
     kind: Kind
     structure: str
     text: str
+
+    @property
+    def in_short(self) -> str:
+        """A clause without numbers."""
+        if self.kind == "unsure":
+            return f"the model is unsure in {self.structure}"
+        return f"{self.structure} is {self.kind}"

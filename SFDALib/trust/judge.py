@@ -38,7 +38,7 @@ CLIP = 2.0  # of the standardised features, to limit extrapolation beyond the be
 VANISHED = math.log(
     4
 )  # a class that shrank by more than this factor: no better, whatever the score
-POOR, WRONG = 0.6, 0.5  # predicted Dice: below the first look at it, below the second it is wrong
+POOR, WRONG = 0.6, 0.4  # predicted Dice: below the first look at it, below the second it is wrong
 FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
@@ -145,10 +145,10 @@ def _decide(
             else ("keep", cause)
         )
     if not can_adopt(signals):
-        return "look", f"It is unclear whether this is better, as {UNJUDGED}"
+        return "look", f"Unclear whether it is better, as {UNJUDGED}"
     if harm >= fitted.adopt:
         also = f", and {in_result}" if in_result else ""
-        return "look", f"It is unclear whether this is better{also}"
+        return "look", f"Unclear whether it is better{also}"
     if in_result:
         return "look", f"Probably better, but {in_result}"
     known = f" (predicted Dice {result.quality})" if result.quality else ""
@@ -173,13 +173,13 @@ def _wrong(looks: Looks, outside: float | None) -> bool:
 
 
 def _to_look_at(looks: Looks, outside: float | None) -> str:
-    """What is to be looked at in a segmentation, as a clause; empty if nothing is."""
-    found = [finding.text for finding in looks.findings]
+    """What is to be looked at first in a segmentation, as a clause; empty if nothing is."""
+    found = [finding.in_short for finding in looks.findings]
     if not found and (outside or 0) > 0:
         found.append("a volume is outside its plausible range")
     if looks.quality is not None and looks.quality.dice < POOR:
         found.append(f"the predicted Dice is {looks.quality}")
-    return " and ".join(found[:2]) + (", among others" if len(found) > 2 else "")
+    return found[0] if found else ""
 
 
 def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:

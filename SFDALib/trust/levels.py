@@ -32,7 +32,7 @@ class Level:
     advice: Mapping[Delivered, str]
 
 
-_USE_NEITHER = "use neither, but segment by hand or with another model"
+_USE_NEITHER = "use neither; segment by hand or by another model"
 LEVELS: dict[Decision, Level] = {
     "better": Level(
         "green",
@@ -45,9 +45,8 @@ LEVELS: dict[Decision, Level] = {
         "source",
         "look at both before you use one",
         {
-            "source": "compare both with the image; the source model's segmentation is delivered"
-            " until you decide",
-            "result": "compare it with the source model's before you use it",
+            "source": "compare both; the source model's is delivered",
+            "result": "compare it with the source model's first",
         },
     ),
     "keep": Level(

@@ -291,9 +291,6 @@ def walk(
 
 
 @pytest.mark.timeout(900)
-# Slow, and not yet sound: on a busy machine, after the panel's other tests in one process, VTK
-# sometimes logs "vtkPlaneSource: Bad plane coordinate system" when a scene was saved and reopened.
-@pytest.mark.slow
 def test_whatever_a_user_does_nothing_fails_and_nothing_is_left(
     walk: Callable[[Sequence[tuple[str, int]]], None],
 ) -> None:

@@ -12,6 +12,9 @@ margin counts half to either side: nothing is gained by adopting it. Each result
 as a run sees it, once as a comparison does, which knows the other methods' results. Single frames
 are fitted on, too, though nothing is adopted on them: without them the heart is judged worse.
 
+Data sets on which the source model fails altogether (mean Dice below ``FAILED``) are judged, and
+fitted on never: nothing is to be gained there by what these methods do.
+
 The line ``adopt`` is the highest of LINES under which, on every organ that was left out, at most
 ``HARMFUL`` of what is better is harmful. For the held-out figures it is chosen without the organ.
 """
@@ -43,6 +46,7 @@ from SFDALib.trust.verdict import Verdict
 RESULTS = Path(__file__).with_name("results.json")
 LINES = tuple(round(0.2 + 0.025 * step, 3) for step in range(9))  # 0.2 to 0.4
 HARMFUL = 0.05  # of what is delivered, at most
+FAILED = 0.05  # mean Dice of the source's segmentations
 KEEP = 0.5  # from this on the result is no better
 RIDGE = 0.005  # of 0.005 and 0.02; chosen on brain, heart and hippocampus, each left out
 
@@ -65,15 +69,16 @@ def main() -> int:
     arguments.add_argument("--ship", action="store_true")
     chosen = arguments.parse_args()
     rows = read_rows(chosen.rows)
-    without = {organ: fit_all([r for r in rows if r.organ != organ]) for organ in _names(rows)}
+    used = _used(rows)
+    without = {organ: fit_all([r for r in used if r.organ != organ]) for organ in _names(rows)}
     kinds = sorted({row.kind for row in rows})
-    of_others = {kind: [row for row in rows if row.kind != kind] for kind in kinds}
+    of_others = {kind: [row for row in used if row.kind != kind] for kind in kinds}
     # the interval and the line need two organs
     without_kind = {
         kind: fit_all(own) for kind, own in of_others.items() if len({*_names(own)} - {*MANY}) > 1
     }
-    covered = coverage(rows, lambda row: without[row.organ].quality)
-    shipped = fit_all(rows)
+    covered = coverage(used, lambda row: without[row.organ].quality)
+    shipped = fit_all(used)
     shipped = replace(shipped, quality=replace(shipped.quality, coverage=covered))
     by_dataset: Callable[[Row], str] = lambda row: row.dataset  # noqa: E731
     summary = {
@@ -91,12 +96,20 @@ def main() -> int:
     }
     _print(summary, shipped)
     if chosen.ship:
-        counts = {name: sum(row.organ == name for row in rows) for name in _names(rows)}
+        counts = {name: sum(row.organ == name for row in used) for name in _names(used)}
         told = {"fitted_by": "Testing/Benchmarks/trust/fit.py", "rows": counts}
         _write(COEFFICIENTS, {**told, "coefficients": asdict(shipped.harm)})
         _write(QUALITY, {**told, "coefficients": asdict(shipped.quality)})
         _write(RESULTS, summary)
     return 0
+
+
+def _used(rows: Sequence[Row]) -> list[Row]:
+    """The rows of data sets on which the source model does not fail altogether."""
+    before: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        before[row.dataset].append(row.before)
+    return [row for row in rows if np.mean(before[row.dataset]) >= FAILED]
 
 
 def fit_all(rows: Sequence[Row]) -> Fitted:

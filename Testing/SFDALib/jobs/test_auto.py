@@ -104,6 +104,7 @@ class Scripted:
         return {
             name: {
                 "decision": LOOK if name in self.look else BETTER if name in self.harm else KEEP,
+                "adopted": name in self.harm and name not in self.look,
                 "harm": self.harm.get(name, 0.7 + 0.01 * number),
                 "delivered": "result",
                 "reasons": [],
@@ -356,7 +357,7 @@ def test_the_result_is_that_of_a_run_of_the_chosen_method_alone(
     quick: None, phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With bundle, image and source segmentation read and made once."""
-    monkeypatch.setattr(auto, "choice", lambda trusts: "tent" if "tent" in trusts else None)
+    monkeypatch.setattr(auto, "best", lambda trusts: "tent" if "tent" in trusts else None)
     made, stages = phantom(), []
     common = ["--bundle", made.bundle, "--input", made.image, "--device", "cpu"]
     real = ImageRun.attempt
@@ -385,7 +386,7 @@ def test_a_cohort_chooses_for_every_image(
     quick: None, phantom: Phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here no result is better: the source's is delivered, with the verdict on the closest one."""
-    monkeypatch.setattr(auto, "choice", lambda trusts: None)
+    monkeypatch.setattr(auto, "best", lambda trusts: None)
     made = phantom()
     request = ["cohort", "--bundle", made.bundle, "--input", made.image, "--device", "cpu"]
     assert main([*map(str, [*request, "--output", tmp_path / "out"])]) == 0
@@ -434,10 +435,23 @@ def test_the_time_limit_has_an_argument_of_its_own(
 
 def test_better_are_the_results_that_the_judge_would_choose() -> None:
     def trust(decision: str) -> dict[str, Any]:
-        return {"decision": decision, "harm": 0.1, "signals": {"agreement": 0.5}}
+        adopted = decision == BETTER
+        signals = {"agreement": 0.5}
+        return {"decision": decision, "adopted": adopted, "harm": 0.1, "signals": signals}
 
     trusts = {"adami": trust(BETTER), "tent": trust(KEEP), "none": None}
-    assert auto.better(trusts) == [choice(trusts)] == ["adami"]
+    assert auto.better(trusts) == [choice(trusts)] == [auto.best(trusts)] == ["adami"]
+    assert auto.best({"tent": trust(KEEP)}) is None
+
+
+def test_of_results_that_are_equally_likely_to_be_worse_the_first_in_the_order_is_taken() -> None:
+    def trust(harm: float, decision: str = BETTER) -> dict[str, Any]:
+        signals = {"agreement": 0.5}
+        return {"decision": decision, "adopted": True, "harm": harm, "signals": signals}
+
+    assert auto.best({"adami": trust(0.039), "iapc": trust(0.03)}) == "adami"
+    assert auto.best({"adami": trust(0.041), "iapc": trust(0.03)}) == "iapc"
+    assert auto.best({"adami": trust(0.031, LOOK), "iapc": trust(0.03)}) == "iapc"
 
 
 def test_the_one_way_to_deliver_a_result_leads_to_the_choice(

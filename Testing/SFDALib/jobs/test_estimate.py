@@ -15,6 +15,7 @@ from SFDALib.jobs import estimate
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.method import Work
+from SFDALib.methods.option import PRESETS
 from SFDALib.methods.registry import METHODS
 from SFDALib.networks.build import build_network
 
@@ -87,6 +88,18 @@ def test_each_pass_draw_and_volume_adds_its_time(
     assert draws == pytest.approx(start + 6 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
     assert epochs == pytest.approx(start + 8 * once + 2 * estimate.BACKWARD * once)
+
+
+def test_options_that_are_not_given_have_the_values_of_the_preset(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    for preset in PRESETS:
+        epochs = METHODS["adami"].values({}, preset).epochs
+        alike = ask("adami", "--option", f"epochs={epochs}")["seconds"]
+        assert ask("adami", "--preset", preset)["seconds"] == alike
+    assert ask("adami")["seconds"] == ask("adami", "--preset", "recommended")["seconds"]
+    assert ask("adami")["seconds"] < ask("adami", "--preset", "published")["seconds"]
 
 
 def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(

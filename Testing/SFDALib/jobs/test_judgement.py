@@ -153,7 +153,8 @@ def test_a_cohort_follows_the_gate_image_by_image(
     request += ["--output", tmp_path / "out", "--option", "epochs=1", "--device", "cpu"]
     assert main(["cohort", *map(str, request)]) == 0
     (row,) = json.loads((tmp_path / "out/cohort.json").read_text())["images"]
-    assert (row["trust"]["decision"], row["trust"]["delivered"]) == ("keep", "source")
+    assert row["trust"]["decision"] == "keep" and row["trust"]["delivered"] == "source"
+    assert row["trust"]["sentence"].endswith("the source model's segmentation is kept.")
     folder = tmp_path / "out" / row["folder"]
     delivered, source = labels_of(folder, "segmentation"), labels_of(folder, "source_segmentation")
     assert (delivered == source).all()

@@ -230,7 +230,8 @@ def test_the_report_shows_method_options_and_warning(
     window = panel.results.report_window
     (browser,) = window.findChildren(qt.QTextBrowser)
     text = browser.plainText
-    for words in ("No adaptation", "not a medical device", "overlap", "Checksum of the image"):
+    said = ("No adaptation", "not a medical device", "overlap", "Checksum of the image")
+    for words in (*said, "Options: Recommended"):
         assert words in text
     window.close()
     assert json.loads(panel.results.results.get("report").GetText())["method"] == "none"
