@@ -258,11 +258,11 @@ def test_a_folder_is_run_volume_by_volume_and_what_failed_is_in_the_status(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--method", "magic"], "expected one of none"),
+        (["--method", "magic"], "expected one of auto"),
         (["--method", "heal", "--option", "steps=0"], "steps"),
         (["--method", "none", "--speed", "9"], "--speed"),
         (["--method", "none", "--gate", "ajar"], "--gate"),
-        (["--gate", "off"], "--method"),
+        (["--method", "none", "--preset", "mine"], "--preset"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_status_2(
