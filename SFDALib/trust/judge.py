@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 CLIP = 2.0  # of the standardised features, to limit extrapolation beyond the benchmark
-VANISHED = math.log(
-    4
-)  # a class that shrank by more than this factor: no better, whatever the score
-POOR, WRONG = 0.6, 0.4  # predicted Dice: below the first look at it, below the second it is wrong
+VANISHED = math.log(4)  # a class that shrank by more than this: no better, whatever the score
+POOR, WRONG = 0.7, 0.4  # predicted Dice: below the first look at it, below the second it is wrong
 FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
