@@ -22,14 +22,13 @@ from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
 from SFDALib.jobs.image_run import ImageRun
-from SFDALib.jobs.judgement import choice, judge_among
+from SFDALib.jobs.judgement import adopted, choice, foremost, judge_among, without_verdict
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.time_limit import Deadline, Forecast
 from SFDALib.jobs.tried import Tried
 from SFDALib.methods import registry
 from SFDALib.results import layout
 from SFDALib.results.report import write_report
-from SFDALib.trust.levels import LEVELS
 
 STAGE = "auto"  # names the method that is tried
 SURE = 0.2  # a better result is confirmed if its chance of harm is at most this
@@ -74,7 +73,7 @@ def deliver_best(
         report, trust = search.tried.reports[chosen], search.trusts[chosen]
     if not any(others.iterdir()):
         others.rmdir()
-    notes = [*_without_verdict(report), f"auto: {why}.", *search.notes(chosen)]
+    notes = [*without_verdict(report["notes"]), f"auto: {why}.", *search.notes(chosen)]
     written = layout.written(folder)
     report |= {**extra, "auto": about, "trust": trust, "notes": notes, "files_written": written}
     write_report(folder / layout.REPORT.name, report)
@@ -211,21 +210,20 @@ def best(trusts: Trusts) -> str | None:
     That of ``judgement.choice``, or the first in the measured order whose level is the same and
     whose chance of harm is higher by at most ``TIE``.
     """
-    least = choice(trusts)
+    least, deliverable = choice(trusts), adopted(trusts)
     if least is None:
         return None
-    adopted = {name: trusts[name] or {} for name in better(trusts)}
-    level, harm = adopted[least]["decision"], adopted[least]["harm"]
+    level, harm = deliverable[least]["decision"], deliverable[least]["harm"]
     return next(
         name
-        for name, trust in adopted.items()
+        for name, trust in deliverable.items()
         if trust["decision"] == level and trust["harm"] <= harm + TIE
     )
 
 
 def better(trusts: Trusts) -> list[str]:
     """The methods whose results may be delivered."""
-    return [name for name, trust in trusts.items() if choice({name: trust})]
+    return list(adopted(trusts))
 
 
 def _harm(trusts: Trusts, name: str) -> float:
@@ -239,13 +237,9 @@ def _closest(trusts: Trusts) -> str | None:
 
     None if no result differs from the source model's.
     """
-    levels = list(LEVELS)
-    ranks = {
-        name: (levels.index(trust["decision"]), trust["harm"])
-        for name, trust in trusts.items()
-        if trust and trust["signals"]["agreement"] < 1
-    }
-    return min(ranks, key=ranks.__getitem__, default=None)
+    return foremost(
+        {name: one for name, one in trusts.items() if one and one["signals"]["agreement"] < 1}
+    )
 
 
 def _undelivered(trust: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -284,9 +278,3 @@ def _why(search: _Search, chosen: str | None, closest: str | None) -> str:
     else:
         reason = f"no method fits into {search.deadline.limit:g} s; raise time_limit"
     return f"the source model's result is delivered: {reason}"
-
-
-def _without_verdict(report: Mapping[str, Any]) -> list[str]:
-    """A report's notes without the judge's, who did not know the other methods then."""
-    reasons = "; ".join(report["trust"]["reasons"]) if report["trust"] else ""
-    return [note for note in report["notes"] if not reasons or reasons not in note]

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from SFDALib.jobs import certainty
 from SFDALib.jobs.image_run import ImageRun
+from SFDALib.jobs.judgement import verdict_note, without_verdict
 from SFDALib.results import layout
 from SFDALib.results.report import write_report
 from SFDALib.trust.cohort import CohortVerdict, judge_cohort
@@ -77,9 +78,8 @@ class Waiting:
         trust |= {"delivered": delivered, "images": verdict.images}
         if not wrong:
             sentence = verdict.sentence(delivered)
-            colour, why = LEVELS[verdict.decision].colour, "; ".join(verdict.reasons)
-            note = f"verdict ({colour}): {sentence} Why: {why}."
-            report["notes"] = [*_without_verdict(report["notes"]), note]
+            note = verdict_note(verdict.decision, sentence, verdict.reasons)
+            report["notes"] = [*without_verdict(report["notes"]), note]
             trust |= {"decision": verdict.decision, "sentence": sentence}
             trust["reasons"] = list(verdict.reasons)
 
@@ -132,8 +132,3 @@ def settle(
 def delivered_by(decision: Decision, gate: str) -> Delivered:
     """The segmentation that is delivered."""
     return LEVELS[decision].delivered if gate == "on" else "result"
-
-
-def _without_verdict(notes: Sequence[str]) -> list[str]:
-    """The notes of a report without the verdict on the image by itself."""
-    return [note for note in notes if not note.startswith("verdict ")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,13 @@ from SFDALib.methods.outcome import Adapted, Segmented
 from SFDALib.progress import Progress
 from SFDALib.trust.findings import Finding
 from SFDALib.trust.judge import judge
-from SFDALib.trust.levels import LEVELS, Delivered
+from SFDALib.trust.levels import LEVELS, Decision, Delivered
 from SFDALib.trust.signals import Evidence, Segment, Signals, measure, weight_distance
 from SFDALib.trust.structures import compared
 from SFDALib.trust.verdict import Verdict
 from SFDALib.volume.intensity import normalise_unit
 
+NOTE = "verdict "  # how the note of a verdict begins
 LOOKS = 2  # segmentations of changed copies of the image by each network, see ``signals.stability``
 
 
@@ -52,9 +53,18 @@ class Judgement:
 
     def note(self) -> str:
         """The sentence and its reasons, for the log."""
-        colour = LEVELS[self.verdict.decision].colour
-        why = "; ".join(self.verdict.reasons)
-        return f"verdict ({colour}): {self.verdict.sentence(self.delivered)} Why: {why}."
+        verdict = self.verdict
+        return verdict_note(verdict.decision, verdict.sentence(self.delivered), verdict.reasons)
+
+
+def verdict_note(decision: Decision, sentence: str, reasons: Sequence[str]) -> str:
+    """A verdict as one of the notes of a report."""
+    return f"{NOTE}({LEVELS[decision].colour}): {sentence} Why: {'; '.join(reasons)}."
+
+
+def without_verdict(notes: Sequence[str]) -> list[str]:
+    """The notes of a report without that of its verdict."""
+    return [note for note in notes if not note.startswith(NOTE)]
 
 
 def judge_result(
@@ -133,12 +143,18 @@ def choice(trusts: Mapping[str, Mapping[str, Any] | None]) -> str | None:
     Args:
         trusts: the field "trust" of each method's report.
     """
+    return foremost(adopted(trusts))
+
+
+def adopted(trusts: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Mapping[str, Any]]:
+    """The verdicts of the results that may be delivered."""
+    return {name: trust for name, trust in trusts.items() if trust and trust["adopted"]}
+
+
+def foremost(trusts: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The method with the best level, and of that the least harm; None of none."""
     levels = list(LEVELS)
-    ranks = {
-        name: (levels.index(trust["decision"]), trust["harm"])
-        for name, trust in trusts.items()
-        if trust and trust["adopted"]
-    }
+    ranks = {name: (levels.index(one["decision"]), one["harm"]) for name, one in trusts.items()}
     return min(ranks, key=ranks.__getitem__, default=None)
 
 

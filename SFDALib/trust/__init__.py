@@ -6,6 +6,7 @@ quality.json, which Testing/Benchmarks/trust fits.
     signals      what can be measured of two segmentations of an image
     structures   each structure of a segmentation by itself, and what is to be looked at in it
     findings     one thing to look at
+    regression   a weighted sum of standardised numbers, which both models are
     features     the signals as numbers of which more is worse
     quality      the predicted Dice of one segmentation
     judge        the chance of harm, and the decision

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from SFDALib.trust.features import LEAST_BITS, excess, log_ratio
 from SFDALib.trust.judge import VANISHED
 from SFDALib.trust.levels import Decision, Delivered
 
@@ -33,7 +34,6 @@ LEAST_IMAGES = 8  # fewer are not judged together
 SIZE = 0.05  # of the mean |log(size / expected size)| that may be added
 STABILITY = 0.01  # of Dice that may be lost
 VANISHED_SHARE = 0.05  # of the images
-LEAST_BITS = 0.02  # is added to both entropies
 _EACH = "every image has a verdict of its own"
 ADVICE: dict[tuple[Decision, Delivered | None], str] = {
     ("better", "result"): "use them, but look at each, as a single one may be worse",
@@ -151,30 +151,10 @@ class Condition:
         return f"{self.subject} {found} (change {mean})"
 
 
-def _size_less_expected(signals: Signals) -> float | None:
-    """Logarithm of a factor."""
-    source, result = signals.size_error_source, signals.size_error_result
-    return None if source is None or result is None else result - source
-
-
-def _stability_lost(signals: Signals) -> float | None:
-    """In Dice."""
-    source, result = signals.stability_source, signals.stability_result
-    return None if source is None or result is None else source - result
-
-
-def _entropy_rise(signals: Signals) -> float | None:
-    """Logarithm of a factor."""
-    source, result = signals.entropy_source, signals.entropy_result
-    if source is None or result is None:
-        return None
-    return math.log((result + LEAST_BITS) / (source + LEAST_BITS))
-
-
 CONDITIONS = (
     Condition(
         "size less expected",
-        _size_less_expected,
+        lambda s: excess(s.size_error_result, s.size_error_source),
         SIZE,
         True,
         "the sizes are",
@@ -184,7 +164,7 @@ CONDITIONS = (
     ),
     Condition(
         "stability lost",
-        _stability_lost,
+        lambda s: excess(s.stability_source, s.stability_result),
         STABILITY,
         True,
         "with the images flipped or lower in contrast the segmentations are",
@@ -194,7 +174,7 @@ CONDITIONS = (
     ),
     Condition(
         "entropy rise",
-        _entropy_rise,
+        lambda s: log_ratio(s.entropy_result, s.entropy_source, LEAST_BITS),
         0.0,
         False,
         "the model is",
@@ -215,9 +195,7 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
     if all(one.agreement == 1 for one in signals):
         same = "the results are the source model's own segmentations"
         return CohortVerdict("keep", count, (same,))
-    means = {
-        one.feature: mean for one in CONDITIONS if (mean := _mean(one.value, signals)) is not None
-    }
+    means = means_of(signals)
     if count < LEAST_IMAGES:
         few = f"found {count} image(s), expected at least {LEAST_IMAGES} to judge them together"
         return CohortVerdict("look", count, (few,), means)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
 CERTAIN = 0.99  # a Dice above this is as good as this
+LEAST_BITS = 0.02  # is added to both entropies of a ratio
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def disagreement(dice: float | None) -> float | None:
     return math.log((1 - kept) / kept)
 
 
-def _log_ratio(above: float | None, below: float | None, least: float) -> float | None:
+def log_ratio(above: float | None, below: float | None, least: float) -> float | None:
     """``log((above + least) / (below + least))``."""
     if above is None or below is None:
         return None
@@ -56,7 +57,7 @@ def _root(value: float | None) -> float | None:
     return None if value is None else math.copysign(math.sqrt(abs(value)), value)
 
 
-def _excess(more: float | None, less: float | None) -> float | None:
+def excess(more: float | None, less: float | None) -> float | None:
     """``more - less``."""
     return None if more is None or less is None else more - less
 
@@ -76,16 +77,14 @@ def _factor(log: float | None) -> str:
 
 FEATURES: dict[str, Feature] = {
     "entropy rise": Feature(
-        lambda s: _root(_log_ratio(s.entropy_result, s.entropy_source, 0.02)),
+        lambda s: _root(log_ratio(s.entropy_result, s.entropy_source, LEAST_BITS)),
         lambda s: (
             f"the mean entropy is {_number(s.entropy_result)} bits"
             f" (source model: {_number(s.entropy_source)})"
         ),
     ),
     "stability lost": Feature(
-        lambda s: _root(
-            _excess(disagreement(s.stability_result), disagreement(s.stability_source))
-        ),
+        lambda s: _root(excess(disagreement(s.stability_result), disagreement(s.stability_source))),
         lambda s: (
             "with the image flipped or lower in contrast, the Dice with its own segmentation is"
             f" {_percent(s.stability_result)} (source model: {_percent(s.stability_source)})"
@@ -99,28 +98,28 @@ FEATURES: dict[str, Feature] = {
         ),
     ),
     "size less expected": Feature(
-        lambda s: _root(_excess(s.size_error_result, s.size_error_source)),
+        lambda s: _root(excess(s.size_error_result, s.size_error_source)),
         lambda s: (
             f"the sizes differ from the expected ones by a factor of {_factor(s.size_error_result)}"
             f" (source model: {_factor(s.size_error_source)})"
         ),
     ),
     "volume less plausible": Feature(
-        lambda s: _root(_excess(s.outside_result, s.outside_source)),
+        lambda s: _root(excess(s.outside_result, s.outside_source)),
         lambda s: (
             "the volumes are outside the plausible ranges by a factor of"
             f" {_factor(s.outside_result)} (source model: {_factor(s.outside_source)}; 1 is inside)"
         ),
     ),
     "fragments": Feature(
-        lambda s: _root(_excess(s.largest_source, s.largest_result)),
+        lambda s: _root(excess(s.largest_source, s.largest_result)),
         lambda s: (
             f"the largest connected part has {_percent(s.largest_result)} of a structure's volume"
             f" (source model: {_percent(s.largest_source)})"
         ),
     ),
     "edges left": Feature(
-        lambda s: _root(_log_ratio(s.edge_source, s.edge_result, 0.1)),
+        lambda s: _root(log_ratio(s.edge_source, s.edge_result, 0.1)),
         lambda s: (
             "the image's gradient on the contours, relative to that around them, is"
             f" {_number(s.edge_result)} (source model: {_number(s.edge_source)})"
@@ -151,7 +150,7 @@ FEATURES: dict[str, Feature] = {
         ),
     ),
     "draws differ": Feature(
-        lambda s: _excess(1, s.draw_agreement),
+        lambda s: excess(1, s.draw_agreement),
         lambda s: (
             "the mean Dice between the segmentations of the diffusion samples is"
             f" {_percent(s.draw_agreement)}"
@@ -162,7 +161,7 @@ FEATURES: dict[str, Feature] = {
         lambda s: f"the scores S of the diffusion samples differ by up to {s.draw_spread or 0:.2g}",
     ),
     "others differ": Feature(
-        lambda s: _excess(1, s.others),
+        lambda s: excess(1, s.others),
         lambda s: f"the mean Dice with the other methods' results is {_percent(s.others)}",
     ),
 }

@@ -28,6 +28,7 @@ from SFDALib.trust.features import FEATURES, features
 from SFDALib.trust.findings import OUTSIDE, Finding
 from SFDALib.trust.levels import Decision
 from SFDALib.trust.quality import QualityModel, shipped_quality
+from SFDALib.trust.regression import Regression, logistic
 from SFDALib.trust.verdict import Looks, Verdict
 
 if TYPE_CHECKING:
@@ -44,41 +45,25 @@ UNJUDGED = "without a volume and its plausible range that is hard to tell"
 
 
 @dataclass(frozen=True)
-class Coefficients:
-    """What the benchmark fitted.
+class Coefficients(Regression):
+    """What the benchmark fitted, of the features.
 
     Args:
-        bias: of the score.
-        weights: of each standardised feature, 0 or more.
-        centres, scales: mean and standard deviation of each feature in the fit.
         adopt, keep: bounds of the probability of harm.
     """
 
-    bias: float
-    weights: Mapping[str, float]
-    centres: Mapping[str, float]
-    scales: Mapping[str, float]
+    CLIP = CLIP
+
     adopt: float
     keep: float
 
     def parts(self, signals: Signals) -> dict[str, float]:
         """What each measured feature adds to the score."""
-        found = features(signals)
-        return {
-            name: self.weights[name] * self.standardised(name, value)
-            for name in self.weights
-            if (value := found[name]) is not None
-        }
-
-    def standardised(self, name: str, value: float) -> float:
-        """``(value - centre) / scale``, clipped to +-``CLIP``."""
-        z = (value - self.centres[name]) / self.scales[name]
-        return min(max(z, -CLIP), CLIP)
+        return self.weighted(features(signals))
 
     def harm(self, signals: Signals) -> float:
         """The probability that the result's Dice is lower than the source's."""
-        score = self.bias + sum(self.parts(signals).values())
-        return 1 / (1 + math.exp(-min(max(score, -50.0), 50.0)))
+        return logistic(self.bias + sum(self.parts(signals).values()))
 
 
 def judge(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.trust.features import disagreement
+from SFDALib.trust.regression import Regression, logistic
 
 if TYPE_CHECKING:
     from SFDALib.trust.levels import Delivered
@@ -56,34 +57,23 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class QualityModel:
-    """What the benchmark fitted.
+class QualityModel(Regression):
+    """What the benchmark fitted, of the indicators.
 
     Args:
-        bias: of the logit.
-        weights: of each standardised indicator, 0 or more.
-        centres, scales: mean and standard deviation of each indicator in the fit.
         below, above: of the logit, from the prediction to the ends of the interval.
         coverage: share of the true Dice inside the interval, on organs that were left out.
     """
 
-    bias: float
-    weights: Mapping[str, float]
-    centres: Mapping[str, float]
-    scales: Mapping[str, float]
+    CLIP = CLIP
+
     below: float
     above: float
     coverage: float
 
     def logit(self, found: Mapping[str, float | None]) -> float:
         """Of the predicted Dice, from the indicators."""
-        lost = 0.0
-        for name, weight in self.weights.items():
-            value = found[name]
-            if value is not None:
-                z = (value - self.centres[name]) / self.scales[name]
-                lost += weight * min(max(z, -CLIP), CLIP)
-        return self.bias - lost
+        return self.bias - sum(self.weighted(found).values())
 
     def predict(self, signals: Signals, of: Delivered) -> Quality | None:
         """The Dice of the result or of the source's segmentation; None without expected sizes."""
@@ -91,9 +81,7 @@ class QualityModel:
         if found["size error"] is None or found["outside"] is None:
             return None
         logit = self.logit(found)
-        return Quality(
-            _logistic(logit), _logistic(logit - self.below), _logistic(logit + self.above)
-        )
+        return Quality(logistic(logit), logistic(logit - self.below), logistic(logit + self.above))
 
 
 def indicators(signals: Signals, of: Delivered) -> dict[str, float | None]:
@@ -105,10 +93,6 @@ def indicators(signals: Signals, of: Delivered) -> dict[str, float | None]:
 def shipped_quality() -> QualityModel:
     """The coefficients that come with this package."""
     return QualityModel(**json.loads(QUALITY.read_text(encoding="utf-8"))["coefficients"])
-
-
-def _logistic(value: float) -> float:
-    return 1 / (1 + math.exp(-min(max(value, -50.0), 50.0)))
 
 
 def _log(value: float | None, least: float) -> float | None:

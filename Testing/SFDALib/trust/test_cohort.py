@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from paths import ROOT
+from signals_by_hand import GOOD
 
 from SFDALib.trust.cohort import ADVICE, LEAST_IMAGES, CohortVerdict, judge_cohort
 from SFDALib.trust.signals import Signals
 
 # A little better in each feature: size error 0.5 to 0.4, stability 0.8 to 0.85, entropy 0.3 to 0.2.
-IMAGE = Signals(
+IMAGE = replace(
+    GOOD,
     entropy_source=0.3,
     entropy_result=0.2,
     stability_source=0.8,
@@ -25,17 +27,6 @@ IMAGE = Signals(
     size_error_result=0.4,
     outside_source=None,
     outside_result=None,
-    largest_source=1.0,
-    largest_result=1.0,
-    components_source=1,
-    components_result=1,
-    edge_source=1.0,
-    edge_result=1.0,
-    agreement=0.8,
-    shrinkage=0.0,
-    growth=0.1,
-    weight_distance=0.01,
-    collapsed=False,
 )
 
 
