@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SFDASegmenterLib import words
+from SFDASegmenterLib import report_page
 from SFDASegmenterLib.copies import copy_whole, file_name
 from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.panel.maps import MapsSection
@@ -251,7 +251,7 @@ class ResultsSection(Section):
         window = qt.QDialog(slicer.util.mainWindow())
         window.windowTitle = results.node.GetName()
         browser = qt.QTextBrowser(window)
-        browser.html = words.report(results.report, results.pictures)
+        browser.html = report_page.page(results.report, results.pictures)
         layout = qt.QVBoxLayout(window)
         layout.addWidget(browser)
         window.resize(900, 700)
