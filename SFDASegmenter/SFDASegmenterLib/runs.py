@@ -30,6 +30,7 @@ from SFDALib.results.layout import ResultFile
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.protocols import Job
 from SFDASegmenterLib.request import Image, Request
+from SFDASegmenterLib.scene import tried
 from SFDASegmenterLib.scene.placement import Origin, Placement
 from SFDASegmenterLib.scene.results import Results
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
@@ -241,8 +242,7 @@ class Run:
             return [(row, self._origins[0]) for row in self._read(layout.COMPARISON)["methods"]]
         if self.request.is_cohort:
             return list(zip(self._read(layout.COHORT)["images"], self._origins, strict=True))
-        tried = self._read(layout.REPORT).get("auto", {}).get("tried", [])
-        others = [row for row in tried if row["folder"] != "."]
+        others = tried.others(self._read(layout.REPORT))
         return [(row, self._origins[0]) for row in ({"folder": "."}, *others)]
 
     def _read(self, summary: ResultFile) -> dict[str, Any]:
