@@ -115,6 +115,15 @@ class Run:
         by_method = {one.node.GetAttribute("SFDA.Method"): one for one in self.results}
         return by_method.get(chosen, self.results[0])
 
+    @property
+    def together(self) -> str:
+        """One sentence: the verdict on all images of a cohort together; empty without one.
+
+        Known from the end of the job until the files are discarded.
+        """
+        trust = self._read(layout.COHORT)["trust"] if self.request.is_cohort else None
+        return trust["sentence"] if trust is not None else ""
+
     def advance(self) -> None:
         """Read the job's events, or place one more node."""
         if self.state in (State.COMPUTING, State.CANCELLING):
