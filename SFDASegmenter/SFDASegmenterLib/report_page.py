@@ -69,7 +69,7 @@ def _facts_of_the_run(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
-    headings = (_("Structure"), _("Source model"), _("Result"), _("Change"))
+    headings = (_("Structure"), _("Source model"), _("Method"), _("Change"))
     head = "".join(f"<th>{heading}</th>" for heading in headings)
     rows = "".join(
         f"<tr><td>{html.escape(row['name'])}</td><td align=right>{words.ml(row['source_ml'])}</td>"
