@@ -52,8 +52,9 @@ class SFDASegmenter(ScriptedLoadableModule):
             ' device. See the <a href="{url}">documentation and tutorial</a>.'
         ).format(url="https://github.com/sfda-slicer/SlicerSFDA#readme")
         parent.acknowledgementText = _(
-            "Methods: HEAL (BMVC 2025); AdaEnt and AdaMI (Bateson et al., MICCAI 2020 and Medical"
-            " Image Analysis 2022); early features, UDAS (Sheikh and Schultz, MIDL 2022); Med-DDPM"
+            "The panel and every report name the paper of each method. Among them: HEAL (BMVC"
+            " 2025); AdaEnt and AdaMI (Bateson et al., MICCAI 2020 and Medical Image Analysis"
+            " 2022); early features, UDAS (Sheikh and Schultz, MIDL 2022); Med-DDPM"
             " (Dorjsembe et al., IEEE JBHI 2024). The samples derive from the open MS data of the"
             " Laboratory of Imaging Technologies, University of Ljubljana (Lesjak et al.,"
             " Neuroinformatics 2016), CC BY."

@@ -10,7 +10,8 @@
     panel/        the widgets, a section a file; knows all of the above
     parameters    the panel's state, kept in the scene
     protocols     what runs and panel need of processes and packages
-    words         numbers and reports in the panel's words
+    words         numbers, models and verdicts in the panel's words
+    report_page   report.json as a page for people
     i18n          translation of texts, also outside Slicer
     copies        copies of a run's files for the user
     sample_data   the shipped samples in the module Sample Data

@@ -58,8 +58,9 @@ class Parameters(Wrapper):
         options: by method, what differs from the preset; as JSON.
         device, seed: as of a job.
         result: the run that is shown, by its segmentation.
-        shown: its result, the source model's, both side by side, or all that were compared.
-        page: of all that were compared, as many are beside each other as there is room for.
+        shown: its result, the source model's, both side by side, or all that were compared or
+            tried.
+        page: of the last, as many are beside each other as there is room for.
         surface: whether the segmentation is shown in 3D, too.
         overlay: the role of the map that is shown over the image; empty for none.
         maps: by role, how a map is shown, see ``MapDisplay``; as JSON.

@@ -30,6 +30,7 @@ from SFDALib.results.layout import ResultFile
 from SFDASegmenterLib import staging
 from SFDASegmenterLib.protocols import Job
 from SFDASegmenterLib.request import Image, Request
+from SFDASegmenterLib.scene import tried
 from SFDASegmenterLib.scene.placement import Origin, Placement
 from SFDASegmenterLib.scene.results import Results
 from SFDASegmenterLib.worker import CANCELLED, Progress, Worker
@@ -113,6 +114,15 @@ class Run:
         chosen = registry.find(self._read(layout.COMPARISON)["chosen"]).title
         by_method = {one.node.GetAttribute("SFDA.Method"): one for one in self.results}
         return by_method.get(chosen, self.results[0])
+
+    @property
+    def together(self) -> str:
+        """One sentence: the verdict on all images of a cohort together; empty without one.
+
+        Known from the end of the job until the files are discarded.
+        """
+        trust = self._read(layout.COHORT)["trust"] if self.request.is_cohort else None
+        return trust["sentence"] if trust is not None else ""
 
     def advance(self) -> None:
         """Read the job's events, or place one more node."""
@@ -241,8 +251,7 @@ class Run:
             return [(row, self._origins[0]) for row in self._read(layout.COMPARISON)["methods"]]
         if self.request.is_cohort:
             return list(zip(self._read(layout.COHORT)["images"], self._origins, strict=True))
-        tried = self._read(layout.REPORT).get("auto", {}).get("tried", [])
-        others = [row for row in tried if row["folder"] != "."]
+        others = tried.others(self._read(layout.REPORT))
         return [(row, self._origins[0]) for row in ({"folder": "."}, *others)]
 
     def _read(self, summary: ResultFile) -> dict[str, Any]:

@@ -1,15 +1,14 @@
-"""Numbers and reports as the texts that the panel shows. Knows neither Qt nor MRML."""
+"""Numbers, models and verdicts as the texts that the panel shows. Knows neither Qt nor MRML."""
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+from SFDALib.methods import registry
 from SFDALib.methods.method import CUSTOM, Method
 from SFDALib.methods.option import PUBLISHED, RECOMMENDED
 from SFDALib.trust.levels import LEVELS
@@ -70,6 +69,30 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def device(title: str) -> str:
+    """A device as a line of text begins with it, from its title such as "cpu (8 threads)"."""
+    name = title.partition(" (")[0]
+    return _("CPU") if name == "cpu" else _("GPU ({name})").format(name=name)
+
+
+def expected_time(seconds: float, request: Request) -> str:
+    """The expected time of a request; of a method that chooses, a limit: it may well end earlier.
+
+    Args:
+        seconds: for all images.
+        request: what is to be done.
+    """
+    limited = registry.find(request.method).chooses and not request.compared
+    text = _("at most {time}") if limited else _("about {time}")
+    text = text.format(time=duration(seconds))
+    images = len(request.images)
+    if images > 1:
+        text += _(" for {count} volumes").format(count=images)
+    if images > 1 and not request.adapt_once:
+        text += _(" ({time} each)").format(time=duration(seconds / images))
+    return text
+
+
 def memory(megabytes: float) -> str:
     """An amount of memory in MB, or from 1024 MB on in GB."""
     return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
@@ -77,7 +100,7 @@ def memory(megabytes: float) -> str:
 
 def progress(now: Progress) -> str:
     """The stage, its step and the time left."""
-    parts = [_sentence(now.stage)]
+    parts = [sentence(now.stage)]
     if now.total > 1:
         parts.append(_("step {step} of {total}").format(step=now.step, total=now.total))
     if now.seconds_left:
@@ -176,7 +199,7 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     # The report's notes hold the judge's reasons once more, in one sentence.
     together = "; ".join(trust["reasons"])
     others = tuple(note for note in notes if not together or together not in note)
-    reasons = tuple(f"{_sentence(reason)}." for reason in trust["reasons"])
+    reasons = tuple(f"{sentence(reason)}." for reason in trust["reasons"])
     if "sentence" not in trust:  # in a scene that an earlier version saved
         return Verdict("amber", _("Judged by an earlier version: compare both."), reasons + others)
     return Verdict(LEVELS[trust["decision"]].colour, trust["sentence"], reasons + others)
@@ -189,92 +212,6 @@ def reasons(found: Verdict) -> str:
     )
 
 
-def report(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
-    """report.json as a page: HTML."""
-    found = verdict(facts)
-    encoded = [base64.b64encode(path.read_bytes()).decode("ascii") for path in pictures]
-    shown = "".join(
-        f'<p><img width=840 src="data:image/png;base64,{data}"></p>' for data in encoded
-    )
-    return (
-        f"<h2>{html.escape(facts['title'])}</h2>"
-        f"<p><b>{html.escape(facts['notice'])}</b></p>"
-        f"<p><b>{html.escape(found.line)}</b></p>{reasons(found)}{shown}"
-        f"<h3>{_('Volumes (ml)')}</h3>{_volumes(facts['volumes'])}"
-        f"{_tried(facts.get('auto'))}"
-        f"<h3>{_('The run')}</h3>{_table(_facts_of_the_run(facts))}"
-        f"<h3>{_options_heading(facts)}</h3>"
-        f"{_table({k: str(v) for k, v in facts['options'].items()})}"
-    )
-
-
-def _options_heading(facts: Mapping[str, Any]) -> str:
-    """With the preset, which reports of earlier versions do not name."""
-    preset = PRESETS.get(facts.get("preset", ""))
-    return _("Options") if preset is None else f"{_('Options')}: {preset}"
-
-
-def _facts_of_the_run(facts: Mapping[str, Any]) -> dict[str, str]:
-    rows = {
-        _("Image"): ", ".join(file["name"] for file in facts["input"]),
-        _("Source model"): f"{facts['bundle']['name']} ({facts['bundle']['modality']})",
-        _("Method"): facts["title"],
-        _("Paper"): facts["paper"],
-        _("Device"): facts["device"],
-        _("Seed"): str(facts["seed"]),
-        _("Time"): ", ".join(f"{stage} {duration(s)}" for stage, s in facts["seconds"].items()),
-        _("Peak memory"): ", ".join(
-            f"{place} {memory(mb)}" for place, mb in facts["peak_memory_mb"].items()
-        ),
-        _("Versions"): ", ".join(f"{name} {v}" for name, v in facts["software"].items()),
-        _("Checksum of the model"): facts["bundle"]["sha256"],
-        _("Checksum of the image"): ", ".join(file["sha256"] for file in facts["input"]),
-    }
-    adaptation = facts["adaptation"]
-    if adaptation:
-        rows[_("Best epoch")] = str(adaptation["best_epoch"])
-        rows[_("Stopped")] = adaptation["stopped"] or _("after its last epoch")
-    return rows
-
-
-def _volumes(volumes: Sequence[Mapping[str, Any]]) -> str:
-    headings = (_("Structure"), _("Source model"), _("Result"), _("Change"))
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
-    rows = "".join(
-        f"<tr><td>{html.escape(row['name'])}</td><td align=right>{ml(row['source_ml'])}</td>"
-        f"<td align=right>{ml(row['result_ml'])}</td>"
-        f"<td align=right>{change(row['source_ml'], row['result_ml'])}</td></tr>"
-        for row in volumes
-    )
-    return f"<table cellpadding=4><tr>{head}</tr>{rows}</table>"
-
-
-def _tried(auto: Mapping[str, Any] | None) -> str:
-    """What the automatic choice tried and left out; empty for a run of one method."""
-    if auto is None:
-        return ""
-    rows = {row["title"]: _outcome(row) for row in auto["tried"]}
-    rows |= {row["title"]: row["why"] for row in auto["left_out"]}
-    return (
-        f"<h3>{_('What was tried')}</h3><p>{html.escape(_sentence(auto['why']))}.</p>{_table(rows)}"
-    )
-
-
-def _outcome(row: Mapping[str, Any]) -> str:
-    """What came of a method that was tried."""
-    if row["error"] is not None:
-        return _("failed: {error}").format(error=row["error"])
-    took = duration(row["seconds_total"])
-    return f"{row['trust']['decision']}, {took}" if row["trust"] else took
-
-
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
-
-
-def _table(rows: Mapping[str, str]) -> str:
-    cells = "".join(
-        f"<tr><td><b>{html.escape(key)}</b></td><td>{html.escape(value)}</td></tr>"
-        for key, value in rows.items()
-    )
-    return f"<table cellpadding=4>{cells}</table>"

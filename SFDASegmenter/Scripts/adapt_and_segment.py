@@ -9,6 +9,7 @@ Slicer reads: a file, several files, a folder with a DICOM series, and of ``coho
 volumes. Writes into OUT what SFDALib writes (segmentations as .seg.nrrd, uncertainty maps,
 report.json, overview.png; a folder for each image of a cohort where there are several), and
 scene.mrb with all of it as the panel shows it. OUT must not exist, and appears whole or not at all.
+Prints the verdict on each result in one sentence, and of several images that on all together.
 
 Exit status: 0 done; 1 a defect; 2 the request or its input is unusable; 3 out of memory;
 130 cancelled. Research software, not a medical device.
@@ -28,7 +29,7 @@ from typing import Any
 import slicer
 from SFDASegmenterLib import dependencies, staging, words
 from SFDASegmenterLib.request import Request
-from SFDASegmenterLib.runs import State
+from SFDASegmenterLib.runs import Run, State
 from SFDASegmenterLib.worker import CANCELLED
 
 from SFDALib.commands.arguments import Parser, add_request, request_of
@@ -169,14 +170,25 @@ def _carry_out(request: Request, output: Path) -> int:
             print(f"SFDA: {run.message}", file=sys.stderr)
             return run.status or DEFECT
         _deliver(run.output, output)
+        verdicts = _verdicts(run)
     finally:
         logic.abandon()
     for name, message in run.failures.items():
         print(f"SFDA: {name}: {message}", file=sys.stderr)
     if run.message:  # of a cohort that ended early
         print(f"SFDA: {run.message}", file=sys.stderr)
+    for line in verdicts:
+        print(f"SFDA: {line}")
     print(f"SFDA: the result is in {output}")
     return run.status or DONE
+
+
+def _verdicts(run: Run) -> list[str]:
+    """The verdict on each image, or on each method of a comparison; then that on all images."""
+    several = run.request.is_cohort or run.request.compared
+    judged = run.results if several else run.results[:1]  # not on what else was tried
+    lines = [f"{one.node.GetName()}: {words.verdict(one.report).line}" for one in judged]
+    return [*lines, run.together] if run.together else lines
 
 
 def _deliver(found: Path, output: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from panel_bench import FOR_EVER, choose_method, choose_model, choose_volume, compare, settle
 from paths import ROOT
 
+from SFDALib.trust.levels import LEVELS
+
 SAMPLES = ROOT / "SFDASegmenter" / "Resources" / "Samples"
 
 
@@ -83,6 +85,9 @@ def test_the_automatic_choice_shows_its_result_and_has_the_others_at_hand(
     page = browser.plainText
     for text in ("What was tried", "AdaMI is delivered", "HEAL", "it would take about 40 s"):
         assert text in page
+    chosen, other = results.report["auto"]["tried"]
+    for row in (chosen, other):
+        assert LEVELS[row["trust"]["decision"]].meaning in page
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,51 @@ def test_a_folder_is_run_volume_by_volume_and_what_failed_is_in_the_status(
     assert "flat" in capsys.readouterr().err
 
 
+def said(capsys: pytest.CaptureFixture) -> list[str]:
+    """The last lines on standard output, after those about the progress."""
+    lines = capsys.readouterr().out.splitlines()
+    last = max(number for number, line in enumerate(lines) if "oading the results" in line)
+    return [line.removeprefix("SFDA: ") for line in lines[last + 1 :]]
+
+
+def test_the_verdicts_on_each_volume_and_on_all_together_are_printed(
+    adapt_and_segment: Callable[..., int],
+    phantom: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    (tmp_path / "volumes").mkdir()
+    for name in ("a", "b"):
+        shutil.copy(phantom().image, tmp_path / "volumes" / f"{name}.nrrd")
+    output = tmp_path / "out"
+    words = ("--method", "tent", "--option", "epochs=1")
+    assert adapt_and_segment(tmp_path / "volumes", output, *words) == 0
+    summary = json.loads((output / "cohort.json").read_text())
+    own = [row["trust"]["sentence"] for row in summary["images"]]
+    assert said(capsys) == [
+        f"a TENT: {own[0]}",
+        f"b TENT: {own[1]}",
+        summary["trust"]["sentence"],
+        f"the result is in {output}",
+    ]
+
+
+def test_of_the_automatic_choice_the_verdict_on_what_is_delivered_is_printed(
+    script: ModuleType,
+    recorded_jobs: Path,
+    head_bundle: Path,
+    head_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    words = ["run", "--bundle", str(head_bundle), "--input", str(head_file)]
+    assert script.main([*words, "--output", str(tmp_path / "out")]) == 0
+    trust = json.loads((tmp_path / "out" / "report.json").read_text())["trust"]
+    verdict, place = said(capsys)
+    assert verdict.endswith(f" Automatic (AdaMI): {trust['sentence']}")
+    assert place == f"the result is in {tmp_path / 'out'}"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from SFDASegmenterLib import words
+from SFDASegmenterLib.request import Image, Request
 
 BRAIN = {
     "name": "Brain",
@@ -14,6 +15,40 @@ BRAIN = {
     "result_ml": 1300.0,
     "plausible_ml": [979.1, 1643.2],
 }
+
+
+def request(method: str, images: int = 1, **more: Any) -> Request:
+    return Request((Image("head", ("id",), 1),) * images, "bundle", method, **more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (request("auto"), "at most 30 min"),
+        (request("auto", 6), "at most 30 min for 6 volumes (5 min each)"),
+        # the limit is one for the choice, not one for each volume
+        (request("auto", 6, adapt_once=True), "at most 30 min for 6 volumes"),
+        (request("adami"), "about 30 min"),
+        (request("adami", 6), "about 30 min for 6 volumes (5 min each)"),
+        (request("adami", 6, adapt_once=True), "about 30 min for 6 volumes"),
+        # a comparison of all methods has no limit, whichever method is chosen beside it
+        (request("auto", compared={"none": {}, "heal": {}}), "about 30 min"),
+    ],
+)
+def test_the_expected_time_is_a_limit_where_the_method_has_one(asked: Request, said: str) -> None:
+    assert words.expected_time(1800.0, asked) == said
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("cpu (8 threads)", "CPU"),
+        ("cuda:1 (NVIDIA H200)", "GPU (cuda:1)"),
+        ("mps", "GPU (mps)"),
+    ],
+)
+def test_a_device_is_named_as_people_call_it(title: str, said: str) -> None:
+    assert words.device(title) == said
 
 
 def report(decision: str, sentence: str | None = "So: do that.") -> dict[str, Any]:

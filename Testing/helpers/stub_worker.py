@@ -8,6 +8,7 @@ of SFDA_WARNINGS are said of the image.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -94,6 +95,22 @@ def choose(output: Path, probabilities: bool) -> None:
     path.write_text(json.dumps({**report, "auto": about}), encoding="utf-8")
 
 
+def cohort(inputs: Path, output: Path) -> int:
+    """The automatic choice on each image of a folder."""
+    files = sorted(inputs.iterdir())
+    images = []
+    for number, file in enumerate(files):
+        say("progress", stage="cohort", step=number, total=len(files), image=file.name)
+        name = file.name.partition(".")[0]
+        choose(output / name, probabilities=False)
+        images.append({"image": file.name, "folder": name, "error": None})
+    say("progress", stage="cohort", step=len(files), total=len(files))
+    summary = {"method": "auto", "images": images, "trust": None}
+    (output / "cohort.json").write_text(json.dumps(summary), encoding="utf-8")
+    say("result", output=str(output), done=len(files))
+    return 0
+
+
 def compare(job: dict[str, Any]) -> int:
     """Every method of the job, with the results of one that was recorded where it was not."""
     recorded, output = RECORDINGS / "compare", Path(job["output"])
@@ -145,6 +162,10 @@ def main(words: list[str]) -> int:
         job = json.loads(Path(words[words.index("--job") + 1]).read_text(encoding="utf-8"))
         ended = watch_input()
         return run(job, ended) if command == "run" else compare(job)
+    if command == "cohort":
+        said = dict(itertools.pairwise(words))
+        if (said["--method"], said["--adapt"]) == ("auto", "each"):
+            return cohort(Path(said["--input"]), Path(said["--output"]))
     real = [os.environ["SFDA_REAL_PYTHON"], "-m", "SFDALib", *words]
     return subprocess.run(real, check=False).returncode
 

@@ -119,7 +119,7 @@ def draw(folder: Path) -> None:
     panel = widget.panel
     ui = panel.ui
     panel.input.choose_example()
-    wait(lambda: "about" in ui.estimateLabel.text)
+    wait(lambda: "of memory" in ui.estimateLabel.text)
     save(folder / "panel_before.png")
 
     ui.methodComboBox.currentIndex = ui.methodComboBox.findData("heal")

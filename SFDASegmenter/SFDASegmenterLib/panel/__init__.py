@@ -8,11 +8,11 @@ method    method and its options
 device    where to compute, the estimate, the packages
 weights   weights without a description
 run       what stays in sight: button, progress, message, verdict
-results   the run that is shown: views, plots, report
+results   the run that is shown: views, plots, report; with
 volumes   its table of structures
+tried     what else was tried on its image
+saving    what the user saves of it
 maps      its maps over the image, and its samples
-section   what all sections have in common
-volumes   the table of the shown run: structures before and after
 forms     rows of widgets made from data
 more      a line that unfolds
 

@@ -7,7 +7,7 @@ imported here; while one runs the section says so, and a newer question replaces
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,9 @@ class DeviceSection(Section):
             self._list(devices or [])
         if self._estimate is not None and self._estimate.ended:
             answer, self._estimate = self._estimate.answer(), None
-            doubts = _doubts(self._asked[1]) if answer and self._asked else []
-            self.ui.estimateLabel.text = _in_words(answer, doubts) if answer else ""
+            self.ui.estimateLabel.text = (
+                _in_words(answer, self._asked[1]) if answer and self._asked else ""
+            )
         if self._devices is None and self._estimate is None:
             self._poll.stop()
 
@@ -197,17 +198,19 @@ def _doubts(request: Request) -> list[str]:
     return unlike(staging.voxels_of(request.images[0]), description)
 
 
-def _in_words(answer: dict[str, Any], doubts: Sequence[str]) -> str:
-    """An estimate as rich text, with the warnings first."""
-    text = _("{device}: about {time}, {memory} of memory").format(
-        device=answer["title"].partition(" (")[0],
-        time=words.duration(answer["seconds"]),
+def _in_words(answer: dict[str, Any], request: Request) -> str:
+    """The estimate of a request as rich text, with the warnings first."""
+    text = _("{device}: {time}, {memory} of memory").format(
+        device=words.device(answer["title"]),
+        time=words.expected_time(answer["seconds"], request),
         memory=words.memory(answer["memory_mb"]),
     )
     if answer["free_mb"] is not None:
         text += _(" ({free} free)").format(free=words.memory(answer["free_mb"]))
     text = html.escape(text)
-    warnings = "<br>".join(html.escape(line) for line in (*doubts, answer["advice"]) if line)
+    warnings = "<br>".join(
+        html.escape(line) for line in (*_doubts(request), answer["advice"]) if line
+    )
     if warnings:
         text = f'<span style="color: #c0392b"><b>{warnings}</b></span><br>{text}'
     return text

@@ -1,23 +1,23 @@
-"""The run that is shown: its views, table, maps, plots, report and adapted model."""
+"""The run that is shown: its views, table, maps, plots and report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SFDASegmenterLib import words
-from SFDASegmenterLib.copies import copy_whole, file_name
+from SFDASegmenterLib import report_page
 from SFDASegmenterLib.panel.forms import put
 from SFDASegmenterLib.panel.maps import MapsSection
+from SFDASegmenterLib.panel.saving import SavingSection
 from SFDASegmenterLib.panel.section import Section, Shared
+from SFDASegmenterLib.panel.tried import TriedSection
 from SFDASegmenterLib.panel.volumes import VolumesSection
 from SFDASegmenterLib.parameters import Parameters
-from SFDASegmenterLib.scene import layers, slices, views
+from SFDASegmenterLib.scene import layers, slices, tried, views
 from SFDASegmenterLib.scene.results import RESULT, ROLE, SAMPLE, Results, results_in_scene
 
 VIEWS = {"result": "resultRadio", "source": "sourceRadio", "both": "bothRadio", "all": "allRadio"}
@@ -39,6 +39,8 @@ class ResultsSection(Section):
         self._filled = filled
         self.volumes = VolumesSection(shared)
         self.maps = MapsSection(shared)
+        self._saving = SavingSection(shared, lambda: self.results)
+        self._tried = TriedSection(shared, self._show_all)
         self.views = views.Views(self._views_left)
         self.report_window: Any = None
         self._of: str | None = UNKNOWN  # ID of the segmentation whose table and verdict are shown
@@ -51,8 +53,6 @@ class ResultsSection(Section):
         ui.nextPageButton.connect("clicked()", lambda: self._turn_page(1))
         ui.plotsButton.connect("clicked(bool)", self._show_plots)
         ui.reportButton.connect("clicked()", self._show_report)
-        ui.saveBundleButton.connect("clicked()", self._save_bundle)
-        ui.saveProbabilitiesButton.connect("clicked()", self._save_probabilities)
 
     @property
     def results(self) -> Results | None:
@@ -67,8 +67,10 @@ class ResultsSection(Section):
         identity = results.node.GetID() if results is not None else None
         if identity != self._of:
             self._of = identity
+            self._tried.stop()
             self._fill(results)
         self._show_widgets(parameters, results)
+        self._saving.show(results)
         self.maps.show(parameters, results)
         self._show_views(parameters, results)
         self._show_overlay(parameters, results)
@@ -88,6 +90,7 @@ class ResultsSection(Section):
 
     def leave_views(self) -> None:
         """Restore the user's layout before the scene or the panel closes."""
+        self._tried.stop()
         self.views.leave()
         self._of, self._in_views, self._overlaid = UNKNOWN, None, None
         self.close_report()
@@ -108,39 +111,27 @@ class ResultsSection(Section):
 
     def _show_widgets(self, parameters: Parameters, results: Results | None) -> None:
         ui = self.ui
-        several = results is not None and len(results.compared) > 1
+        several = results is not None and (len(results.compared) > 1 or tried.waiting(results))
         shown = _shown(parameters, results)
         for name, radio in VIEWS.items():
             put(getattr(ui, radio), checked=shown == name)
-        for widget in (ui.shownWidget, ui.plotsButton, ui.reportButton, ui.saveBundleButton):
+        for widget in (ui.shownWidget, ui.plotsButton, ui.reportButton):
             widget.visible = results is not None
         ui.resultLabel.visible = ui.resultSelector.visible = (
             results is None or len(results_in_scene()) > 1
         )
-        ui.allRadio.visible = several
+        ui.allRadio.visible = bool(several)
         ui.surfaceCheckBox.enabled = shown in ("result", "source")
         count = layers.pages(results) if results is not None and shown == "all" else 1
         ui.pagesWidget.visible = count > 1
-        page = min(parameters.page, count - 1)
+        page = min(parameters.page, count - 1)  # the run before may have had more
         ui.pageLabel.text = _("Page {page} of {count}").format(page=page + 1, count=count)
         ui.previousPageButton.enabled = page > 0
         ui.nextPageButton.enabled = page < count - 1
-        saved = results is not None and results.probabilities is not None
-        ui.saveProbabilitiesButton.visible = saved
         if results is None:
             return
         ui.plotsButton.enabled = bool(results.charts) and slicer.app.layoutManager() is not None
         ui.reportButton.enabled = results.get("report") is not None
-        ui.saveBundleButton.enabled = results.adapted_bundle is not None
-        if ui.saveBundleButton.enabled:
-            why = _("Save the adapted model as a bundle, to be used without adapting again.")
-        elif results.report.get("adaptation") is None:
-            why = _("This method adapts no model.")
-        else:
-            why = _(
-                "The adapted model was removed when its scene was closed. Run again to save it."
-            )
-        ui.saveBundleButton.toolTip = why
 
     def _fill(self, results: Results | None) -> None:
         """Table and verdict, which change only with the run."""
@@ -154,7 +145,8 @@ class ResultsSection(Section):
     def _show_views(self, parameters: Parameters, results: Results | None) -> None:
         shown = _shown(parameters, results)
         identity = results.node.GetID() if results is not None else None
-        page = parameters.page if shown == "all" else 0
+        last = layers.pages(results) - 1 if results is not None else 0
+        page = min(parameters.page, last) if shown == "all" else 0
         wanted = (identity, shown, page, parameters.surface)
         if wanted == self._in_views:
             return
@@ -208,13 +200,21 @@ class ResultsSection(Section):
     # --- What the user does ----------------------------------------------------------------------
 
     def _choose_view(self, shown: str) -> None:
-        parameters = self.parameters
+        parameters, results = self.parameters, self.results
         if parameters is None:
+            return
+        if shown != "all":
+            self._tried.stop()
+        elif results is not None and self._tried.place(results):
             return
         if parameters.shown == shown:
             self._in_views = None  # back from a plot, or from what was switched by hand
             self.show(parameters)
         parameters.shown = shown
+
+    def _show_all(self) -> None:
+        """What else was tried is in the scene now."""
+        self._choose_view("all")
 
     def _turn_page(self, by: int) -> None:
         parameters = self.parameters
@@ -251,38 +251,12 @@ class ResultsSection(Section):
         window = qt.QDialog(slicer.util.mainWindow())
         window.windowTitle = results.node.GetName()
         browser = qt.QTextBrowser(window)
-        browser.html = words.report(results.report, results.pictures)
+        browser.html = report_page.page(results.report, results.pictures)
         layout = qt.QVBoxLayout(window)
         layout.addWidget(browser)
         window.resize(900, 700)
         window.show()
         self.report_window = window
-
-    def _save_bundle(self) -> None:
-        results = self.results
-        if results is not None:
-            title = _("Folder for the adapted model")
-            self._save(results, results.adapted_bundle, title, "bundle")
-
-    def _save_probabilities(self) -> None:
-        results = self.results
-        if results is not None:
-            title = _("Folder for the probabilities")
-            self._save(results, results.probabilities, title, "probabilities")
-
-    def _save(self, results: Results, source: Path | None, title: str, what: str) -> None:
-        """Copy a file or folder of the run to where the user wants it."""
-        place = qt.QFileDialog.getExistingDirectory(None, title) if source is not None else ""
-        if source is None or not place:
-            return
-        name = f"{file_name(results.node.GetName())}_{what}"
-        try:
-            saved = copy_whole(source, Path(place), name)
-        except OSError as error:
-            message = _("{source} could not be saved to {folder}: {error}")
-            self.tell(message.format(source=source.name, folder=place, error=error), "")
-        else:
-            slicer.util.showStatusMessage(_("Saved {path}").format(path=saved), 5000)
 
 
 def _shown(parameters: Parameters, results: Results | None) -> str:

@@ -11,7 +11,7 @@ from SFDASegmenterLib import words
 from SFDASegmenterLib.panel.section import Section, Shared
 from SFDASegmenterLib.scene.results import Results
 
-HEADINGS = (_("Structure"), _("Source"), _("Result"), _("Change (ml)"), _("Unsure"))
+HEADINGS = (_("Volume (ml)"), _("Source"), _("Method"), _("Change"), _("Unsure"))
 UNSURE = 4  # column
 ROWS = 5  # without scrolling
 ROW_HEIGHT = 22  # pixels
@@ -27,9 +27,9 @@ class VolumesSection(Section):
         table.setHorizontalHeaderLabels(HEADINGS)
         table.horizontalHeaderItem(UNSURE).setToolTip(
             _(
-                "The share of the result's voxels in this structure for which the model is unsure:"
-                " the entropy of its probabilities is above 0.5 bits (with two classes, the"
-                " likelier one has less than 89 %)."
+                "The share of the delivered segmentation's voxels in this structure for which the"
+                " model is unsure: the entropy of its probabilities is above 0.5 bits (with two"
+                " classes, the likelier one has less than 89 %)."
             )
         )
         table.verticalHeader().hide()

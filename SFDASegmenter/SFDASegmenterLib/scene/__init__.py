@@ -2,6 +2,7 @@
 
 results    the nodes of one run, found by their roles
 placement  a result folder put into the scene, and taken out again
+tried      what else the automatic choice tried on an image
 tables     report.json as table and plot nodes
 colors     colour tables for the uncertainty maps
 slices     what the slice views look at

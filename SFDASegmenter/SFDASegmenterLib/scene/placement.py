@@ -28,6 +28,7 @@ from SFDASegmenterLib.scene.results import (
     ROLE,
     RUN,
     SAMPLE,
+    SEQUENCE,
     Results,
     results_in_scene,
 )
@@ -247,9 +248,8 @@ class Placement:
         node.SetAttribute(IMAGE, self._origin.name)
         node.SetAttribute(FOLDER, str(self._folder))
         if self._origin.frame is not None:
-            sequence, index = self._origin.frame
-            node.SetNodeReferenceID("SFDA.sequence", sequence)
-            node.SetAttribute(FRAME, str(index))
+            node.SetNodeReferenceID(SEQUENCE, self._origin.frame[0])
+            node.SetAttribute(FRAME, str(self._origin.frame[1]))
         if self._input is not None:
             node.SetNodeReferenceID(INPUT, self._input.GetID())
             role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()

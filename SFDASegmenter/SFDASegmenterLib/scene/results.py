@@ -19,6 +19,7 @@ ROLE, RUN = "SFDA.Role", "SFDA.Run"  # attributes of every node of a run
 RESULT = layout.SEGMENTATION.role  # of the segmentation that refers to the others
 FOLDER = "SFDA.Folder"  # attribute of the result: where its files were written
 INPUT = "SFDA.input"  # reference of the result
+SEQUENCE = "SFDA.sequence"  # reference of the result: where it is one of a frame
 IMAGE, FRAME = "SFDA.InputName", "SFDA.Frame"  # attributes of the result: what it is a result of
 
 
@@ -70,7 +71,7 @@ class Results:
 
     @property
     def compared(self) -> list[Results]:
-        """All results of the same run on the same image: of every method that was compared."""
+        """All results of the same run on the same image: of every method compared or tried."""
         return [other for other in results_in_scene() if other._image == self._image]
 
     @property
@@ -130,7 +131,7 @@ class Results:
 
     def select_frame(self) -> None:
         """Bring the input's sequence to the frame that this is the result of."""
-        sequence = self.node.GetNodeReference("SFDA.sequence")
+        sequence = self.node.GetNodeReference(SEQUENCE)
         index = self.node.GetAttribute(FRAME)
         if sequence is None or index is None:
             return

@@ -20,7 +20,7 @@ def volumes_table(name: str, report: Mapping[str, Any]) -> slicer.vtkMRMLTableNo
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
     _add_column(table, _("Structure"), [row["name"] for row in rows])
     _add_column(table, _("Source model (ml)"), [row["source_ml"] for row in rows])
-    _add_column(table, _("Result (ml)"), [row["result_ml"] for row in rows])
+    _add_column(table, _("Method (ml)"), [row["result_ml"] for row in rows])
     _add_column(table, _("Change (ml)"), [row["result_ml"] - row["source_ml"] for row in rows])
     for end, title in enumerate((_("Plausible from (ml)"), _("Plausible to (ml)"))):
         plausible = [row["plausible_ml"][end] if row["plausible_ml"] else None for row in rows]

@@ -20,6 +20,17 @@ def test_an_estimate_is_told_where_it_is_read(
     assert panel.ui.estimateLabel.visible
 
 
+def test_the_time_of_the_automatic_choice_is_told_as_a_limit(
+    panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
+) -> None:
+    fill("auto")
+    pump(lambda: "of memory" in panel.ui.estimateLabel.text)
+    assert panel.ui.estimateLabel.text.startswith("CPU: at most ")
+    choose_method(panel, "adami")
+    pump(lambda: "of memory" in panel.ui.estimateLabel.text)
+    assert panel.ui.estimateLabel.text.startswith("CPU: about ")
+
+
 def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
     panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
 ) -> None:

@@ -200,7 +200,8 @@ def test_the_table_tells_how_unsure_the_model_is_where_the_run_knows_it(
     report = older.report
     (known,) = report["uncertainty"]
     table = panel.ui.volumesTable
-    assert table.horizontalHeaderItem(4).text() == "Unsure"
+    headings = [table.horizontalHeaderItem(column).text() for column in range(5)]
+    assert headings == ["Volume (ml)", "Source", "Method", "Change", "Unsure"]
     assert "0.5 bits" in table.horizontalHeaderItem(4).toolTip()
     assert not table.isColumnHidden(4)
     item = table.item(0, 4)

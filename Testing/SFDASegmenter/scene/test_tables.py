@@ -17,6 +17,7 @@ def test_the_table_tells_ml_before_and_after(segmenter: Any, placed: Callable[[]
     told = dict(zip(names, values, strict=True))
     assert told["Structure"] == "Brain"
     assert float(told["Source model (ml)"]) == pytest.approx(row["source_ml"])
+    assert float(told["Method (ml)"]) == pytest.approx(row["result_ml"])
     assert float(told["Change (ml)"]) == pytest.approx(
         row["result_ml"] - row["source_ml"], abs=1e-6
     )
