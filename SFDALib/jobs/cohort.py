@@ -13,7 +13,7 @@ from SFDALib.jobs.adapted_bundle import write_adapted_bundle
 from SFDALib.jobs.cohort_choice import Images, choose
 from SFDALib.jobs.cohort_images import images_in, names_of
 from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
-from SFDALib.jobs.engine import Engine, open_engine
+from SFDALib.jobs.engine import Engine, engines_of
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
 from SFDALib.jobs.image_run import ImageRun, adapt, read_conformed
@@ -21,7 +21,6 @@ from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Cohort
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.stages import Stages
-from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
@@ -188,18 +187,13 @@ class _Running:
 
 def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     """Load the model and find the images."""
-    device = devices.resolve(cohort.device)
-    bundle = Path(cohort.bundle)
-    engine = open_engine(
-        *(bundle, cohort.method, cohort.options, device, cohort.seed),
-        *(cohort.probabilities, cohort.preset),
-    )
+    engine = engines_of(cohort, {cohort.method: cohort.options})[cohort.method]
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = engine.post_processed(cohort.postprocess).learning_from(labelled, cohort.reading)
+    engine = engine.learning_from(labelled, cohort.reading)
     return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
 
 
