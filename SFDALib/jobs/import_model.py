@@ -56,9 +56,11 @@ def import_model(
             " as it is, or give --labels to measure the sizes of its structures"
         )
     imported = (found or SfdaBundle(candidate.files)).load(torch.device("cpu"))
-    described, notes = imported.description, ()
-    if labels is not None:
-        described, notes = with_sizes(described, labels, progress)
+    described, notes = (
+        (imported.description, ())
+        if labels is None
+        else with_sizes(imported.description, labels, progress)
+    )
     with ResultFolder(output) as folder:
         source.write(
             folder,
