@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.importers.common import checked
 from SFDALib.errors import RequestError
 from SFDALib.progress import Progress
 from SFDALib.training.manifest import relabelled
@@ -105,7 +106,7 @@ def with_sizes(
     labels = tuple(_sized(label, volumes, slices, description) for label in description.labels)
     origin = {"label_maps": {"cases": len(maps), "showing": shown}}
     described = replace(description, labels=labels, provenance={**description.provenance, **origin})
-    return described, _notes(maps, shown)
+    return checked(described, str(folder.path)), _notes(maps, shown)
 
 
 def _sized(
