@@ -26,10 +26,25 @@ def add(commands: Any) -> None:
     command.add_argument(
         "model",
         nargs="?",
-        help="the folder of an nnU-Net v2 model, a MONAI bundle (folder or .zip), or a file with a"
-        " state dict (see --describe)",
+        help="the folder of an nnU-Net v2 model, a MONAI bundle (folder or .zip), a file with a"
+        " state dict (see --describe), or, with --labels, a bundle of this software",
     )
     command.add_argument("--output", help="the bundle folder to write; it must not exist")
+    command.add_argument(
+        "--labels",
+        metavar="FOLDER",
+        help="a folder of label maps with the model's labels, such as nnU-Net's labelsTr or earlier"
+        " segmentations of the same structures on any modality: plausible volumes and other sizes"
+        " are measured on them and written into the bundle; 10 or more are advisable",
+    )
+    command.add_argument(
+        "--relabel",
+        default="",
+        metavar="1=2,2=1",
+        help="for --labels: pairs of a value in the label maps and the model's label that it stands"
+        " for; for --diffusion: pairs of a BraTS label (1 necrosis, 2 edema, 3 enhancing tumour)"
+        " and the label of the same structure in the bundle; default: the same numbers",
+    )
     _add_diffusion(command)
     _add_nnunet(command)
     command.add_argument(
@@ -60,13 +75,6 @@ def _add_diffusion(command: argparse.ArgumentParser) -> None:
         " trained on BraTS (med-ddpm-brats) or on whole heads (med-ddpm-128)",
     )
     command.add_argument("--bundle", help="for --diffusion: the bundle to copy; it is not changed")
-    command.add_argument(
-        "--relabel",
-        default="",
-        metavar="1=2,2=1",
-        help="for --diffusion: pairs of a BraTS label (1 necrosis, 2 edema, 3 enhancing tumour) and"
-        " the label of the same structure in the bundle; default: the same numbers",
-    )
 
 
 def _add_nnunet(command: argparse.ArgumentParser) -> None:
@@ -96,23 +104,42 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         raise RequestError(
             "import-model: found no model or no --output, expected both; see import-model --help"
         )
-    # needs torch, which takes seconds to import and the other commands' parsers do without
-    from SFDALib.jobs.import_model import import_diffusion, import_model
+    if arguments.relabel and not (arguments.labels or arguments.diffusion):
+        raise RequestError(
+            "import-model: found --relabel alone, expected it with --labels or --diffusion; add one"
+            " of them or leave it out"
+        )
+    notes = _diffusion(arguments) if arguments.diffusion or arguments.bundle else _model(arguments)
+    print(in_words(inspect(Path(arguments.output))))
+    for note in notes:
+        print(f"  note            {note}")
 
-    output = Path(arguments.output)
-    if arguments.diffusion or arguments.bundle or arguments.relabel:
-        if not (arguments.diffusion and arguments.bundle):
-            raise RequestError(
-                "import-model: found --diffusion, --bundle or --relabel alone, expected --diffusion"
-                " with --bundle; add the missing one"
-            )
-        from SFDALib.training.manifest import read_relabel  # needs torch
 
-        relabel = read_relabel(arguments.relabel)
-        files = (Path(arguments.model), arguments.diffusion, Path(arguments.bundle))
-        import_diffusion(*files, relabel, output)
-        print(in_words(inspect(output)))
-        return
+# Importing needs torch, which takes seconds and the other commands' parsers do without.
+def _diffusion(arguments: argparse.Namespace) -> tuple[str, ...]:
+    if not (arguments.diffusion and arguments.bundle):
+        raise RequestError(
+            "import-model: found --diffusion or --bundle alone, expected --diffusion with --bundle;"
+            " add the missing one"
+        )
+    if arguments.labels:
+        raise RequestError(
+            "import-model: found --labels with --diffusion, expected one of them; give --labels in"
+            " a second call, with the bundle that the first one wrote as MODEL"
+        )
+    from SFDALib.jobs.import_model import import_diffusion
+    from SFDALib.training.manifest import read_relabel
+
+    files = (Path(arguments.model), arguments.diffusion, Path(arguments.bundle))
+    import_diffusion(*files, read_relabel(arguments.relabel), Path(arguments.output))
+    return ()
+
+
+def _model(arguments: argparse.Namespace) -> tuple[str, ...]:
+    from SFDALib.jobs.import_model import import_model
+    from SFDALib.training.label_maps import LabelFolder
+    from SFDALib.training.manifest import read_relabel
+
     options = ImportOptions(
         configuration=arguments.configuration,
         folds=arguments.fold,
@@ -120,5 +147,9 @@ def _import(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         description=Path(arguments.describe) if arguments.describe else None,
         trust_trainer=arguments.trust_trainer,
     )
-    import_model(Path(arguments.model), output, options)
-    print(in_words(inspect(output)))
+    model, output = Path(arguments.model), Path(arguments.output)
+    if arguments.labels is None:
+        return import_model(model, output, options)
+    labels = LabelFolder(Path(arguments.labels), read_relabel(arguments.relabel))
+    with events.reporter("auto") as progress:
+        return import_model(model, output, options, labels, progress)

@@ -94,6 +94,8 @@ def in_words(facts: dict[str, Any]) -> str:
         lines.append(f"  threshold       {facts['threshold']:g}")
     if facts["cleaning"]:
         lines.append(f"  labels cleaned  {', '.join(facts['cleaning'])}")
+    if not any(label["size_ml"] for label in facts["labels"]):
+        lines.append("  volumes         not known; import-model --labels measures them")
     lines += [f"  note            {caution}" for caution in facts["cautions"]]
     lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ One process or ``torchrun``, through the same command.
     checkpoint    the state of a training on disk, and going on from it
     patches       random patches, a function of (seed, step, rank)
     manifest      the training cases: CSV or nnU-Net's raw folder
+    label_maps    sizes from label maps alone, for models that come without
     request       what the three share
 """
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 
@@ -49,6 +50,18 @@ class Entry:
     label: Path
     split: str
     relabel: tuple[tuple[int, int], ...] = ()
+
+
+class LabelMap(Protocol):
+    """Labels with their spacing: all that sizes are measured on."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``(k, j, i)`` uint8."""
+
+    @property
+    def spacing_kji(self) -> tuple[float, float, float]:
+        """mm along the axes of ``labels``."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +201,7 @@ def read_case(entry: Entry, spec: InputSpec, classes: int, reading: Reading | No
                 " labels on the image's grid; resample them"
             )
         matching = moved
-    array = _relabelled(matching.array, entry.relabel)[0]
+    array = relabelled(matching.array, entry.relabel)[0]
     if array.max() >= classes:
         raise RequestError(
             f"{entry.label}: found label {array.max()}, expected at most"
@@ -263,7 +276,7 @@ def _inside(volume: Volume, labels: np.ndarray) -> np.ndarray:
     return inside[:, :: max(1, inside.shape[1] // INTENSITIES)].astype(np.float32)
 
 
-def _relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+def relabelled(labels: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """The labels with each first value of the pairs replaced by the second."""
     meaning = np.arange(256, dtype=np.uint8)
     for old, new in pairs:

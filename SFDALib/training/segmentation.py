@@ -25,7 +25,7 @@ from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
 from SFDALib.training import loop
-from SFDALib.training.manifest import Case, load_cases
+from SFDALib.training.manifest import Case, LabelMap, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
 from SFDALib.trust import fingerprint
@@ -151,7 +151,7 @@ def _fingerprint(cases: list[Case], channels: int) -> tuple[Fingerprint, ...]:
     return tuple(found)
 
 
-def measured(label: Label, cases: Sequence[Case], description: Description) -> Label:
+def measured(label: Label, cases: Sequence[LabelMap], description: Description) -> Label:
     """The label with its volume, its area on the slices that show it, its smallest connected
     component and its reach, over the cases.
     """

@@ -42,6 +42,10 @@ FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the pla
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
 UNJUDGED = "without a volume and its plausible range that is hard to tell"
+NO_SIZE = (
+    "the model has no expected sizes to compare with (SFDALib import-model --labels measures them"
+    " on earlier segmentations and adds them to the model)"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def judge(
     decision, cause = _decide(signals, harm, fitted, source, result)
     reasons = (
         f"the estimated chance that it is worse than the source model's is {harm:.0%}",
+        *((NO_SIZE,) if _knows_no_size(signals) else ()),
         *_of_both(source, result, model.coverage),
         *_weighty(fitted.parts(signals), signals, decision),
     )
@@ -98,6 +103,11 @@ def judge(
 def can_adopt(signals: Signals) -> bool:
     """Whether the result's volume can be compared with a plausible range."""
     return signals.outside_result is not None
+
+
+def _knows_no_size(signals: Signals) -> bool:
+    """Whether neither a volume nor an area is expected; a single slice may have the latter."""
+    return signals.outside_result is None and signals.size_error_result is None
 
 
 def _is_plausible(signals: Signals, result: Looks) -> bool:

@@ -68,7 +68,7 @@ def _from_bundle(description: Description, whole: bool) -> list[tuple[float, str
         else:
             raise RequestError(
                 f"option prior: found no size of {label.name} in the bundle, expected one; type"
-                " it, for example prior=1400ml"
+                " it, for example prior=1400ml, or add sizes with import-model --labels"
             )
     return values
 

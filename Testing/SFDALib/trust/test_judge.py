@@ -196,6 +196,16 @@ def test_without_a_plausible_volume_nothing_is_delivered_and_no_dice_is_predicte
     assert verdict.source.quality is verdict.result.quality is None
 
 
+def test_why_says_how_a_model_without_sizes_gets_them() -> None:
+    single = replace(GOOD, outside_source=None, outside_result=None)
+    unknown = replace(single, size_error_source=None, size_error_result=None)
+    advised = [
+        [reason for reason in by_hand(signals).reasons if "import-model --labels" in reason]
+        for signals in (GOOD, single, unknown)
+    ]
+    assert [len(reasons) for reasons in advised] == [0, 0, 1]
+
+
 def test_a_result_with_every_bad_sign_is_not_delivered() -> None:
     assert judge(replace(GOOD, **WORSE)).delivered == "source"
 
