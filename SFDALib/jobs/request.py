@@ -154,8 +154,8 @@ class Job(Request):
     Args:
         method: a name in the registry.
         options: of the method, by name; what is not given has its value in the preset.
-        gate: "on" delivers what the judge's verdict says, "off" always the method's result; of
-            ``auto`` then the best one, whether it is trusted or not.
+        gate: "on" delivers the method's result where the verdict says so, else the source model's;
+            "off" always the method's result; of ``auto`` then the one with the best verdict.
     """
 
     method: str = field(
@@ -172,7 +172,10 @@ class Job(Request):
         default="on",
         metadata=described(
             Choice(GATES),
-            "on (default): deliver what the judge trusts; off: always the method's result",
+            "which segmentation is delivered. on (default): the method's where the judge finds it"
+            " better than the source model's and its volumes plausible, else the source model's;"
+            f" off: always the method's (with {registry.AUTO}, the result with the best verdict)."
+            " Both are written in any case",
         ),
     )
 

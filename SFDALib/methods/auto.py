@@ -75,7 +75,7 @@ METHOD = Method(
     name="auto",
     title="Automatic",
     summary="Tries the methods that fit the model, within a time limit, and delivers the best"
-    " result that the judge trusts, or else the source model's.",
+    " result that the judge finds better than the source model's, or else the source model's.",
     paper="that of the method whose result is delivered",
     updates="what the chosen method changes",
     needs=(),
