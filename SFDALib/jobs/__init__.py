@@ -11,6 +11,7 @@ describe a job and follow it before anything else is installed.
     run             one image
     cohort          many images
     cohort_images   the images that a cohort means
+    cohort_adapt    whether it is adapted once or to each image, where the request leaves it open
     cohort_verdict  the verdict on all images of a cohort together
     cohort_choice   auto for a cohort: the method that serves all images best
     compare         several methods on one image

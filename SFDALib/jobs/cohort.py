@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.errors import Cancelled, RequestError
+from SFDALib.jobs import cohort_adapt
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
 from SFDALib.jobs.cohort_choice import Images, choose
 from SFDALib.jobs.cohort_images import images_in, names_of
 from SFDALib.jobs.cohort_verdict import Waiting, settle, waits
-from SFDALib.jobs.engine import Engine, open_engine
+from SFDALib.jobs.engine import Engine, engines_of
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
 from SFDALib.jobs.image_run import ImageRun, adapt, read_conformed
 from SFDALib.jobs.labelled import matched
-from SFDALib.jobs.request import Cohort
+from SFDALib.jobs.request import ONCE, OPEN, Cohort
 from SFDALib.jobs.run import deliver
 from SFDALib.jobs.stages import Stages
-from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
@@ -74,6 +74,8 @@ def run_cohort(cohort: Cohort, reporter: Reporter) -> dict[str, Any]:
         raise kind(
             f"{_why(early)}; {len(done)} of {len(running.images)} images are done, in {output}"
         )
+    if cohort.adapt == OPEN:
+        log.info("%s", running.adapted_in_words)
     if trust is not None:
         log.info("%s", trust["sentence"])
     reporter.event("result", output=str(output), done=len(done))
@@ -86,6 +88,8 @@ class _Running:
 
     Args:
         cohort, engine, reporter: what to do.
+        adapt: ``ONCE`` or ``EACH``.
+        why: the reason for that, in words.
         images: the files of each image, by the name of its folder.
         folder: of the whole result.
         failures: of images.
@@ -98,6 +102,8 @@ class _Running:
 
     cohort: Cohort
     engine: Engine
+    adapt: str
+    why: str
     images: Mapping[str, tuple[Path, ...]]
     folder: Path
     reporter: Reporter
@@ -109,7 +115,9 @@ class _Running:
 
     def run(self) -> None:
         """Run every image; nothing if it was to be adapted to all and none could be read."""
-        shared = self._adapt_once() if self.cohort.adapt == "once" else None
+        if self.cohort.adapt == OPEN:
+            log.info("%s", self.adapted_in_words)
+        shared = self._adapt_once() if self.adapt == ONCE else None
         for index, (name, files) in enumerate(self.images.items()):
             self.reporter("cohort", index, len(self.images), image=files[0].name)
             if name not in self.failures.messages:
@@ -118,7 +126,7 @@ class _Running:
         self.reporter("cohort", len(self.images), len(self.images))
 
     def _adapt_once(self) -> Adapted | None:
-        """Adapt to all images that can be read, and write the adapted bundle."""
+        """Adapt to all images that can be read, and write the adapted bundle; None without one."""
         conformed = {}  # the source model segments the images later, one by one
         for name, files in self.images.items():
             with self.failures.recorded(name, image=files[0].name):
@@ -130,6 +138,9 @@ class _Running:
             with self.stages.stage("choosing the method", self.engine.options):
                 images = Images([*conformed], [*conformed.values()], self.cohort.reading)
                 best, self.auto = choose(self.engine, images, self.reporter)
+            if best is None:
+                self.engine = self.engine.serving(registry.find(registry.REFERENCE))
+                return None
             self.engine, shared = best.engine, best.adapted
         else:
             shared = adapt(self.engine, [*conformed.values()], self.stages, self.reporter)
@@ -140,10 +151,15 @@ class _Running:
         image = ImageRun.read(self.engine, files, self.cohort.reading, self.reporter)
         gate = "off" if waits(image) else self.cohort.gate
         with ResultFolder(self.folder / name) as inside:
-            extra = {"cohort": self.cohort.adapt}
+            extra = {"cohort": self.adapt}
             self.reports[name] = deliver(image, inside, gate, shared, extra)
             if waits(image):
                 self.waiting[name] = Waiting.written(inside, self.folder / name, image)
+
+    @property
+    def adapted_in_words(self) -> str:
+        """How the cohort is adapted and why, in one sentence."""
+        return f"Adapted {cohort_adapt.IN_WORDS[self.adapt]}: {self.why}."
 
     def done(self) -> dict[str, dict[str, Any]]:
         """The reports of the images whose folder is complete; the last may have been interrupted
@@ -163,7 +179,8 @@ class _Running:
         """The content of cohort.json."""
         return {
             "method": self.cohort.method,
-            "adapted": self.cohort.adapt,
+            "adapted": self.adapt,
+            "adapted_because": self.why,
             "preset": registry.find(self.cohort.method).preset_of(self.cohort.options),
             "options": dict(self.cohort.options),
             "seed": self.cohort.seed,
@@ -188,19 +205,15 @@ class _Running:
 
 def _open(cohort: Cohort, folder: Path, reporter: Reporter) -> _Running:
     """Load the model and find the images."""
-    device = devices.resolve(cohort.device)
-    bundle = Path(cohort.bundle)
-    engine = open_engine(
-        *(bundle, cohort.method, cohort.options, device, cohort.seed),
-        *(cohort.probabilities, cohort.preset),
-    )
+    engine = engines_of(cohort, {cohort.method: cohort.options})[cohort.method]
     found = images_in(cohort.input, engine.model.description.input_spec.channels)
     taken = {file.name for file in layout.COHORT_FOLDER}
     names = names_of([name for name, _ in found], taken)
     images = {name: files for name, (_, files) in zip(names, found, strict=True)}
     labelled = matched(cohort.labels, [[str(file) for file in files] for files in images.values()])
-    engine = engine.post_processed(cohort.postprocess).learning_from(labelled, cohort.reading)
-    return _Running(cohort, engine, images, folder, reporter, Failures(reporter))
+    engine = engine.learning_from(labelled, cohort.reading)
+    adapt, why = cohort_adapt.decide(cohort.adapt, engine, images.values(), cohort.reading)
+    return _Running(cohort, engine, adapt, why, images, folder, reporter, Failures(reporter))
 
 
 def _why(early: Cancelled | DiskError) -> str:

@@ -1,7 +1,7 @@
 """The automatic choice for a cohort: adapt by several methods to all images, and take the best.
 
 1. Every method that updates weights is adapted once to all images, in the order in which ``auto``
-   tries them, until the time limit.
+   tries them, until the time limit, which is that of an image times their number.
 2. Its results on up to ``MOST`` of the images, evenly over the cohort, are judged together.
 3. Of the methods with the best verdict the one is taken for which the sum of the means of "entropy
    rise" and "size less expected", both logarithms, is lowest. On the benchmark's ten data sets with
@@ -17,7 +17,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from SFDALib.errors import RequestError
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
@@ -25,6 +24,7 @@ from SFDALib.jobs.image_run import ImageRun, adapt
 from SFDALib.jobs.judgement import signals_of
 from SFDALib.jobs.stages import Stages
 from SFDALib.jobs.time_limit import Deadline
+from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.trust.cohort import CohortVerdict, judge_cohort
 from SFDALib.trust.levels import LEVELS
@@ -91,7 +91,9 @@ class Attempt:
         }
 
 
-def choose(engine: Engine, images: Images, reporter: Reporter) -> tuple[Attempt, dict[str, Any]]:
+def choose(
+    engine: Engine, images: Images, reporter: Reporter
+) -> tuple[Attempt | None, dict[str, Any]]:
     """Try the methods that update weights, and take the best.
 
     Args:
@@ -100,12 +102,11 @@ def choose(engine: Engine, images: Images, reporter: Reporter) -> tuple[Attempt,
         reporter: of progress and events.
 
     Returns:
-        The best attempt, and the field "auto" of cohort.json.
-
-    Raises:
-        RequestError: no method worked within the time limit.
+        The best attempt, None if no method worked within the time limit; and the field "auto" of
+        cohort.json.
     """
-    deadline = Deadline(reporter, engine.time_limit, engine.time_limit)
+    limit = engine.time_limit * len(images.files)
+    deadline = Deadline(reporter, limit, limit)
     failures = Failures(Reporter())  # a method that cannot be used is no failure of the run
     engines = [one for one in engine.tries() if one.method.adapts]
     best: Attempt | None = None
@@ -120,14 +121,20 @@ def choose(engine: Engine, images: Images, reporter: Reporter) -> tuple[Attempt,
                 if best is None or attempt.rank < best.rank:
                     best = attempt
         else:
-            failures.messages[name] = f"no time was left of {deadline.limit:g} s; raise time_limit"
+            failures.messages[name] = f"no time was left of {limit:g} s; raise time_limit"
         if name in failures.messages:
             rows.append({"method": name, "title": title, "error": failures.messages[name]})
     reporter(STAGE, len(engines), len(engines))
     if best is None:
-        raise RequestError(f"cohort: no method worked on all images; {failures.first}")
-    facts = {"chosen": best.engine.method.name, "time_limit": deadline.limit, "tried": rows}
-    return best, facts
+        chosen = registry.REFERENCE
+        why = f"the source model is used as it is: no method worked on all images; {failures.first}"
+    else:
+        chosen = best.engine.method.name
+        why = (
+            f"{best.engine.method.title} is used: of {len(rows)} method(s) it is the best on"
+            f" {len(images.sample)} of the images"
+        )
+    return best, {"chosen": chosen, "why": why, "time_limit": limit, "tried": rows}
 
 
 def _attempt(engine: Engine, images: Images, deadline: Deadline) -> Attempt:

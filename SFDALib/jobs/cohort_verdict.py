@@ -24,7 +24,6 @@ from SFDALib.results.report import write_report
 from SFDALib.trust.cohort import CohortVerdict, judge_cohort
 from SFDALib.trust.levels import LEVELS, Decision, Delivered
 from SFDALib.trust.signals import Signals
-from SFDALib.volume.image_file import read_labels
 
 SOURCE = ".source"  # in the folder of an image that waits: what else the source model delivers
 
@@ -56,8 +55,8 @@ class Waiting:
             certainty.write_probabilities(
                 inside / SOURCE, target, target.source_probabilities, description
             )
-        labels = read_labels(inside / layout.SOURCE_SEGMENTATION.name).array[0]
-        return cls(folder, certainty.structures(target.entropy, labels, description.labels))
+        found = certainty.structures(target.entropy, target.source_labels, target.labels)
+        return cls(folder, found)
 
     def settle(self, report: dict[str, Any], verdict: CohortVerdict, gate: str) -> None:
         """Make the folder that of an image on whose cohort the verdict was this.

@@ -17,7 +17,7 @@ import numpy as np
 from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
 from SFDALib.evaluation import agreement
-from SFDALib.jobs.engine import Engine, open_engines
+from SFDALib.jobs.engine import Engine, engines_of
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.failures import Failures
 from SFDALib.jobs.image_run import ImageRun
@@ -103,21 +103,10 @@ def compare(comparison: Comparison, reporter: Reporter) -> dict[str, Any]:
 
 def _open(comparison: Comparison) -> dict[str, Engine]:
     """The model loaded once, for every method."""
-    device = devices.resolve(comparison.device)
     labelled = matched(comparison.labels, [comparison.input])
-    opened = open_engines(
-        Path(comparison.bundle),
-        comparison.methods,
-        device,
-        comparison.seed,
-        comparison.probabilities,
-        comparison.preset,
-    )
     return {
-        name: engine.post_processed(comparison.postprocess).learning_from(
-            labelled, comparison.reading
-        )
-        for name, engine in opened.items()
+        name: engine.learning_from(labelled, comparison.reading)
+        for name, engine in engines_of(comparison, comparison.methods).items()
     }
 
 

@@ -19,6 +19,8 @@ from SFDALib.bundle.source_model import SourceModel
 from SFDALib.errors import RequestError
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.labelled import Labelled
+from SFDALib.jobs.request import Request
+from SFDALib.machine import devices
 from SFDALib.methods import needs, registry
 from SFDALib.methods.auto import AutoOptions
 from SFDALib.methods.method import Method
@@ -80,18 +82,6 @@ class Engine:
         cases = read_cases(labelled, reading, self.model)
         return replace(self, cases=cases, learned_from=learned_from)
 
-    def post_processed(self, asked: str) -> Engine:
-        """The same with other post-processing than the bundle's.
-
-        Args:
-            asked: as in a request.
-
-        Raises:
-            RequestError: a step that the model cannot have.
-        """
-        cleaning = postprocessing.cleaning(asked, self.model.description)
-        return replace(self, cleaning=cleaning)
-
     def serving(self, method: Method) -> Engine:
         """The same model for another method, with this one's options of inference."""
         names = [option.name for option in described(InferenceOptions)]
@@ -119,21 +109,37 @@ class Engine:
         return network
 
 
+def engines_of(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Engine]:
+    """Load the bundle of a request once for several methods, given with their options.
+
+    Raises:
+        RequestError: as ``open_engines``, or this machine has no such device.
+    """
+    opened = open_engines(
+        Path(request.bundle),
+        methods,
+        devices.resolve(request.device),
+        request.seed,
+        request.preset,
+        request.postprocess,
+    )
+    return {
+        name: replace(engine, probabilities=request.probabilities)
+        for name, engine in opened.items()
+    }
+
+
 def open_engine(
     bundle: Path,
     method: str,
     options: Mapping[str, Any],
     device: torch.device,
     seed: int,
-    probabilities: bool = False,
     preset: str = RECOMMENDED,
+    postprocess: str = postprocessing.BUNDLE,
 ) -> Engine:
-    """Load a bundle for a method.
-
-    Raises:
-        RequestError: the bundle is unusable, or lacks what the method needs.
-    """
-    return open_engines(bundle, {method: options}, device, seed, probabilities, preset)[method]
+    """Load a bundle for one method, see ``open_engines``."""
+    return open_engines(bundle, {method: options}, device, seed, preset, postprocess)[method]
 
 
 def open_engines(
@@ -141,27 +147,30 @@ def open_engines(
     methods: Mapping[str, Mapping[str, Any]],
     device: torch.device,
     seed: int,
-    probabilities: bool = False,
     preset: str = RECOMMENDED,
+    postprocess: str = postprocessing.BUNDLE,
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
 
-    Does not check whether labels are given to a method that needs them; the request does.
+    What the model cannot serve is refused before its weights are read. Whether labels are given to
+    a method that needs them, the request checks.
 
     Args:
         bundle: the source model.
         methods: for each method the options that differ from the preset, or all.
         device: where the networks are loaded.
         seed: of all random numbers.
-        probabilities: whether the class probabilities are written, too.
         preset: of the options that are not given.
+        postprocess: as in a request.
 
     Raises:
-        RequestError: the bundle is unusable, or lacks what a method needs.
+        RequestError: the bundle is unusable, lacks what a method needs, or cannot have a step of
+            post-processing.
     """
     chosen = {name: registry.find(name) for name in methods}
     opened = open_model(bundle)
-    lacking = registry.lacking({*opened.describe().holds, needs.LABELS})
+    description = opened.describe()
+    lacking = registry.lacking({*description.holds, needs.LABELS})
     for name in methods:
         if lacking[name]:
             usable = [other for other, reason in lacking.items() if reason is None]
@@ -169,6 +178,7 @@ def open_engines(
                 f"{bundle}: method {name} {lacking[name]}; with this bundle you can use"
                 f" {', '.join(usable)}"
             )
+    cleaning = postprocessing.cleaning(postprocess, description)
     torch.manual_seed(seed)
     wanted = any(
         method.adapts or method.chooses or needs.DIFFUSION in method.needs
@@ -176,7 +186,6 @@ def open_engines(
     )
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
-    cleaning = postprocessing.cleaning(postprocessing.BUNDLE, model.description)
     return {
         name: Engine(
             opened,
@@ -185,7 +194,6 @@ def open_engines(
             method,
             method.values(methods[name], preset),
             seed,
-            probabilities=probabilities,
             preset=preset,
             cleaning=cleaning,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from SFDALib.adaptation.common import loop
+from SFDALib.bundle.description import Label
 from SFDALib.inference.predict import predict
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.memory_need import refuse_too_large
+from SFDALib.jobs.postprocessing import Changes, postprocess
 from SFDALib.jobs.stages import Stages
 from SFDALib.methods import needs, registry
 from SFDALib.methods.outcome import Adapted, Segmented
@@ -42,6 +45,7 @@ class Target:
         volume: as read.
         conformed: on the model's grid.
         source_probabilities: of the source model, ``(K, k, j, i)``.
+        labels: the structures that the model segments.
         notes: what was assumed in reading it, and what does not fit the model.
     """
 
@@ -50,6 +54,7 @@ class Target:
     volume: Volume
     conformed: Conformed
     source_probabilities: Tensor
+    labels: Sequence[Label]
     notes: tuple[str, ...] = ()
 
     @property
@@ -64,10 +69,17 @@ class Target:
         ending = max((s for s in SUFFIXES if name.lower().endswith(s)), key=len, default="")
         return name[: len(name) - len(ending)] or name
 
+    @cached_property
+    def source_segmentation(self) -> tuple[np.ndarray, Changes]:
+        """The source model's labels on the input's grid, ``(K, J, I)`` uint8, and what
+        post-processing changed in them. Made once, as every method's result is beside it.
+        """
+        return postprocess(self.conformed, self.source_probabilities, self.labels)
+
     @property
     def source_labels(self) -> np.ndarray:
-        """The source model's segmentation on the input's grid, ``(K, J, I)``."""
-        return self.conformed.restore_labels(self.source_probabilities)
+        """The labels of ``source_segmentation``."""
+        return self.source_segmentation[0]
 
     @property
     def entropy(self) -> np.ndarray:
@@ -123,7 +135,8 @@ class ImageRun:
             engine.options,
             engine.model.device,
         )
-        target = Target(image, before, volume, conformed, probabilities, notes)
+        labels = engine.model.description.labels
+        target = Target(image, before, volume, conformed, probabilities, labels, notes)
         return cls(engine, target, reporter, stages)
 
     def with_engine(self, engine: Engine) -> ImageRun:

@@ -37,10 +37,11 @@ from SFDALib.jobs.request_fields import (
 from SFDALib.methods import registry
 from SFDALib.methods.option import PRESETS, RECOMMENDED
 from SFDALib.methods.registry import REFERENCE
+from SFDALib.trust.cohort import LEAST_IMAGES
 from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
-ADAPT = ("each", "once")
+OPEN, EACH, ONCE = "auto", "each", "once"  # how a cohort is adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +194,8 @@ class Cohort(Job):
 
     Args:
         input: the images; a folder stands for those in it.
-        adapt: "each" adapts to every image by itself, "once" to all of them together.
+        adapt: "each" adapts to every image by itself, "once" to all of them together, "auto" is
+            decided by the images, see ``cohort_adapt``.
     """
 
     input: tuple[str, ...] = field(
@@ -204,9 +206,12 @@ class Cohort(Job):
         )
     )
     adapt: str = field(
-        default="each",
+        default=OPEN,
         metadata=described(
-            Choice(ADAPT), "adapt to every image by itself (default), or once to all of them"
+            Choice((OPEN, EACH, ONCE)),
+            f"adapt to each image by itself, or once to all of them; auto (default): once to"
+            f" {LEAST_IMAGES} or more single slices such as pictures and frames, which can only be"
+            " judged together, else to each",
         ),
     )
 
@@ -214,7 +219,7 @@ class Cohort(Job):
         """The same, checked as a ``Job`` and for use with several images."""
         checked = super().checked()
         method = registry.find(self.method)
-        if self.adapt == "once" and not (method.adapts or method.chooses):
+        if self.adapt == ONCE and not method.can_adapt_once:
             raise RequestError(
                 f"cohort: method {self.method} updates no weights, expected one that does for"
                 " --adapt once; use --adapt each"

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from SFDALib.jobs.adapted_bundle import write_adapted_bundle
-from SFDALib.jobs.engine import open_engine
+from SFDALib.jobs.engine import engines_of
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.image_run import ImageRun
 from SFDALib.jobs.judgement import judge_result
 from SFDALib.jobs.labelled import matched
 from SFDALib.jobs.request import Job
 from SFDALib.jobs.write_result import Outcome, write_result
-from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.outcome import Adapted
 from SFDALib.results import layout
@@ -40,16 +39,9 @@ def run(job: Job, reporter: Reporter) -> dict[str, Any]:
     output = Path(job.output).resolve()
     with ResultFolder(job.output) as folder:
         reporter.event("started", job=job.to_dict())
-        device = devices.resolve(job.device)
-        bundle = Path(job.bundle)
-        engine = (
-            open_engine(
-                *(bundle, job.method, job.options, device, job.seed),
-                *(job.probabilities, job.preset),
-            )
-            .post_processed(job.postprocess)
-            .learning_from(matched(job.labels, [job.input]), job.reading)
-        )
+        labelled = matched(job.labels, [job.input])
+        engine = engines_of(job, {job.method: job.options})[job.method]
+        engine = engine.learning_from(labelled, job.reading)
         image = ImageRun.read(engine, [Path(path) for path in job.input], job.reading, reporter)
         report = deliver(image, folder, job.gate)
     for note in new_notes(report, image):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SFDALib.bundle.description import Label
 from SFDALib.errors import RequestError
 from SFDALib.jobs import certainty
 from SFDALib.jobs.engine import Engine
@@ -123,7 +122,7 @@ def _write_images(
     # both segmentations; the entropy and the other maps, restored and written; the overview
     steps = 2 + 2 * (1 + len(segmented.maps)) + len(segmented.samples) + 1
     tick = _ticks(progress, steps)
-    restored = _restore(target, segmented, description.labels, tick)
+    restored = _restore(target, segmented, tick)
     delivered = target.source_probabilities if outcome.delivers_source else segmented.probabilities
     unsure = certainty.structures(
         _entropy_of(delivered, target, restored),
@@ -174,13 +173,13 @@ def _check_unchanged(engine: Engine, target: Target) -> None:
             )
 
 
-def _restore(target: Target, segmented: Segmented, labels: Sequence[Label], tick: Tick) -> Restored:
+def _restore(target: Target, segmented: Segmented, tick: Tick) -> Restored:
     """The segmentations, post-processed alike, and the maps on the input's grid."""
-    source, of_source = postprocess(target.conformed, target.source_probabilities, labels)
+    source, of_source = target.source_segmentation
     tick()
     own, of_own = source, of_source
     if segmented.probabilities is not target.source_probabilities:
-        own, of_own = postprocess(target.conformed, segmented.probabilities, labels)
+        own, of_own = postprocess(target.conformed, segmented.probabilities, target.labels)
     tick()
     maps = {layout.ENTROPY.role: target.entropy}
     tick()

@@ -115,6 +115,11 @@ class Method:
     recommended: Mapping[str, Value] = field(default_factory=dict)
 
     @property
+    def can_adapt_once(self) -> bool:
+        """Whether it, or what it chooses, can adapt weights to several images together."""
+        return self.adapts or self.chooses
+
+    @property
     def options(self) -> tuple[Option, ...]:
         """The descriptions of its options, in the order in which they are shown."""
         return tuple(

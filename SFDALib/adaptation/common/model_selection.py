@@ -2,8 +2,9 @@
 
 Every weight-updating method evaluates the network after each epoch, in eval mode on all target
 patches. The criterion, which is minimised, adds the mean entropy and the distance of the classes'
-volumes from those that the bundle expects. Neither is enough alone: the entropy of a mask that
-vanishes falls, and a volume may be right in the wrong place.
+sizes from those that the bundle expects: of volumes in ml, of many single slices the mean area of
+those that show the class. Neither is enough alone: the entropy of a mask that vanishes falls, and a
+size may be right in the wrong place.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from SFDALib.volume.conform import Conformed
 # healthy organs vary by tens of per cent, so that within the range they weigh less than entropy.
 SIZE_WEIGHT = 0.1  # bits for a volume that is wrong by a factor of e
 VANISHED = 0.25  # of the source's share of a class: less is taken for a vanishing mask
-FLOODED = 2.0  # times the largest plausible share, or the source's: more is a flooding mask
+FLOODED = 2.0  # times the largest plausible (or mean) share, or the source's: more is flooding
+LEAST_SHARE = 1e-9  # in place of none, for logarithms
+LEAST_SLICES = 8  # of fewer single slices the mean area varies more than a volume does
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,25 @@ class State:
     Args:
         entropy: mean entropy in bits.
         shares: share of each foreground class among the most likely labels.
+        shown: the same in the images that show the class at all; 0 if none does.
     """
 
     entropy: float
     shares: tuple[float, ...]
+    shown: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The share of the target patches that a class should fill: least, mean and most."""
+    """The share of the target patches that a class should fill.
 
-    low: float
+    Args:
+        mean: of all images; of single slices, of those that show the class.
+        plausible: least and most; None for single slices, of whose areas the bundle has the mean.
+    """
+
     mean: float
-    high: float
+    plausible: tuple[float, float] | None
 
 
 def expected_shares(
@@ -55,14 +64,19 @@ def expected_shares(
     patches: TargetPatches,
     images: Sequence[Conformed],
 ) -> tuple[Expected | None, ...]:
-    """What the bundle's volumes in ml mean for the patches; None for a class without them, and for
-    single slices, which show no volume.
+    """What the bundle's volumes in ml mean for the patches, or its areas in mm2 if all images are
+    single slices; None for a class without them, and of fewer than ``LEAST_SLICES`` of these.
     """
-    ml = patches.voxels * math.prod(images[0].geometry.spacing) / 1000 / len(images)
-    volumes = any(image.array.shape[1] > 1 for image in images)
+    voxels, spacing = patches.voxels / len(images), images[0].geometry.spacing
+    if all(image.array.shape[1] == 1 for image in images):
+        mm2 = voxels * math.prod(spacing[:2])
+        enough = len(images) >= LEAST_SLICES
+        areas = (label.slice_area_mm2 if enough else None for label in description.labels)
+        return tuple(None if area is None else Expected(area / mm2, None) for area in areas)
+    ml = voxels * math.prod(spacing) / 1000
     return tuple(
-        Expected(label.size_ml[0] / ml, label.mean_ml / ml, label.size_ml[1] / ml)
-        if volumes and label.size_ml and label.mean_ml
+        Expected(label.mean_ml / ml, (label.size_ml[0] / ml, label.size_ml[1] / ml))
+        if label.size_ml and label.mean_ml
         else None
         for label in description.labels
     )
@@ -74,14 +88,21 @@ def evaluate(network: nn.Module, patches: TargetPatches, temperature: float) -> 
     network.eval()
     device = next(network.parameters()).device
     size = batch_that_fits(network, tuple(patches.batch([0]).shape[1:]), device)
-    entropy = 0.0
-    counts = torch.zeros((), dtype=torch.long)
+    entropy, image_of = 0.0, torch.tensor(patches.image_of)
+    counts: Tensor | None = None  # (images, K)
     for indices in patches.ordered(size):
         p = class_probabilities(network(patches.batch(indices)).float() / temperature)
         entropy += float(torch.special.entr(p).sum(1).mean()) / math.log(2) * len(indices)
-        counts = counts + torch.bincount(p.argmax(1).flatten(), minlength=p.shape[1]).cpu()
-    shares = counts / counts.sum()
-    return State(entropy / len(patches), tuple(shares[1:].tolist()))
+        if counts is None:
+            counts = torch.zeros(max(patches.image_of) + 1, p.shape[1], dtype=torch.long)
+        found = p.argmax(1).flatten(1)
+        of_patches = [torch.bincount(one, minlength=p.shape[1]) for one in found]
+        counts.index_add_(0, image_of[indices], torch.stack(of_patches).cpu())
+    assert counts is not None  # there is a patch
+    shares = counts.sum(0) / counts.sum()
+    pixels = (counts.sum(1, keepdim=True) * (counts > 0)).sum(0)  # of the images that show a class
+    shown = counts.sum(0) / pixels.clamp(min=1)
+    return State(entropy / len(patches), tuple(shares[1:].tolist()), tuple(shown[1:].tolist()))
 
 
 @dataclass
@@ -142,14 +163,16 @@ class ModelSelection:
 
     def criterion(self, state: State) -> float:
         """``entropy + sum_k (SIZE_WEIGHT |log(share / mean)| + |log(share / nearest bound)|)``, the
-        latter only outside the plausible range.
+        latter only outside the plausible range. Of single slices the share is that of those slices
+        that show the class, as the mean is.
         """
         total = state.entropy
-        for share, expected in zip(state.shares, self.expected, strict=True):
+        for share, shown, expected in zip(state.shares, state.shown, self.expected, strict=True):
             if expected:
-                share = max(share, 1e-9)
-                total += SIZE_WEIGHT * abs(math.log(share / expected.mean))
-                total += max(0.0, math.log(expected.low / share), math.log(share / expected.high))
+                found = max(share if expected.plausible else shown, LEAST_SHARE)
+                total += SIZE_WEIGHT * abs(math.log(found / expected.mean))
+                low, high = expected.plausible or (0.0, math.inf)
+                total += abs(math.log(found / min(max(found, low), high)))
         return total
 
     def collapse(self, state: State) -> str | None:
@@ -159,8 +182,10 @@ class ModelSelection:
         source = self._source or state
         classes = zip(source.shares, state.shares, self.expected, strict=True)
         for label, (was, now, expected) in enumerate(classes, start=1):
-            least = min(was, expected.low) if expected else was
-            most = max(was, expected.high) if expected else was
+            low, high = was, was
+            if expected:
+                low, high = expected.plausible or (expected.mean, expected.mean)
+            least, most = min(was, low), max(was, high)
             if now < VANISHED * least:
                 return f"label {label} shrank from {was:.1%} to {now:.1%} of the image"
             if 0 < FLOODED * most < now:

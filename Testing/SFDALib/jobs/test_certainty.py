@@ -78,8 +78,8 @@ def test_uncertainty_is_the_mean_entropy_inside_a_structure_and_on_each_of_its_s
     delivered = np.zeros((4, 3, 3), np.uint8)
     delivered[1, 0] = delivered[3, 0, 0] = 1
     probabilities = torch.stack([1 - p, p])
-    target = Target((), {}, volume, conform(volume, GRID), probabilities)
     labels = describe(classes=3).labels
+    target = Target((), {}, volume, conform(volume, GRID), probabilities, labels)
     first, second = certainty.structures(target.entropy, delivered, labels)
     assert first["entropy_bits"] == pytest.approx((3 * 0.4690 + 1) / 4, abs=1e-4)
     assert first["uncertain_percent"] == 25.0

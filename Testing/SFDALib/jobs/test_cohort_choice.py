@@ -33,7 +33,9 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str
     size less expected by 0.2 each, or with the line of their failure.
     """
 
-    def choice(verdicts: Verdicts, limit: float = 100.0) -> tuple[str, dict[str, Any]]:
+    def choice(
+        verdicts: Verdicts, limit: float = 100.0, images: int = 1
+    ) -> tuple[str, dict[str, Any]]:
         def attempt(engine: Any, images: Images, deadline: Any) -> Attempt:
             found = verdicts[engine.method.name]
             if isinstance(found, str):
@@ -52,15 +54,17 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, dict[str
         monkeypatch.setattr(cohort_choice, "_attempt", attempt)
         tries = [engine(name) for name in verdicts]
         auto: Any = SimpleNamespace(tries=lambda: tries, time_limit=limit)
-        best, facts = choose(auto, Images([ONE], [], Reading()), Reporter())
-        return best.engine.method.name, facts
+        best, facts = choose(auto, Images([ONE] * images, [], Reading()), Reporter())
+        assert facts["chosen"] == (best.engine.method.name if best else "none")
+        return facts["chosen"], facts
 
     return choice
 
 
 def test_a_better_verdict_goes_before_a_surer_model(chosen: Callable) -> None:
     name, facts = chosen({"tent": ("keep", -0.9), "adami": ("better", -0.1)})
-    assert name == facts["chosen"] == "adami"
+    assert name == "adami"
+    assert facts["why"] == "AdaMI is used: of 2 method(s) it is the best on 1 of the images"
     assert [row["trust"]["decision"] for row in facts["tried"]] == ["keep", "better"]
 
 
@@ -92,9 +96,14 @@ def test_a_method_that_updates_no_weights_cannot_serve_all_images(chosen: Callab
     assert [row["method"] for row in facts["tried"]] == ["tent"]
 
 
-def test_without_time_nothing_is_tried_and_the_option_is_named(chosen: Callable) -> None:
-    with pytest.raises(RequestError, match="no time was left of 0 s; raise time_limit"):
-        chosen({"tent": ("better", -1.0)}, limit=0.0)
+def test_without_time_the_source_model_is_used_and_the_option_is_named(chosen: Callable) -> None:
+    name, facts = chosen({"tent": ("better", -1.0)}, limit=0.0)
+    assert name == "none"
+    assert facts["why"].endswith("no time was left of 0 s; raise time_limit")
+
+
+def test_the_time_limit_is_that_of_an_image_for_each_of_them(chosen: Callable) -> None:
+    assert chosen({"tent": ("keep", 0.0)}, limit=7.0, images=3)[1]["time_limit"] == 21.0
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (16, 16), (17, 9), (100, 15)])
@@ -102,21 +111,26 @@ def test_large_cohorts_are_judged_on_some_of_their_images(count: int, expected: 
     assert len(Images([ONE] * count, [], Reading()).sample) == expected
 
 
-def test_a_cohort_that_adapts_once_can_choose_its_method(
-    tiny_bundle: Path, head_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
+@pytest.fixture
+def slices(head_file: Path, tmp_path: Path) -> Path:
+    """A folder with two single slices of the head."""
+    folder = tmp_path / "images"
+    folder.mkdir()
     head = sitk.ReadImage(str(head_file))
     for k in (5, 6):
-        sitk.WriteImage(head[:, :, k : k + 1], str(images / f"slice{k}.nrrd"))
+        sitk.WriteImage(head[:, :, k : k + 1], str(folder / f"slice{k}.nrrd"))
+    return folder
 
+
+def test_a_cohort_that_adapts_once_can_choose_its_method(
+    tiny_bundle: Path, slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tries(engine: Engine) -> list[Engine]:
         return [engine.serving(registry.find("bn-statistics"))]
 
     monkeypatch.setattr(Engine, "tries", tries)
     out = tmp_path / "out"
-    request = ["--bundle", tiny_bundle, "--input", images, "--output", out, "--device", "cpu"]
+    request = ["--bundle", tiny_bundle, "--input", slices, "--output", out, "--device", "cpu"]
     assert main(["cohort", *map(str, request), "--adapt", "once"]) == 0
     summary = json.loads((out / "cohort.json").read_text(encoding="utf-8"))
     assert (summary["method"], summary["auto"]["chosen"]) == ("auto", "bn-statistics")
@@ -125,3 +139,20 @@ def test_a_cohort_that_adapts_once_can_choose_its_method(
     for row in summary["images"]:
         report = report_of(out / row["folder"])
         assert report["method"] == "bn-statistics" and report["trust"]["images"] == 2
+
+
+def test_where_no_method_works_on_all_images_they_get_the_source_models_result(
+    tiny_bundle: Path, slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Attempt:
+        raise RequestError("found no layer, expected one")
+
+    monkeypatch.setattr(cohort_choice, "_attempt", fail)
+    out = tmp_path / "out"
+    request = ["--bundle", tiny_bundle, "--input", slices, "--output", out, "--device", "cpu"]
+    assert main(["cohort", *map(str, request), "--adapt", "once"]) == 0
+    summary = json.loads((out / "cohort.json").read_text(encoding="utf-8"))
+    assert (summary["done"], summary["auto"]["chosen"], summary["trust"]) == (2, "none", None)
+    assert all(row["error"] for row in summary["auto"]["tried"])
+    assert not (out / "adapted_bundle").exists()
+    assert {report_of(out / row["folder"])["method"] for row in summary["images"]} == {"none"}

@@ -30,6 +30,7 @@ from SFDALib.jobs.request import Comparison
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.networks.build import build_network
+from SFDALib.volume import labelling
 from SFDALib.volume.image_file import ImageFile
 
 Phantoms = Callable[..., Phantom]
@@ -196,12 +197,14 @@ def test_methods_share_one_bundle_one_image_and_one_source_segmentation(
         (loading, "load_bundle"),
         (ImageFile, "read"),
         (image_run, "predict"),
+        (labelling, "labels"),
     ):
         counted(module, name)
     assert main(words(made, tmp_path / "out", methods="adami,adaent")) == 0
     once = ["load_bundle", "read", "source model"]
     assert [name for name in calls if name in once] == once
     assert calls.count("adapted model") == 2
+    assert calls.count("labels") == 3  # on the input's grid: the source's once, and each method's
 
 
 def test_every_method_is_told_its_own_peak_memory(monkeypatch: pytest.MonkeyPatch) -> None:

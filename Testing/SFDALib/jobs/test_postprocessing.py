@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,6 @@ import torch
 from phantoms import Phantom
 
 from SFDALib.__main__ import main
-from SFDALib.bundle import postprocessing
-from SFDALib.errors import RequestError
 from SFDALib.jobs.engine import open_engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.image_run import ImageRun
@@ -27,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def run_on(phantom: Phantom, postprocess: str) -> ImageRun:
-    engine = open_engine(phantom.bundle, "none", {}, CPU, 0).post_processed(postprocess)
+    engine = open_engine(phantom.bundle, "none", {}, CPU, 0, postprocess=postprocess)
     return ImageRun.read(engine, [phantom.image], Reading(), Reporter())
 
 
@@ -84,29 +83,30 @@ def test_the_judge_and_adaptation_see_the_models_own_output(
 def test_an_adapted_bundle_keeps_its_own_steps_whatever_the_run_was_asked(
     phantom: Callable[..., Phantom],
 ) -> None:
-    engine = open_engine(phantom().bundle, "none", {}, CPU, 0).post_processed("largest")
+    engine = open_engine(phantom().bundle, "none", {}, CPU, 0, postprocess="largest")
     assert engine.model.description.input_spec.cleaning == ()
     assert len(engine.input_spec.cleaning) == 1
 
 
-def test_a_step_that_the_model_cannot_have_ends_in_one_line(
+@pytest.mark.parametrize("command", ["run", "cohort", "compare"])
+def test_a_step_that_the_model_cannot_have_is_refused_before_its_weights_are_read(
     phantom: Callable[..., Phantom],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    command: str,
 ) -> None:
-    def refuse(_description: object) -> str:
-        return "found this, expected that; leave it out"
-
-    steps = {"smooth": replace(postprocessing.STEPS["smooth"], lack=refuse)}
-    monkeypatch.setattr(postprocessing, "STEPS", {**postprocessing.STEPS, **steps})
-    with pytest.raises(RequestError, match="postprocess, smooth: found this"):
-        run_on(phantom(), "smooth")
-    words = ["run", "--bundle", phantom().bundle, "--input", phantom().image, "--method", "none"]
-    words += ["--postprocess", "smooth", "--output", tmp_path / "out"]
-    assert main(list(map(str, words))) == 2
-    assert "postprocess, smooth: found this" in caplog.messages[-1]
+    bundle = shutil.copytree(phantom().bundle, tmp_path / "bundle")
+    (bundle / "models/model.pt").write_bytes(b"damaged")
+    metadata = json.loads((bundle / "configs/metadata.json").read_text(encoding="utf-8"))
+    for label in metadata["sfda"]["labels"]:
+        label.pop("size_ml", None)
+    (bundle / "configs/metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    words = [command, "--bundle", bundle, "--input", phantom().image, "--output", tmp_path / "out"]
+    assert main(list(map(str, [*words, "--postprocess", "plausible"]))) == 2
+    assert "postprocess, plausible: found no plausible volume" in caplog.messages[-1]
     assert not (tmp_path / "out").exists()
+    assert main(list(map(str, words))) == 2
+    assert "model.pt" in caplog.messages[-1]
 
 
 def test_the_command_line_applies_the_steps_and_the_probabilities_agree(

@@ -136,7 +136,7 @@ def test_post_processing_is_asked_for_by_words_or_by_a_list(
 def test_a_cohort_that_adapts_once_needs_a_method_that_adapts() -> None:
     with pytest.raises(RequestError, match="method heal updates no weights"):
         Cohort(**FILES, method="heal", adapt="once").checked()
-    with pytest.raises(RequestError, match='adapt: found "twice", expected each or once'):
+    with pytest.raises(RequestError, match='adapt: found "twice", expected auto or each or once'):
         Cohort(**FILES, method="adami", adapt="twice").checked()
 
 
