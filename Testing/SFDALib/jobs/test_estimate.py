@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from SFDALib.__main__ import main
-from SFDALib.jobs import estimate
+from SFDALib.jobs import estimate, trial
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.method import Work
@@ -78,7 +78,7 @@ def test_the_work_of_a_method_follows_its_options(
 def test_each_pass_draw_and_volume_adds_its_time(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     # 30 x 29 voxels of 3 mm in each of 14 slices: one patch of 32 x 32 a slice
     once = 14 * 0.25
     start = estimate.START
@@ -87,13 +87,13 @@ def test_each_pass_draw_and_volume_adds_its_time(
     draws = ask("heal", "--option", "samples=2", "--option", "steps=5")["seconds"]
     assert draws == pytest.approx(start + 6 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
-    assert epochs == pytest.approx(start + 8 * once + 2 * estimate.BACKWARD * once)
+    assert epochs == pytest.approx(start + 8 * once + 2 * trial.BACKWARD * once)
 
 
 def test_options_that_are_not_given_have_the_values_of_the_preset(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     for preset in PRESETS:
         epochs = METHODS["adami"].values({}, preset).epochs
         alike = ask("adami", "--option", f"epochs={epochs}")["seconds"]
@@ -105,7 +105,7 @@ def test_options_that_are_not_given_have_the_values_of_the_preset(
 def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     small, large = ("epochs=2", "batch=2"), ("epochs=3", "batch=14")
     alone = [
         ask("tent", *(word for each in small for word in ("--option", each))),
@@ -126,7 +126,7 @@ def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
 def test_the_automatic_choice_takes_its_time_limit_or_the_time_of_all_methods(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     few = [METHODS["bn-statistics"], METHODS["tent"]]
     monkeypatch.setattr(registry, "candidates", lambda _holds: few)
     both = ask("bn-statistics,tent")
@@ -194,8 +194,8 @@ def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
     network = build_network(definition)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    monkeypatch.setattr(estimate, "CPU_TRIAL", (1, 1))
-    assert estimate.seconds_of_patch(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
+    monkeypatch.setattr(trial, "CPU_TRIAL", (1, 1))
+    assert trial.seconds_of_patch(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
     assert sorted(seen[-1][2:]) == [4, 4, 8]
 
 
@@ -205,9 +205,9 @@ def test_a_gpu_is_tried_with_as_many_patches_as_it_takes_at_once(
     network = torch.nn.Conv2d(1, 4, 3, padding=1)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    monkeypatch.setattr(estimate, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
-    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    monkeypatch.setattr(trial, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
+    assert trial.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (10, 1, 32, 32)
-    monkeypatch.setattr(estimate, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
-    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    monkeypatch.setattr(trial, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
+    assert trial.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (3, 1, 32, 32)
