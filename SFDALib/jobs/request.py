@@ -41,7 +41,7 @@ from SFDALib.trust.cohort import LEAST_IMAGES
 from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
-OPEN, EACH, ONCE = "auto", "each", "once"  # how a cohort is adapted
+ADAPT = OPEN, EACH, ONCE = "auto", "each", "once"  # how a cohort is adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ class Cohort(Job):
     adapt: str = field(
         default=OPEN,
         metadata=described(
-            Choice((OPEN, EACH, ONCE)),
+            Choice(ADAPT),
             f"adapt to each image by itself, or once to all of them; auto (default): once to"
             f" {LEAST_IMAGES} or more single slices such as pictures and frames, which can only be"
             " judged together, else to each",

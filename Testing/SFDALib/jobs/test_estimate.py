@@ -138,6 +138,72 @@ def test_the_automatic_choice_takes_its_time_limit_or_the_time_of_all_methods(
     assert limited["notes"][-1].endswith("at most 20 s are used")
 
 
+FEW = ("bn-statistics", "heal", "tent")
+
+
+def test_the_choice_for_volumes_that_are_adapted_together_takes_the_limit_and_then_six_passes_each(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the source model and the result, and the judge's two of either network."""
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
+    once, volumes = 14 * 0.25, ("--volumes", "3")
+    limit = ("--option", "time_limit=20")
+    each = ask("auto", *volumes, *limit, "--adapt", "each")["seconds"]
+    assert each == ask("auto", *volumes, *limit)["seconds"] == estimate.START + 3 * 20
+    together = ask("auto", *volumes, *limit, "--adapt", "once")["seconds"]
+    assert together == pytest.approx(estimate.START + 3 * (20 + 6 * once))
+    # HEAL, which updates no weights, is left out
+    long = ask("auto", *volumes, "--option", "time_limit=100000", "--adapt", "once")["seconds"]
+    both = ask("bn-statistics,tent")["seconds"] - estimate.START
+    assert long == pytest.approx(estimate.START + 3 * (both + 6 * once))
+
+
+def test_eight_single_slices_are_adapted_to_together_unless_it_is_said_otherwise(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
+    slices = ("--size", "36,40,1", "--option", "time_limit=1")
+    for count, adapt, applied in ((7, (), 0), (8, (), 6), (8, ("--adapt", "each"), 0)):
+        found = ask("auto", *slices, "--volumes", str(count), *adapt)["seconds"]
+        assert found == pytest.approx(estimate.START + count * (1 + applied * 0.25))
+
+
+def test_windows_of_any_image_are_counted_once_for_images_that_are_adapted_together(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    options = ("epochs=1", "patches=8", "ensemble=1")
+    words = [*("--volumes", "4"), *(word for each in options for word in ("--option", each))]
+    each, once = (ask("dg-tta", *words, "--adapt", adapt)["seconds"] for adapt in ("each", "once"))
+    # 8 windows in two views, with gradients: for each of 4 volumes, or for all
+    assert each - once == pytest.approx((4 - 1) * 8 * 2 * trial.BACKWARD * 0.25)
+
+
+def test_a_batch_holds_slices_of_several_volumes_only_if_these_are_adapted_together(
+    ask: Callable[..., dict[str, Any]],
+) -> None:
+    batch = ("--option", "batch=28")
+    one, two, together = (
+        ask("adami", *batch, *more)["memory_mb"]
+        for more in ((), ("--volumes", "2"), ("--volumes", "2", "--adapt", "once"))
+    )
+    assert one == two < together
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [(("--method", "heal"), "updates no weights"), (("--methods", "adami,tent"), "a comparison")],
+)
+def test_adapting_once_is_refused_where_it_cannot_be(
+    tiny_bundle: Path, caplog: pytest.LogCaptureFixture, which: tuple[str, ...], said: str
+) -> None:
+    words = ["estimate", "--bundle", str(tiny_bundle), *which, "--size", SIZE, "--spacing", SPACING]
+    assert main([*words, "--volumes", "2", "--adapt", "once"]) == 2
+    assert said in caplog.messages[-1]
+
+
 def test_the_automatic_choice_needs_memory_for_one_of_its_methods(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
