@@ -10,7 +10,7 @@ from typing import Any
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.request import Comparison, Job
+from SFDALib.jobs.request import ADAPT, OPEN, Cohort, Comparison
 from SFDALib.jobs.request_fields import (
     compared,
     listed,
@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
     command.add_argument("--preset", default=RECOMMENDED, choices=PRESETS, help="as for run")
     command.add_argument("--device", default="auto")
     command.add_argument("--volumes", type=int, default=1, help="number of images of this size")
+    command.add_argument("--adapt", default=OPEN, choices=ADAPT, help="as for cohort")
     command.add_argument(
         "--input", nargs="+", metavar="FILE", help="the image; several files are its channels"
     )
@@ -77,18 +78,25 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
     if learns & {*listed(arguments.methods or ""), arguments.method}:
         common["labels"] = (Labelled("the labels described"),)
     if arguments.methods:
+        if arguments.adapt != OPEN:
+            raise RequestError(
+                "estimate: found --adapt with --methods, expected it with --method; leave it out,"
+                " as a comparison has one image"
+            )
         chosen = compared(listed(arguments.methods), parse_method_options(arguments.option))
         methods = Comparison(methods=chosen, **common).checked().methods
     else:
-        job = Job(method=arguments.method, options=parse_options(arguments.option), **common)
+        options = parse_options(arguments.option)
+        job = Cohort(method=arguments.method, options=options, adapt=arguments.adapt, **common)
         methods = {job.method: job.checked().options}
     if arguments.volumes < 1:
         raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
     geometry, voxels = _image(arguments)
-    from SFDALib.jobs.estimate import estimate
+    from SFDALib.jobs.estimate import Images, estimate
 
-    bundle, count = Path(arguments.bundle), arguments.volumes
-    found = estimate(bundle, methods, arguments.device, geometry, count, voxels, arguments.preset)
+    images = Images(geometry, arguments.volumes, voxels, arguments.adapt)
+    bundle = Path(arguments.bundle)
+    found = estimate(bundle, methods, arguments.device, images, arguments.preset)
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return

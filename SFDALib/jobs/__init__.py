@@ -19,6 +19,7 @@ describe a job and follow it before anything else is installed.
     tried           several methods on one image: what the two before share
     evaluate        results against a reference
     estimate        time and memory beforehand
+    trial           seconds of the networks' work, by a trial of each
     train           training at the source site
     import_model    a bundle of a model from elsewhere
     cases           images with segmentations of a request

@@ -29,6 +29,7 @@ from SFDALib.jobs.tried import Tried
 from SFDALib.methods import registry
 from SFDALib.results import layout
 from SFDALib.results.report import write_report
+from SFDALib.trust.levels import LEVELS
 
 STAGE = "auto"  # names the method that is tried
 SURE = 0.2  # a better result is confirmed if its chance of harm is at most this
@@ -73,7 +74,8 @@ def deliver_best(
         report, trust = search.tried.reports[chosen], search.trusts[chosen]
     if not any(others.iterdir()):
         others.rmdir()
-    notes = [*without_verdict(report["notes"]), f"auto: {why}.", *search.notes(chosen)]
+    told = [f"Automatic choice: {one}." for one in (why, *search.notes(chosen))]
+    notes = [*without_verdict(report["notes"]), *told]
     written = layout.written(folder)
     report |= {**extra, "auto": about, "trust": trust, "notes": notes, "files_written": written}
     write_report(folder / layout.REPORT.name, report)
@@ -128,7 +130,7 @@ class _Search:
             if self.enough:
                 self.unneeded.append(name)
             elif expected > left:
-                self.no_time[name] = f"it would take about {expected:.0f} s, {left:.0f} s were left"
+                self.no_time[name] = f"it needs about {expected:.0f} s, {left:.0f} s were left"
             else:
                 self.deadline.reporter(STAGE, index, total, method=name)
                 self._try(engine)
@@ -148,8 +150,8 @@ class _Search:
         for other in better(self.trusts):
             if other != first and dice.between(first, other) >= AGREES:
                 self.enough = (
-                    f"{self.title(first)} and {self.title(other)} are better than the source"
-                    f" model's and agree (Dice {dice.between(first, other):.2f})"
+                    f"the results of {self.title(first)} and {self.title(other)} are better than"
+                    f" the source model's and agree (Dice {dice.between(first, other):.2f})"
                 )
 
     def facts(self, chosen: str | None) -> dict[str, Any]:
@@ -182,22 +184,22 @@ class _Search:
         }
 
     def notes(self, chosen: str | None) -> list[str]:
-        """What else was tried and what was not, for people."""
-        failed = self.tried.failures.messages
-        tried = [
-            f"{self.title(name)} ({trust['decision']})"
+        """What else was tried and what was not: sentences without their full stops."""
+        tried = "; ".join(
+            f'{self.title(name)}, with the verdict "{LEVELS[trust["decision"]].meaning}"'
             for name, trust in self.trusts.items()
             if trust and name != chosen
-        ]
-        sentences = {
-            "also tried": ", ".join(tried),
-            "failed": "; ".join(f"{self.title(name)}: {line}" for name, line in failed.items()),
-            f"left out, as {self.enough}": ", ".join(map(self.title, self.unneeded)),
-            f"left out, as {self.deadline.limit:g} s are too short": ", ".join(
-                map(self.title, self.no_time)
-            ),
-        }
-        return [f"auto: {what}: {which}." for what, which in sentences.items() if which]
+        )
+        notes = [f"also tried: {tried}"] if tried else []
+        for name, line in self.tried.failures.messages.items():
+            notes.append(f"{self.title(name)} failed: {line}")
+        if self.unneeded:
+            titles = ", ".join(map(self.title, self.unneeded))
+            notes.append(f"not tried: {titles}, because {self.enough}")
+        if self.no_time:
+            titles = ", ".join(map(self.title, self.no_time))
+            notes.append(f"not tried within {self.deadline.limit:g} s, the time limit: {titles}")
+        return notes
 
     def title(self, name: str) -> str:
         """The method as shown."""
@@ -257,24 +259,33 @@ def _why(search: _Search, chosen: str | None, closest: str | None) -> str:
         closest: the best method, though its result may not be better than the source model's.
     """
     good, count = len(better(search.trusts)), len(search.trusts)
-    none = f"none of {count} result(s) is clearly better than the source model's"
+    none = "the only result is not" if count == 1 else f"none of {count} results is"
+    none += " clearly better than the source model's"
     if chosen is not None:
-        title, harm = search.title(chosen), f"{_harm(search.trusts, chosen):.0%}"
+        title, harm = search.title(chosen), f"{100 * _harm(search.trusts, chosen):.0f} %"
         if not good:
             return (
-                f"{title} is delivered, as the gate is off: {none}, and this one comes closest"
+                f"{title} is delivered because the gate is off, although {none}; it comes closest"
+                f" (chance of being worse {harm})"
+            )
+        if good == 1:
+            alone = f", as the only one of {count}" if count > 1 else ""
+            return (
+                f"{title} is delivered because its result is better than the source model's{alone}"
                 f" (chance of being worse {harm})"
             )
         return (
-            f"{title} is delivered: {good} of {count} result(s) are better than the source model's,"
-            f" and none is less likely to be worse than this one ({harm}) by more than {TIE:.0%}"
+            f"{title} is delivered because {good} of {count} results are better than the source"
+            " model's, and of these its own has the best verdict and, to within"
+            f" {100 * TIE:.0f} %, the lowest chance of being worse ({harm})"
         )
     if closest is not None:
-        reason = f"{none}; the verdict is on that of {search.title(closest)}, which comes closest"
+        reason = f"{none}; the verdict is on the result of {search.title(closest)}"
+        reason += ", which comes closest" if count > 1 else ""
     elif count:
-        reason = f"{count} result(s) are the same"
+        reason = "no result differs from it"
     elif search.tried.failures.messages:
         reason = "no method worked"
     else:
-        reason = f"no method fits into {search.deadline.limit:g} s; raise time_limit"
-    return f"the source model's result is delivered: {reason}"
+        reason = f"no method fits into the time limit of {search.deadline.limit:g} s; raise it"
+    return f"the source model's segmentation is delivered because {reason}"

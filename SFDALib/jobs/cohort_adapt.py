@@ -7,7 +7,7 @@ one method for all can be chosen and delivered. Volumes are judged one by one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from SFDALib.errors import SFDAError
@@ -15,6 +15,7 @@ from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.request import EACH, ONCE, OPEN
 from SFDALib.trust.cohort import LEAST_IMAGES
 from SFDALib.volume.conform import shape_on
+from SFDALib.volume.geometry import Geometry
 from SFDALib.volume.image_file import ImageFile
 from SFDALib.volume.reading import Reading
 
@@ -35,18 +36,21 @@ def decide(
     Returns:
         ``ONCE`` or ``EACH``, and the reason in words.
     """
+    return decide_by_shape(asked, engine, _geometries(images, reading))
+
+
+def decide_by_shape(
+    asked: str, engine: Engine, geometries: Iterable[tuple[str, Geometry]]
+) -> tuple[str, str]:
+    """As ``decide``, from the name and the geometry of each image."""
     if asked != OPEN:
         return asked, "the request says so"
     if not engine.method.can_adapt_once:
         return EACH, f"{engine.method.title} updates no weights"
     slices = 0
-    for files in images:
-        try:
-            geometry = ImageFile(files, reading).header.geometry
-        except SFDAError:  # reported when the image is read
-            continue
+    for name, geometry in geometries:
         if shape_on(engine.input_spec, geometry)[0] > 1:
-            return EACH, f"{files[0].name} is a volume, and volumes are judged one by one"
+            return EACH, f"{name} is a volume, and volumes are judged one by one"
         slices += 1
     if slices < LEAST_IMAGES:
         return EACH, (
@@ -54,3 +58,15 @@ def decide(
             " them together"
         )
     return ONCE, f"all {slices} images are single slices, which can only be judged together"
+
+
+def _geometries(
+    images: Iterable[Sequence[Path]], reading: Reading
+) -> Iterator[tuple[str, Geometry]]:
+    """The name and the geometry of each image whose header can be read."""
+    for files in images:
+        try:
+            geometry = ImageFile(files, reading).header.geometry
+        except SFDAError:  # reported when the image is read
+            continue
+        yield files[0].name, geometry

@@ -41,7 +41,7 @@ from SFDALib.trust.cohort import LEAST_IMAGES
 from SFDALib.volume.reading import Reading
 
 GATES = ("on", "off")
-OPEN, EACH, ONCE = "auto", "each", "once"  # how a cohort is adapted
+ADAPT = OPEN, EACH, ONCE = "auto", "each", "once"  # how a cohort is adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +155,8 @@ class Job(Request):
     Args:
         method: a name in the registry.
         options: of the method, by name; what is not given has its value in the preset.
-        gate: "on" delivers what the judge's verdict says, "off" always the method's result; of
-            ``auto`` then the best one, whether it is trusted or not.
+        gate: "on" delivers the method's result where the verdict says so, else the source model's;
+            "off" always the method's result; of ``auto`` then the one with the best verdict.
     """
 
     method: str = field(
@@ -173,7 +173,10 @@ class Job(Request):
         default="on",
         metadata=described(
             Choice(GATES),
-            "on (default): deliver what the judge trusts; off: always the method's result",
+            "which segmentation is delivered. on (default): the method's where the judge finds it"
+            " better than the source model's and its volumes plausible, else the source model's;"
+            f" off: always the method's (with {registry.AUTO}, the result with the best verdict)."
+            " Both are written in any case",
         ),
     )
 
@@ -205,7 +208,7 @@ class Cohort(Job):
     adapt: str = field(
         default=OPEN,
         metadata=described(
-            Choice((OPEN, EACH, ONCE)),
+            Choice(ADAPT),
             f"adapt to each image by itself, or once to all of them; auto (default): once to"
             f" {LEAST_IMAGES} or more single slices such as pictures and frames, which can only be"
             " judged together, else to each",

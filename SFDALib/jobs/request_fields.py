@@ -121,11 +121,13 @@ class Options(Kind):
 
     def arguments(self, name: str, help: str) -> dict[str, Keywords]:
         """``--option NAME=VALUE``, which may be repeated, and ``--time-limit`` for one of them."""
+        every = registry.find(registry.AUTO).options
+        limit = next(option for option in every if option.name == TIME_LIMIT)
         return {
             "option": {"help": help, "action": "append", "metavar": "NAME=VALUE"},
             TIME_LIMIT: {
-                "help": f"seconds for each image with the method {registry.AUTO}, as --option"
-                f" {TIME_LIMIT}=SECONDS",
+                "help": f"with the method {registry.AUTO}, as --option {TIME_LIMIT}=SECONDS:"
+                f" {limit.in_words()}",
                 "metavar": "SECONDS",
             },
         }

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from SFDALib.errors import SFDAError
-from SFDALib.jobs import estimate
+from SFDALib.jobs import trial
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.events import Reporter
 from SFDALib.jobs.image_run import ImageRun
@@ -70,8 +70,8 @@ class Forecast:
         self._shape = image.target.conformed.array.shape[1:]
         self._pass = image.stages.seconds["source segmentation"]
         if self._model.device.type != "cpu":  # where the first pass also sets things up
-            self._pass = min(self._pass, estimate.seconds_of_pass(image.engine, self._shape))
-        self._draw: estimate.Draw | None = None
+            self._pass = min(self._pass, trial.seconds_of_pass(image.engine, self._shape))
+        self._draw: trial.Draw | None = None
         self._expected = self._took = 0.0
 
     def seconds(self, engine: Engine) -> float:
@@ -87,11 +87,11 @@ class Forecast:
     def _expect(self, engine: Engine) -> float:
         work = engine.method.work(engine.options)
         once, whole = (
-            estimate.patches(self._model, each, engine.options, self._shape)
+            trial.patches(self._model, each, engine.options, self._shape)
             for each in (Work(passes=1), work)
         )
         draws = 0.0
         if work.draws:
-            self._draw = self._draw or estimate.draw(self._model, self._shape)
+            self._draw = self._draw or trial.draw(self._model, self._shape)
             draws = work.draws * self._draw.parts * self._draw.seconds
         return self._pass * (whole - once) / once + draws

@@ -56,10 +56,12 @@ class AutoOptions(InferenceOptions):
 
     time_limit: float | None = option(
         None,
-        "Seconds for an image, from reading it until the choice; with more of them more methods are"
-        f" tried. none: {GPU_SECONDS:g} on a GPU, {CPU_SECONDS:g} on a CPU.",
+        "Time for an image, from reading it until the choice; a longer one lets more methods be"
+        " tried.",
         1,
         1e6,
+        unit="s",
+        none=f"{CPU_SECONDS:g} s on a CPU, {GPU_SECONDS:g} s on a GPU",
     )
 
     def seconds(self, on_cpu: bool) -> float:
@@ -73,11 +75,11 @@ METHOD = Method(
     name="auto",
     title="Automatic",
     summary="Tries the methods that fit the model, within a time limit, and delivers the best"
-    " result that the judge trusts, or else the source model's.",
+    " result that the judge finds better than the source model's, or else the source model's.",
     paper="that of the method whose result is delivered",
     updates="what the chosen method changes",
     needs=(),
-    cost="as many methods as fit into time_limit",
+    cost="as many methods as fit into the time limit",
     options_type=AutoOptions,
     entry="SFDALib.jobs.auto:deliver_best",
     adapts=False,

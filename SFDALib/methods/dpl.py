@@ -25,10 +25,12 @@ class DplOptions(BatchNormOptions):
     dropout: float | None = option(
         None,
         "Rate of the dropout of the features before the classifier, for networks that have no"
-        " dropout of their own (the original's has, of .5); none: the largest of .5, .2, .1,"
-        " .05, .02 and .01 with which half of the labelled pixels of every structure are reliable.",
+        " dropout of their own (the original's has, of .5). The method chooses the largest of .5,"
+        " .2, .1, .05, .02 and .01 with which half of the labelled pixels of every structure are"
+        " reliable.",
         0,
         0.95,
+        none="chosen by the method",
     )
     confidence: float = option(0.75, "Probability above which a pixel is labelled.", 0, 1)
     uncertainty: float = option(

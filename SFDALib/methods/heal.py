@@ -21,8 +21,8 @@ class HealOptions(InferenceOptions):
     )
     region: Literal["3x3", "3x3x3"] = option(
         "3x3",
-        "Neighbourhood of the regional entropy, in voxels; without effect with"
-        " entropy_source=hist10.",
+        "Neighbourhood of the regional entropy; without effect with entropy_source=hist10.",
+        unit="voxels",
     )
     entropy_source: Literal["mean_entropy", "hist10"] = option(
         "mean_entropy",
@@ -50,7 +50,12 @@ class HealOptions(InferenceOptions):
     steps: int = option(15, "Evaluations a sample; the papers use ddpm with 250.", 1, 1000)
     shared_noise: bool = option(True, "Slices of one sample start from the same noise (2D).")
     canny_sigma: float | None = option(
-        None, "Canny's smoothing in voxels; none: 1 for volumes, 3 for single images.", 0.1, 20
+        None,
+        "Standard deviation of Canny's Gaussian smoothing; a larger one finds fewer edges.",
+        0.1,
+        20,
+        unit="voxels",
+        none="1 for volumes, 3 for single images",
     )
     canny_low: float = option(0.1, "Canny's low threshold on samples scaled to 0..1.", 0, 10)
     canny_high: float = option(0.2, "Canny's high threshold.", 0, 10)
@@ -59,7 +64,13 @@ class HealOptions(InferenceOptions):
         "Edges of the pseudo-label: the same detector, or its inner boundary; the samples' edges"
         " are Canny's in both cases.",
     )
-    edge_tolerance: int = option(0, "Voxels by which edges may miss each other.", 0, 20)
+    edge_tolerance: int = option(
+        0,
+        "Distance by which edges may miss each other.",
+        0,
+        20,
+        unit="voxels",
+    )
     edge_score: Literal["recall", "corrected"] = option(
         "recall",
         "Score by which the sample is chosen: the paper's S_i (recall), or S_i corrected for the"

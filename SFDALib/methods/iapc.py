@@ -35,7 +35,13 @@ class IapcOptions(BatchNormOptions):
         0,
         1000,
     )
-    small_size: int = option(4096, "Pixels a patch below which a class is small.", 0, 10**9)
+    small_size: int = option(
+        4096,
+        "Size in a patch below which a class is small.",
+        0,
+        10**9,
+        unit="pixels",
+    )
     several_scales: bool = option(
         True,
         "The source's labels are the largest of its probabilities summed over three sizes of a"

@@ -27,12 +27,13 @@ class MuviOptions(TrainingOptions):
     clip: float = option(12.0, "Largest norm of a step's gradient.", 1e-6, 1e6)
     threshold: float = option(
         0.4,
-        "Entropy in nats up to which the first view labels a voxel; higher labels more, and"
+        "Entropy up to which the first view labels a voxel; higher labels more, and"
         " more that is wrong.",
         0,
         10,
+        unit="nats",
     )
-    threshold_other: float = option(0.2, "The same of the two other views.", 0, 10)
+    threshold_other: float = option(0.2, "The same of the two other views.", 0, 10, unit="nats")
     feature_weight: float = option(
         1.0,
         "Weight of the distance between the views' deepest features; 0: off, in effect as in"

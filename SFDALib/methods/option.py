@@ -2,8 +2,9 @@
 
 A method's options are a frozen dataclass whose fields are made by ``option``. The annotation of a
 field gives the option's kind, its choices (``Literal``) and whether "none" is a value
-(``float | None``); the field's metadata gives the help and the range. ``described`` turns the class
-into a list of ``Option``, which the command line, the panel and ``methods --json`` read.
+(``float | None``); the field's metadata gives the help, the range, the unit and what none means.
+``described`` turns the class into a list of ``Option``, which the command line, the panel and
+``methods --json`` read.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ from SFDALib.errors import RequestError
 Value = float | int | bool | str | None
 Kind = Literal["float", "int", "bool", "text"]
 PRESETS = RECOMMENDED, PUBLISHED = "recommended", "published"
+ACRONYMS = {"bn", "ema", "hd", "kld", "lr", "nig"}  # in names of options
+DIGITS = 10  # of a bound: a million is 1000000, not 1e+06
 KINDS: Mapping[type, Kind] = {float: "float", int: "int", bool: "bool", str: "text"}
 
 
@@ -37,17 +40,16 @@ def option(
     low: float = -math.inf,
     high: float = math.inf,
     lowers_memory: bool = False,
+    unit: str = "",
+    none: str = "",
 ) -> Any:
-    """A field of a dataclass of options.
+    """A field of a dataclass of options; the arguments are those of ``Option``.
 
     Args:
         default: the published value.
-        help: one sentence with units, for users.
-        low, high: inclusive bounds of a number.
-        lowers_memory: whether a smaller value needs less memory.
     """
     about = {"help": help, "low": low, "high": high, "lowers_memory": lowers_memory}
-    return field(default=default, metadata=about)
+    return field(default=default, metadata={**about, "unit": unit, "none": none})
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Option:
         name: as typed on the command line.
         published: its value in the method's paper or released code.
         recommended: its value when it is not given.
-        help: one sentence with units.
+        help: one sentence for users; the unit is told beside it.
         low, high: inclusive bounds of a number.
         choices: the words that a text option accepts; empty for free text.
         kind: "float", "int", "bool" or "text".
         optional: whether "none" is a value.
         lowers_memory: whether a smaller value needs less memory.
+        unit: of a number, such as "s" or "voxels"; empty where it has none.
+        none: what the value none means, such as "chosen by the method"; of an optional one.
     """
 
     name: str
@@ -76,6 +80,21 @@ class Option:
     kind: Kind = "float"
     optional: bool = False
     lowers_memory: bool = False
+    unit: str = ""
+    none: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name as a form shows it, with the unit: "Time limit (s)"."""
+        words = [part.upper() if part in ACRONYMS else part for part in self.name.split("_")]
+        text = " ".join(words)
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{text[:1].upper()}{text[1:]}{unit}"
+
+    def in_words(self) -> str:
+        """The help, the values that the option accepts, and its default."""
+        values = self.expected()
+        return f"{self.help} {values[:1].upper()}{values[1:]}; default {self.usual()}."
 
     def check(self, value: object) -> Value:
         """The value in the option's type, from a word of the command line or a value of JSON.
@@ -111,10 +130,12 @@ class Option:
         words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
         text = " or ".join(self.choices) if self.choices else words.get(self.kind, "text")
         if self.low > -math.inf:
-            text += f" from {self.low:g}"
+            text += f" from {self.low:.{DIGITS}g}"
         if self.high < math.inf:
-            text += f" to {self.high:g}"
-        return text + (" or none" if self.optional else "")
+            text += f" to {self.high:.{DIGITS}g}"
+        if self.unit:
+            text += f" {self.unit}"
+        return text + (f" or none: {self.none}" if self.optional else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; an infinite bound is None."""
@@ -127,6 +148,8 @@ class Option:
             "high": self.high if math.isfinite(self.high) else None,
             "choices": list(self.choices),
             "optional": self.optional,
+            "unit": self.unit,
+            "none": self.none,
             "help": self.help,
         }
 

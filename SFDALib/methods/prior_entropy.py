@@ -23,7 +23,13 @@ class PriorEntropyOptions(BatchNormOptions):
     batch: int = batch_option(24)
     weight_decay: float = option(1e-4, "L2 penalty in Adam.", 0, 1)
     lr_decay: float = option(0.9, "Factor of the learning rate every lr_decay_epochs.", 0, 1)
-    lr_decay_epochs: int = option(20, "Epochs between two decays.", 1, 10000)
+    lr_decay_epochs: int = option(
+        20,
+        "Interval between two decays of the learning rate.",
+        1,
+        10000,
+        unit="epochs",
+    )
     entropy_weight: float = option(1.0, "Weight of the entropy term.", 0, 1000)
     prior_weight: float = option(1.0, "Weight of the class-ratio term.", 0, 1000)
     class_weights: str = option(
@@ -48,7 +54,11 @@ class PriorEntropyOptions(BatchNormOptions):
     presence_threshold: float = option(
         0.02, "Share of an image above which a prediction counts as clear (select, notag).", 0, 1
     )
-    tags: str | None = option(None, "Presence per slice, such as 0011, for presence=tags.")
+    tags: str | None = option(
+        None,
+        "Presence per slice, such as 0011, for presence=tags.",
+        none="no tags are given",
+    )
     ratio: Literal["maxnorm", "mean"] = option(
         "maxnorm", "Predicted class ratio: the code's, or the paper's mean."
     )

@@ -27,7 +27,13 @@ class PseudoLabelOptions(BatchNormOptions):
     portion: float = option(0.2, "Share of the pixels that the first round labels.", 0, 1)
     portion_step: float = option(0.05, "Growth of that share a round.", 0, 1)
     portion_max: float = option(0.5, "Largest share.", 0, 1)
-    stride: int = option(4, "Every so many-th pixel is used to find the thresholds.", 1, 1000)
+    stride: int = option(
+        4,
+        "Distance between the pixels that are used to find the thresholds.",
+        1,
+        1000,
+        unit="pixels",
+    )
     flips: float = option(
         0.5,
         "Share of the patches that are mirrored left to right in training, with their labels; none"

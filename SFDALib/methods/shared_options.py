@@ -63,7 +63,11 @@ class TrainingOptions(InferenceOptions):
         0.99999,
     )
     patience: int = option(
-        0, "Early stopping: epochs without a better state before it stops; 0: never.", 0, 10000
+        0,
+        "Early stopping: epochs without a better state before it stops; 0: never.",
+        0,
+        10000,
+        unit="epochs",
     )
 
 
@@ -91,8 +95,9 @@ def batch_option(batch: int) -> Any:
     """The field of the batch size."""
     return option(
         batch,
-        "Patches (2D: slices) that are used at once; all of them where there are fewer.",
+        "How many patches (2D: slices) are used at once; all of them where there are fewer.",
         1,
         1024,
         lowers_memory=True,
+        unit="patches",
     )

@@ -12,7 +12,7 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.request import Comparison, Job
+from SFDALib.jobs.request import EACH, ONCE, Comparison, Job
 from SFDALib.methods import needs, registry
 from SFDALib.methods.option import RECOMMENDED, word
 from SFDALib.volume.reading import Reading
@@ -126,7 +126,7 @@ class Request:
         if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
             return _("Several volumes with separate channels: run them one by one.")
         method = registry.find(self.method)
-        if self.adapt_once and not (method.adapts or method.chooses):
+        if self.adapt_once and not method.can_adapt_once:
             return _(
                 "{method} updates no weights, so it cannot adapt once for all volumes; choose a"
                 " method that adapts the model, or untick this option."
@@ -147,6 +147,11 @@ class Request:
     def is_cohort(self) -> bool:
         """Whether the command is ``cohort``, which writes a folder for every image."""
         return len(self.images) > 1
+
+    @property
+    def adapt(self) -> str:
+        """How a cohort is adapted, as it is typed."""
+        return ONCE if self.adapt_once else EACH
 
     def words(self, files: Sequence[Path], folder: Path, output: Path) -> list[str]:
         """The command line that does it.
@@ -189,7 +194,7 @@ class Request:
             *("cohort", "--bundle", self.bundle, "--method", self.method),
             *("--preset", self.preset, *options),
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
-            *("--adapt", "once" if self.adapt_once else "each", "--progress", "json"),
+            *("--adapt", self.adapt, "--progress", "json"),
             *("--gate", self.gate, "--postprocess", self.postprocess),
             *(("--probabilities",) if self.probabilities else ()),
             *(("--resample-channels",) if self.reading.resample_channels else ()),

@@ -79,7 +79,7 @@ def expected_time(seconds: float, request: Request) -> str:
     """The expected time of a request; of a method that chooses, a limit: it may well end earlier.
 
     Args:
-        seconds: for all images.
+        seconds: for all images, as ``estimate`` tells with the request's ``adapt``.
         request: what is to be done.
     """
     limited = registry.find(request.method).chooses and not request.compared

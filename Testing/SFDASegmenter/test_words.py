@@ -26,7 +26,7 @@ def request(method: str, images: int = 1, **more: Any) -> Request:
     [
         (request("auto"), "at most 30 min"),
         (request("auto", 6), "at most 30 min for 6 volumes (5 min each)"),
-        # the limit is one for the choice, not one for each volume
+        # the choice is one for all volumes, not one for each
         (request("auto", 6, adapt_once=True), "at most 30 min for 6 volumes"),
         (request("adami"), "about 30 min"),
         (request("adami", 6), "about 30 min for 6 volumes (5 min each)"),

@@ -333,7 +333,7 @@ def test_methods_in_words_tells_every_option_with_its_recommended_and_published_
             assert option.check(recommended) == option.recommended  # what is shown can be typed
             assert option.check(published or recommended) == option.published
             assert bool(differ) == (option.name in method.recommended)
-            assert option.help in line
+            assert option.help in line and f" ({option.expected()})  " in line
 
 
 def test_a_reader_may_leave_early() -> None:

@@ -179,6 +179,7 @@ def _estimate_command(request: Request) -> list[str] | None:
     return [
         *("estimate", "--bundle", request.bundle, *which, "--preset", request.preset, *options),
         *("--device", request.device, "--volumes", str(len(request.images))),
+        *(("--adapt", request.adapt) if request.is_cohort else ()),
         f"--size={_listed(node.GetImageData().GetDimensions())}",
         f"--spacing={_listed(node.GetSpacing())}",
         f"--direction={_listed(flipped)}",

@@ -1,5 +1,6 @@
 """Rows of widgets that are made from data: a method's options from what the registry says of them
-(name, type, default, range and help), the channels of a model. Nothing is listed anywhere else.
+(name, unit, type, default, range and help), the channels of a model. Nothing is listed anywhere
+else.
 
 A widget that PythonQt made is deleted with its last reference where it has no parent, also in the
 middle of its own signal. So what is replaced keeps a parent until Qt itself deletes it, once the
@@ -17,8 +18,6 @@ import qt
 
 from SFDALib.errors import RequestError
 from SFDALib.methods.option import RECOMMENDED, Option
-
-NONE = "none"
 
 
 @contextlib.contextmanager
@@ -172,8 +171,8 @@ class OptionsForm:
         for option in options:
             field = self._field(option, self._rows.parent)
             field.objectName = f"option_{option.name}"
-            field.toolTip = f"{option.help} {option.expected()}; default {option.usual()}."
-            self._rows.add(f"{option.name.replace('_', ' ')}:", field)
+            field.toolTip = option.in_words()
+            self._rows.add(f"{option.title}:", field)
             self._fields[option.name] = field
 
     def _field(self, option: Option, parent: Any) -> Any:
@@ -193,6 +192,7 @@ class OptionsForm:
         else:
             # A number as text: learning rates such as 1e-6 have no place in a spin box.
             field = qt.QLineEdit(parent)
+            field.placeholderText = option.none  # an empty field means none
             field.connect("editingFinished()", self._note)
         return field
 
@@ -214,7 +214,8 @@ def _read(option: Option, field: Any) -> Any:
         return field.currentText
     if option.kind == "int" and not option.optional and _fits(option):
         return field.value
-    return field.text.strip()
+    text = field.text.strip()
+    return text if text or not option.optional else None
 
 
 def _write(option: Option, field: Any, value: Any) -> None:
@@ -225,4 +226,4 @@ def _write(option: Option, field: Any, value: Any) -> None:
     elif option.kind == "int" and not option.optional and _fits(option):
         put(field, value=value)
     else:
-        put(field, text=NONE if value is None else f"{value}")
+        put(field, text="" if value is None else f"{value}")

@@ -191,11 +191,15 @@ def test_the_better_result_with_the_least_harm_is_at_the_top_and_the_others_lie_
     }
     for row in rows.values():
         assert (folder / row["folder"] / "report.json").is_file() and row["error"] is None
-    assert "2 of 3 result(s) are better than the source model's" in report["auto"]["why"]
+    assert report["auto"]["why"] == (
+        "TENT is delivered because 2 of 3 results are better than the source model's, and of these"
+        " its own has the best verdict and, to within 1 %, the lowest chance of being worse (25 %)"
+    )
     assert report["notes"] == [
         "of tent",
-        f"auto: {report['auto']['why']}.",
-        f"auto: also tried: AdaMI ({BETTER}), HEAL ({KEEP}).",
+        f"Automatic choice: {report['auto']['why']}.",
+        'Automatic choice: also tried: AdaMI, with the verdict "better and plausible"; HEAL, with'
+        ' the verdict "no better: the source model\'s is kept".',
     ]
     assert report["auto"]["time_limit"] == 300.0
     assert report["auto"]["seconds"] == pytest.approx(2 + 60), "reading and the source's included"
@@ -206,7 +210,10 @@ def test_without_a_better_result_the_source_models_is_delivered_with_the_verdict
 ) -> None:
     report, folder = chosen(Scripted({"adami": 20, "tent": 10}))
     assert (report["method"], report["auto"]["chosen"]) == ("none", "none")
-    assert "none of 2 result(s) is clearly better" in report["auto"]["why"]
+    assert report["auto"]["why"] == (
+        "the source model's segmentation is delivered because none of 2 results is clearly better"
+        " than the source model's; the verdict is on the result of AdaMI, which comes closest"
+    )
     assert report["trust"]["decision"] == KEEP and report["trust"]["delivered"] == "source"
     assert {entry.name for entry in (folder / "tried").iterdir()} == {"adami", "tent"}
     same = [folder / name for name in ("segmentation.seg.nrrd", "source_segmentation.seg.nrrd")]
@@ -221,7 +228,10 @@ def test_with_the_gate_off_the_result_that_comes_closest_is_delivered(
     scripted = Scripted({"adami": 20, "tent": 10, "heal": 5}, {"tent": 0.8}, look=("tent",))
     report, folder = chosen(scripted, gate="off")
     assert report["method"] == "tent" and (folder / "entropy.nrrd").read_text() == "tent"
-    assert "as the gate is off: none of 3 result(s) is clearly better" in report["auto"]["why"]
+    assert report["auto"]["why"] == (
+        "TENT is delivered because the gate is off, although none of 3 results is clearly better"
+        " than the source model's; it comes closest (chance of being worse 80 %)"
+    )
     assert report["trust"]["delivered"] == "result"
 
 
@@ -230,6 +240,10 @@ def test_the_better_one_is_delivered_with_the_gate_off_too(
 ) -> None:
     report, _ = chosen(Scripted({"adami": 20, "tent": 10}, {"tent": 0.2}), gate="off")
     assert report["method"] == "tent"
+    assert report["auto"]["why"] == (
+        "TENT is delivered because its result is better than the source model's, as the only one of"
+        " 2 (chance of being worse 20 %)"
+    )
 
 
 # --- When the search ends ----------------------------------------------------------------------
@@ -245,9 +259,11 @@ def test_the_search_ends_when_a_better_result_is_confirmed_by_another(
     )
     report, _ = chosen(scripted)
     assert scripted.run == ["bn-statistics", "adami", "tent"]
-    reason = "AdaMI and TENT are better than the source model's and agree (Dice 1.00)"
+    reason = (
+        "the results of AdaMI and TENT are better than the source model's and agree (Dice 1.00)"
+    )
     assert left_out(report) == {"heal": f"not needed: {reason}"}
-    assert f"auto: left out, as {reason}: HEAL." in report["notes"]
+    assert f"Automatic choice: not tried: HEAL, because {reason}." in report["notes"]
 
 
 @pytest.mark.parametrize(
@@ -268,8 +284,9 @@ def test_a_method_that_does_not_fit_is_left_out_and_a_shorter_one_tried(
     scripted = Scripted({"adami": 20, "heal": 30, "tent": 10})
     report, _ = chosen(scripted, time_limit=40)
     assert scripted.run == ["adami", "tent"]
-    assert left_out(report) == {"heal": "it would take about 30 s, 18 s were left"}
-    assert "auto: left out, as 40 s are too short: HEAL." in report["notes"]
+    assert left_out(report) == {"heal": "it needs about 30 s, 18 s were left"}
+    note = "Automatic choice: not tried within 40 s, the time limit: HEAL."
+    assert note in report["notes"]
 
 
 def test_what_methods_took_corrects_what_is_expected_of_the_next(
@@ -278,7 +295,7 @@ def test_what_methods_took_corrects_what_is_expected_of_the_next(
     """AdaMI takes three times as long as expected, so that HEAL is expected to take 90 s."""
     scripted = Scripted({"adami": 60, "heal": 30}, expected={"adami": 20})
     report, _ = chosen(scripted, time_limit=140)
-    assert left_out(report) == {"heal": "it would take about 90 s, 78 s were left"}
+    assert left_out(report) == {"heal": "it needs about 90 s, 78 s were left"}
 
 
 def test_a_method_that_is_not_done_at_the_limit_is_ended(
@@ -298,7 +315,7 @@ def test_where_no_method_fits_the_source_models_result_is_delivered_and_says_so(
 ) -> None:
     report, folder = chosen(Scripted({"adami": 20, "tent": 10}), time_limit=5)
     assert report["method"] == "none" and report["trust"] is None
-    assert "no method fits into 5 s; raise time_limit" in report["auto"]["why"]
+    assert "no method fits into the time limit of 5 s; raise it" in report["auto"]["why"]
     assert set(left_out(report)) == {"adami", "tent"} and report["auto"]["tried"] == []
     assert "tried" not in files_in(folder) and "tried" not in report["files_written"]
 
@@ -315,7 +332,7 @@ def test_a_method_that_fails_is_recorded_and_the_next_one_tried(
     assert report["method"] == "tent"
     failed, worked = report["auto"]["tried"]
     assert (failed["error"], failed["folder"], worked["error"]) == (str(error), None, None)
-    assert f"auto: failed: AdaMI: {error}." in report["notes"]
+    assert f"Automatic choice: AdaMI failed: {error}." in report["notes"]
     assert not (folder / "tried").exists(), "nothing of it is left"
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from SFDALib.__main__ import main
-from SFDALib.jobs import estimate
+from SFDALib.jobs import estimate, trial
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.method import Work
@@ -78,7 +78,7 @@ def test_the_work_of_a_method_follows_its_options(
 def test_each_pass_draw_and_volume_adds_its_time(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     # 30 x 29 voxels of 3 mm in each of 14 slices: one patch of 32 x 32 a slice
     once = 14 * 0.25
     start = estimate.START
@@ -87,13 +87,13 @@ def test_each_pass_draw_and_volume_adds_its_time(
     draws = ask("heal", "--option", "samples=2", "--option", "steps=5")["seconds"]
     assert draws == pytest.approx(start + 6 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
-    assert epochs == pytest.approx(start + 8 * once + 2 * estimate.BACKWARD * once)
+    assert epochs == pytest.approx(start + 8 * once + 2 * trial.BACKWARD * once)
 
 
 def test_options_that_are_not_given_have_the_values_of_the_preset(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     for preset in PRESETS:
         epochs = METHODS["adami"].values({}, preset).epochs
         alike = ask("adami", "--option", f"epochs={epochs}")["seconds"]
@@ -105,7 +105,7 @@ def test_options_that_are_not_given_have_the_values_of_the_preset(
 def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     small, large = ("epochs=2", "batch=2"), ("epochs=3", "batch=14")
     alone = [
         ask("tent", *(word for each in small for word in ("--option", each))),
@@ -126,7 +126,7 @@ def test_a_comparison_takes_the_time_of_all_and_the_memory_of_the_largest(
 def test_the_automatic_choice_takes_its_time_limit_or_the_time_of_all_methods(
     ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     few = [METHODS["bn-statistics"], METHODS["tent"]]
     monkeypatch.setattr(registry, "candidates", lambda _holds: few)
     both = ask("bn-statistics,tent")
@@ -136,6 +136,72 @@ def test_the_automatic_choice_takes_its_time_limit_or_the_time_of_all_methods(
     limited = ask("auto", "--option", "time_limit=20")
     assert limited["seconds"] == estimate.START + 20
     assert limited["notes"][-1].endswith("at most 20 s are used")
+
+
+FEW = ("bn-statistics", "heal", "tent")
+
+
+def test_the_choice_for_volumes_that_are_adapted_together_takes_the_limit_and_then_six_passes_each(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the source model and the result, and the judge's two of either network."""
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
+    once, volumes = 14 * 0.25, ("--volumes", "3")
+    limit = ("--option", "time_limit=20")
+    each = ask("auto", *volumes, *limit, "--adapt", "each")["seconds"]
+    assert each == ask("auto", *volumes, *limit)["seconds"] == estimate.START + 3 * 20
+    together = ask("auto", *volumes, *limit, "--adapt", "once")["seconds"]
+    assert together == pytest.approx(estimate.START + 3 * (20 + 6 * once))
+    # HEAL, which updates no weights, is left out
+    long = ask("auto", *volumes, "--option", "time_limit=100000", "--adapt", "once")["seconds"]
+    both = ask("bn-statistics,tent")["seconds"] - estimate.START
+    assert long == pytest.approx(estimate.START + 3 * (both + 6 * once))
+
+
+def test_eight_single_slices_are_adapted_to_together_unless_it_is_said_otherwise(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
+    slices = ("--size", "36,40,1", "--option", "time_limit=1")
+    for count, adapt, applied in ((7, (), 0), (8, (), 6), (8, ("--adapt", "each"), 0)):
+        found = ask("auto", *slices, "--volumes", str(count), *adapt)["seconds"]
+        assert found == pytest.approx(estimate.START + count * (1 + applied * 0.25))
+
+
+def test_windows_of_any_image_are_counted_once_for_images_that_are_adapted_together(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
+    options = ("epochs=1", "patches=8", "ensemble=1")
+    words = [*("--volumes", "4"), *(word for each in options for word in ("--option", each))]
+    each, once = (ask("dg-tta", *words, "--adapt", adapt)["seconds"] for adapt in ("each", "once"))
+    # 8 windows in two views, with gradients: for each of 4 volumes, or for all
+    assert each - once == pytest.approx((4 - 1) * 8 * 2 * trial.BACKWARD * 0.25)
+
+
+def test_a_batch_holds_slices_of_several_volumes_only_if_these_are_adapted_together(
+    ask: Callable[..., dict[str, Any]],
+) -> None:
+    batch = ("--option", "batch=28")
+    one, two, together = (
+        ask("adami", *batch, *more)["memory_mb"]
+        for more in ((), ("--volumes", "2"), ("--volumes", "2", "--adapt", "once"))
+    )
+    assert one == two < together
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [(("--method", "heal"), "updates no weights"), (("--methods", "adami,tent"), "a comparison")],
+)
+def test_adapting_once_is_refused_where_it_cannot_be(
+    tiny_bundle: Path, caplog: pytest.LogCaptureFixture, which: tuple[str, ...], said: str
+) -> None:
+    words = ["estimate", "--bundle", str(tiny_bundle), *which, "--size", SIZE, "--spacing", SPACING]
+    assert main([*words, "--volumes", "2", "--adapt", "once"]) == 2
+    assert said in caplog.messages[-1]
 
 
 def test_the_automatic_choice_needs_memory_for_one_of_its_methods(
@@ -194,8 +260,8 @@ def test_a_trial_leaves_instance_normalisation_more_than_one_voxel(
     network = build_network(definition)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    monkeypatch.setattr(estimate, "CPU_TRIAL", (1, 1))
-    assert estimate.seconds_of_patch(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
+    monkeypatch.setattr(trial, "CPU_TRIAL", (1, 1))
+    assert trial.seconds_of_patch(network, (1, 16, 16, 16), torch.device("cpu"), 4) > 0
     assert sorted(seen[-1][2:]) == [4, 4, 8]
 
 
@@ -205,9 +271,9 @@ def test_a_gpu_is_tried_with_as_many_patches_as_it_takes_at_once(
     network = torch.nn.Conv2d(1, 4, 3, padding=1)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    monkeypatch.setattr(estimate, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
-    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    monkeypatch.setattr(trial, "CPU_TRIAL", (10 * 4 * 4 * 32 * 32, 64))
+    assert trial.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (10, 1, 32, 32)
-    monkeypatch.setattr(estimate, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
-    assert estimate.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
+    monkeypatch.setattr(trial, "free_bytes", lambda device: 5 * 4 * 4 * 32 * 32)
+    assert trial.seconds_of_patch(network, (1, 32, 32), torch.device("cpu"), 1) > 0
     assert seen[-1] == (3, 1, 32, 32)

@@ -31,6 +31,13 @@ def typed(form: type[Request], *argv: str) -> Request:
     return request_of(form, parser.parse_args(argv))
 
 
+def test_the_help_of_the_gate_says_which_segmentation_each_value_delivers() -> None:
+    (help,) = (help for one, _, help in described_fields(Job) if one.name == "gate")
+    on, off = help.partition("on (default): ")[2].split("; off: ")
+    assert on.startswith("the method's where") and on.endswith("else the source model's")
+    assert off.startswith("always the method's")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Zoomed(Job):
     """A job with one option more: all that adding an option to a request takes."""

@@ -13,7 +13,14 @@ from SFDALib.adaptation.common import loop
 from SFDALib.errors import RequestError
 from SFDALib.methods import registry
 from SFDALib.methods.method import CUSTOM
-from SFDALib.methods.option import PRESETS, PUBLISHED, RECOMMENDED, described, word
+from SFDALib.methods.option import (
+    PRESETS,
+    PUBLISHED,
+    RECOMMENDED,
+    Option,
+    described,
+    word,
+)
 from SFDALib.methods.shared_options import InferenceOptions
 from SFDALib.progress import silent
 
@@ -103,6 +110,7 @@ def test_the_defaults_of_every_method_pass_its_own_checks(name: str) -> None:
             assert option.check(word(option.value(preset))) == values[option.name]
     for option in method.options:
         assert option.help.endswith(".")
+        assert bool(option.none) == option.optional, "what none means, where it is a value"
 
 
 @pytest.mark.parametrize("name", registry.METHODS)
@@ -146,3 +154,23 @@ def test_an_option_names_its_default_and_its_published_value() -> None:
         method.values({"batch": 0})
     epochs = method.to_dict()["options"][0]
     assert (epochs["recommended"], epochs["published"]) == (6, 100)
+
+
+def test_an_option_is_told_with_its_unit_and_what_none_means() -> None:
+    limit = Option(
+        *("time_limit", None, None, "Time for an image.", 1, 1e6),
+        **{"optional": True, "unit": "s", "none": "300 s on a CPU"},
+    )
+    values = "a number from 1 to 1000000 s or none: 300 s on a CPU"
+    assert limit.title == "Time limit (s)"
+    assert limit.in_words() == f"Time for an image. A{values[1:]}; default none."
+    with pytest.raises(RequestError, match=f'found "0", expected {values}; the default is none'):
+        limit.check("0")
+    assert (limit.to_dict()["unit"], limit.to_dict()["none"]) == ("s", "300 s on a CPU")
+    titles = {name: Option(name, 1, 1, "Help.").title for name in ("lr_decay", "tau1", "settle_bn")}
+    assert list(titles.values()) == ["LR decay", "Tau1", "Settle BN"]
+
+
+def test_the_time_limit_is_told_as_what_it_is_on_each_device() -> None:
+    limit = registry.find("auto").options[0]
+    assert (limit.title, limit.none) == ("Time limit (s)", "300 s on a CPU, 120 s on a GPU")

@@ -31,6 +31,33 @@ def test_the_time_of_the_automatic_choice_is_told_as_a_limit(
     assert panel.ui.estimateLabel.text.startswith("CPU: about ")
 
 
+def test_the_estimate_of_several_volumes_is_asked_for_with_the_way_they_are_adapted_to(
+    panel: Any, pump: Callable[..., None], head_file: Path, head_bundle: Path
+) -> None:
+    import qt
+    import slicer
+    from slicer_standin import user
+
+    asked: list[list[str]] = []
+    services = panel.device.services
+
+    def ask(words: list[str]) -> Any:
+        asked.append(words)
+        return services.ask(words)
+
+    panel.device.services = replace(services, ask=ask)
+    choose_model(panel, head_bundle)
+    user.choose(panel.ui.inputModeComboBox, "Volumes")
+    for _ in range(2):
+        volume = slicer.util.loadVolume(str(head_file))
+        panel.ui.inputVolumesSelector.setCheckState(volume, qt.Qt.Checked)
+    choose_method(panel, "auto")
+    for adapt in ("each", "once"):
+        pump(lambda adapt=adapt: any(words[0] == "estimate" and adapt in words for words in asked))
+        assert asked[-1][asked[-1].index("--adapt") + 1] == adapt
+        user.click(panel.ui.adaptOnceCheckBox)
+
+
 def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(
     panel: Any, pump: Callable[..., None], head_file: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ def test_the_form_of_options_comes_from_the_registry_with_its_recommended_values
         choose_method(panel, method.name)
         for option in method.options:
             field = panel.method.field(option.name)
-            assert option.help in field.toolTip and option.usual() in field.toolTip
+            assert field.toolTip == option.in_words()
             shown = (
                 field.checked
                 if field.inherits("QCheckBox")
@@ -27,9 +27,24 @@ def test_the_form_of_options_comes_from_the_registry_with_its_recommended_values
                 if field.inherits("QSpinBox")
                 else field.currentText
                 if field.inherits("QComboBox")
-                else field.text
+                else field.text or None
             )
             assert option.check(shown) == option.recommended, (method.name, option.name)
+
+
+def test_each_field_has_a_label_with_the_unit_and_an_empty_one_shows_what_none_means(
+    panel: Any, fill: Callable[..., Any]
+) -> None:
+    import qt
+
+    fill("auto")
+    field = panel.method.field("time_limit")
+    labels = {label.text: label for label in panel.ui.optionsWidget.findChildren(qt.QLabel)}
+    assert labels["Time limit (s):"].buddy() is field
+    assert (field.text, field.placeholderText) == ("", "300 s on a CPU, 120 s on a GPU")
+    for text, options in (("40", {"time_limit": 40.0}), ("", {}), ("none", {})):
+        set_option(panel, "time_limit", text)
+        assert panel.request().options == options
 
 
 @pytest.mark.parametrize(
