@@ -9,6 +9,7 @@ Does not know how a method uses it. Describing a model needs the standard librar
     description    what is known of a source model
     metadata       the description as JSON, both ways
     parts          the description's parts
+    labels         what is known of each structure
     spec_fields    the model's grid and preprocessing in the JSON
     postprocessing  what can be done to a model's results at the end
     configuration  a description that a person writes

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from SFDALib.bundle.labels import Label
 from SFDALib.bundle.parts import (
+    AtHome,
     DiffusionDescription,
     EarlyHeadDescription,
     Fingerprint,
-    Label,
     Sliding,
 )
 from SFDALib.errors import RequestError
@@ -49,6 +50,7 @@ class Description:
         provenance: how it was trained or imported; plain data.
         licence: one line; the full text is the file LICENSE.
         fingerprint: intensities of each channel in the training images; empty where unknown.
+        at_home: what it does on images of its own kind; None where that is not known.
         cautions: sentences about the model that every report repeats.
         postprocessing: what is done to the results, words of ``bundle.postprocessing.STEPS``.
     """
@@ -69,6 +71,7 @@ class Description:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence: str = "see LICENSE"
     fingerprint: tuple[Fingerprint, ...] = ()
+    at_home: AtHome | None = None
     cautions: tuple[str, ...] = ()
     postprocessing: tuple[str, ...] = ()
 

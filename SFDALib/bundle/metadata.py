@@ -12,13 +12,14 @@ from typing import Any
 from SFDALib.bundle import postprocessing
 from SFDALib.bundle.bundle_files import INFERENCE, METADATA
 from SFDALib.bundle.description import ENSEMBLE_LIMIT, WINDOWS, Description
+from SFDALib.bundle.labels import read_labels
 from SFDALib.bundle.parts import (
     Sliding,
+    read_at_home,
     read_cautions,
     read_diffusion,
     read_early_head,
     read_fingerprint,
-    read_labels,
     read_sliding,
 )
 from SFDALib.bundle.spec_fields import spec_from_json, spec_to_json
@@ -50,6 +51,8 @@ def to_json(description: Description) -> tuple[dict[str, Any], dict[str, Any]]:
         sfda["sliding"] = asdict(description.sliding)
     if description.fingerprint:
         sfda["fingerprint"] = [asdict(channel) for channel in description.fingerprint]
+    if description.at_home:
+        sfda["at_home"] = asdict(description.at_home)
     if description.cautions:
         sfda["cautions"] = list(description.cautions)
     if description.postprocessing:
@@ -139,6 +142,7 @@ def from_json(metadata: object, inference: object) -> Description:
         provenance=sfda.get("provenance", dict, {}),
         licence=top.get("copyright", str, "see LICENSE"),
         fingerprint=read_fingerprint(sfda),
+        at_home=read_at_home(sfda),
         cautions=read_cautions(sfda),
         postprocessing=_postprocessing(sfda),
     )

@@ -6,43 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from SFDALib.bundle import terminology
 from SFDALib.bundle.bundle_files import INFERENCE
 from SFDALib.errors import RequestError
 from SFDALib.json_fields import Fields
 from SFDALib.networks import catalogue
-
-
-@dataclass(frozen=True)
-class Label:
-    """One foreground class.
-
-    Args:
-        value: its value in label maps, 1..K-1 without gaps.
-        name: as shown in Slicer.
-        color: as shown in Slicer, RGB 0..255.
-        terminology: its codes, as ``bundle.terminology`` describes; found by the name where none
-            is given.
-        size_ml: smallest and largest plausible volume, in ml.
-        mean_ml: mean volume over the source's training cases, in ml.
-        slice_area_mm2: mean area over the source's slices that contain it, in mm2 (2D models).
-        piece_ml: smallest plausible volume of one of its connected components, in ml.
-        radius_mm: how far its voxels may lie from the centre of its largest component, in mm.
-    """
-
-    value: int
-    name: str
-    color: tuple[int, int, int]
-    terminology: str = ""
-    size_ml: tuple[float, float] | None = None
-    mean_ml: float | None = None
-    slice_area_mm2: float | None = None
-    piece_ml: float | None = None
-    radius_mm: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.terminology:
-            object.__setattr__(self, "terminology", terminology.of_name(self.name))
 
 
 @dataclass(frozen=True)
@@ -80,6 +47,23 @@ class Fingerprint:
     high: float
     mean: float
     std: float
+
+
+@dataclass(frozen=True)
+class AtHome:
+    """What the model does on images of its own kind that it was not trained on; means over these.
+
+    Args:
+        cases: how many.
+        dice: with their labels, the mean over the structures.
+        entropy_bits: mean over what the model labels.
+        stability: see ``trust.signals.stability``.
+    """
+
+    cases: int
+    dice: float
+    entropy_bits: float
+    stability: float
 
 
 @dataclass(frozen=True)
@@ -135,64 +119,27 @@ def read_fingerprint(sfda: Fields) -> tuple[Fingerprint, ...]:
     )
 
 
+def read_at_home(sfda: Fields) -> AtHome | None:
+    """What the model does at home; None where that was not measured."""
+    values = sfda.get("at_home", dict, None)
+    if values is None:
+        return None
+    one = Fields(values, f"{sfda.where}, at_home")
+    found = AtHome(
+        one.get("cases", int), *(one.number(name) for name in ("dice", "entropy_bits", "stability"))
+    )
+    if found.dice > 1 or found.stability > 1:
+        raise RequestError(
+            f"{one.where}: found a Dice of {found.dice:g} and a stability of {found.stability:g},"
+            " expected at most 1; correct them"
+        )
+    return found
+
+
 def read_cautions(sfda: Fields) -> tuple[str, ...]:
     """The sentences that every report repeats."""
     every = sfda.get("cautions", list, [])
     return tuple(Fields({"text": one}, f"{sfda.where}, cautions").get("text", str) for one in every)
-
-
-def read_labels(sfda: Fields) -> tuple[Label, ...]:
-    """The labels 1, 2, 3, ...
-
-    Raises:
-        RequestError: there is none, their values have gaps, or a field is wrong.
-    """
-    labels = []
-    for index, values in enumerate(sfda.get("labels", list)):
-        one = Fields(values, f"{sfda.where}, labels[{index}]")
-        color = one.get("color", list)
-        if len(color) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in color):
-            raise RequestError(
-                f'{one.where}, field "color": found {color!r:.60}, expected three whole numbers 0'
-                " to 255; correct it"
-            )
-        labels.append(
-            Label(
-                value=one.get("value", int),
-                name=one.get("name", str),
-                color=tuple(color),
-                terminology=_terminology(one),
-                size_ml=one.numbers("size_ml", 2, None),
-                mean_ml=one.number("mean_ml", None),
-                slice_area_mm2=one.number("slice_area_mm2", None),
-                piece_ml=one.number("piece_ml", None),
-                radius_mm=one.number("radius_mm", None),
-            )
-        )
-        if labels[-1].size_ml and labels[-1].size_ml[0] > labels[-1].size_ml[1]:
-            raise RequestError(
-                f'{one.where}, field "size_ml": found {list(labels[-1].size_ml)}, expected the'
-                " smallest before the largest; correct it"
-            )
-    values = [label.value for label in labels]
-    if not labels or values != list(range(1, len(values) + 1)) or len(values) > 254:
-        raise RequestError(
-            f'{sfda.where}, field "labels": found the values {values!r:.80}, expected 1, 2, 3, ...'
-            " without gaps; correct it"
-        )
-    return tuple(labels)
-
-
-def _terminology(label: Fields) -> str:
-    """The terminology of a label; "" where it has none, so that its name decides."""
-    entry = label.get("terminology", str, None) or ""
-    lack = entry and terminology.fault(entry)
-    if lack:
-        raise RequestError(
-            f'{label.where}, field "terminology": found {entry!r:.80}, expected {lack}, as Slicer'
-            " stores it; correct it, or leave the field out to have it found by the label's name"
-        )
-    return entry
 
 
 def read_early_head(sfda: Fields) -> EarlyHeadDescription | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,12 +107,12 @@ def _measured(
         source=target.source_probabilities,
         result=segmented.probabilities,
         labels=model.description.labels,
-        voxel_ml=geometry.voxel_ml,
-        area_mm2=math.prod(geometry.spacing[:2]),
+        spacing_kji=geometry.spacing[::-1],
         source_again=source_again,
         result_again=again,
         weight_distance=distance,
         collapsed=adapted is not None and adapted.collapsed,
+        at_home=model.description.at_home,
         draws=[
             source_again(normalise_unit(sample.numpy(), model.description.input_spec.normalisation))
             .argmax(0)

@@ -1,4 +1,4 @@
-"""Measure the sizes of a model's structures on label maps alone, such as nnU-Net's labelsTr.
+"""Measure the sizes and shapes of a model's structures on label maps, such as nnU-Net's labelsTr.
 
 For models that come without sizes. No image is needed: a volume does not depend on the modality.
 """
@@ -18,7 +18,7 @@ from SFDALib.bundle.importers.common import checked
 from SFDALib.errors import RequestError
 from SFDALib.progress import Progress
 from SFDALib.training.manifest import relabelled
-from SFDALib.training.segmentation import measured
+from SFDALib.training.statistics import measured
 from SFDALib.volume.formats import FORMATS, SUFFIXES
 from SFDALib.volume.geometry import IntTriple, float_triple, int_triple
 from SFDALib.volume.image_file import read_labels
@@ -42,7 +42,7 @@ class LabelFolder:
 
 @dataclass(frozen=True)
 class PackedMap:
-    """A ``LabelMap`` in little memory: its labels and a voxel around them, compressed.
+    """A label map in little memory: its labels and a voxel around them, compressed.
 
     Args:
         packed: the voxels of this part.
@@ -103,25 +103,32 @@ def with_sizes(
             f" {len(maps)} label map(s), expected {kind} that show one; choose another folder, or"
             " say what the labels mean with --relabel"
         )
-    labels = tuple(_sized(label, volumes, slices, description) for label in description.labels)
+    labels = _sized(description, volumes, slices)
     origin = {"label_maps": {"cases": len(maps), "showing": shown}}
     described = replace(description, labels=labels, provenance={**description.provenance, **origin})
     return checked(described, str(folder.path)), _notes(maps, shown)
 
 
 def _sized(
-    label: Label,
-    volumes: Sequence[PackedMap],
-    slices: Sequence[PackedMap],
-    description: Description,
-) -> Label:
-    """The label with the volumes of the volumes, and the areas of these and of the slices."""
-    found = measured(replace(label, size_ml=None), volumes, description)
-    sized = label if found.size_ml is None else found
+    description: Description, volumes: Sequence[PackedMap], slices: Sequence[PackedMap]
+) -> tuple[Label, ...]:
+    """The labels with the sizes and shapes of the volumes, and the areas of these and the slices.
+
+    What a label had stays where no volume shows it.
+    """
+    bare = [replace(label, size_ml=None, shape=None) for label in description.labels]
+    in_volumes = measured(bare, volumes, description.input_spec.is_2d)
+    sized = tuple(
+        old if found.size_ml is None else found
+        for old, found in zip(description.labels, in_volumes, strict=True)
+    )
     if not slices:
         return sized
-    areas = measured(label, (*volumes, *slices), description)
-    return replace(sized, slice_area_mm2=areas.slice_area_mm2)
+    everywhere = measured(bare, (*volumes, *slices), slices=True)
+    return tuple(
+        replace(label, slice_area_mm2=found.slice_area_mm2 or label.slice_area_mm2)
+        for label, found in zip(sized, everywhere, strict=True)
+    )
 
 
 def _read(folder: LabelFolder, description: Description, progress: Progress) -> list[PackedMap]:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Protocol
 
 import numpy as np
 
@@ -50,18 +49,6 @@ class Entry:
     label: Path
     split: str
     relabel: tuple[tuple[int, int], ...] = ()
-
-
-class LabelMap(Protocol):
-    """Labels with their spacing: all that sizes are measured on."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """``(k, j, i)`` uint8."""
-
-    @property
-    def spacing_kji(self) -> tuple[float, float, float]:
-        """mm along the axes of ``labels``."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """Train a source segmentation network, and measure what adaptation needs of the source images.
 
-These are the volumes of the structures, the intensities inside them and the softmax temperature.
-The loss is the cross-entropy (binary for one class) as in UDAS and AdaMI, optionally plus soft
-Dice.
+These are the volumes and shapes of the structures, the intensities inside them, the softmax
+temperature, and what the model does at home. The loss is the cross-entropy (binary for one class)
+as in UDAS and AdaMI, optionally plus soft Dice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,19 +18,17 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from SFDALib.bundle import assembly, source
-from SFDALib.bundle.description import Description, Fingerprint, Label
-from SFDALib.json_fields import SMALLEST
+from SFDALib.bundle.description import Description, Fingerprint
 from SFDALib.networks.build import build_network
 from SFDALib.networks.outputs import class_probabilities
 from SFDALib.progress import Progress
 from SFDALib.training import loop
-from SFDALib.training.manifest import Case, LabelMap, load_cases
+from SFDALib.training.at_home import at_home
+from SFDALib.training.manifest import Case, load_cases
 from SFDALib.training.patches import Patches
 from SFDALib.training.request import TrainingRequest, weights_for_shipping
+from SFDALib.training.statistics import measured
 from SFDALib.trust import fingerprint
-from SFDALib.volume.components import smallest_and_reach
-
-SIZE_MARGIN = 0.25  # plausible volumes: from 25 % below the smallest to 25 % above the largest
 
 
 def train(
@@ -85,11 +82,14 @@ def train(
     calibration = Patches(held_out or cases, description.patch_size, request.batch, "none")
     described = replace(
         description,
-        labels=tuple(measured(label, cases, description) for label in description.labels),
+        labels=measured(description.labels, cases, description.input_spec.is_2d),
         fingerprint=_fingerprint(cases, description.input_spec.channels),
         temperature=calibrate(network, calibration, workers.device),
         provenance={**description.provenance, **request.provenance("segmentation", curve)},
     )
+    if workers.leads:
+        model = source.Source(described, network, None, None, workers.device, {})
+        described = replace(described, at_home=at_home(model, held_out, progress))
     request.finish(
         workers,
         lambda folder: source.write(folder, described, weights_for_shipping(request, weights)),
@@ -144,39 +144,8 @@ def _fingerprint(cases: list[Case], channels: int) -> tuple[Fingerprint, ...]:
     known = [case.intensities for case in cases if case.intensities is not None]
     found = []
     for channel in range(channels):
-        measured = fingerprint.measured([values[channel] for values in known])
-        if measured is None:
+        of_channel = fingerprint.measured([values[channel] for values in known])
+        if of_channel is None:
             return ()
-        found.append(measured)
+        found.append(of_channel)
     return tuple(found)
-
-
-def measured(label: Label, cases: Sequence[LabelMap], description: Description) -> Label:
-    """The label with its volume, its area on the slices that show it, its smallest connected
-    component and its reach, over the cases.
-    """
-    volumes, areas = [], []
-    pieces, radii = [], []
-    for case in cases:
-        mask = case.labels == label.value
-        if mask.any():
-            piece_ml, radius_mm = smallest_and_reach(mask, case.spacing_kji)
-            pieces.append(piece_ml)
-            radii.append(radius_mm)
-            volumes.append(float(mask.sum()) * float(np.prod(case.spacing_kji)) / 1000)
-            per_slice = mask.sum(axis=(1, 2))
-            areas.extend(per_slice[per_slice > 0] * float(np.prod(case.spacing_kji[1:])))
-    if not volumes:
-        return label
-    return replace(
-        label,
-        size_ml=label.size_ml
-        or (
-            round(min(volumes) * (1 - SIZE_MARGIN), 3),
-            round(max(volumes) * (1 + SIZE_MARGIN), 3),
-        ),
-        mean_ml=round(float(np.mean(volumes)), 3),
-        slice_area_mm2=round(float(np.mean(areas)), 2) if description.input_spec.is_2d else None,
-        piece_ml=max(round(min(pieces) * (1 - SIZE_MARGIN), 6), SMALLEST),
-        radius_mm=round(max(radii) * (1 + SIZE_MARGIN), 3),
-    )

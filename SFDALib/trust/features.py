@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from SFDALib.trust.signals import Signals
 
+USUAL = {"dice": 0.88, "entropy": 0.24, "stability": 0.97}  # at home, of models that do not tell
 CERTAIN = 0.99  # a Dice above this is as good as this
 LEAST_BITS = 0.02  # is added to both entropies of a ratio
 
@@ -35,6 +36,16 @@ class Feature:
 def features(signals: Signals) -> dict[str, float | None]:
     """The value of every feature by its name; None where it was not measured."""
     return {name: feature.value(signals) for name, feature in FEATURES.items()}
+
+
+def at_home(signals: Signals, name: str) -> float:
+    """A number of the source model on images of its own kind; what is usual where it is unknown.
+
+    Args:
+        name: a key of ``USUAL``.
+    """
+    known = getattr(signals, f"{name}_home")
+    return USUAL[name] if known is None else known
 
 
 def disagreement(dice: float | None) -> float | None:
@@ -91,10 +102,11 @@ FEATURES: dict[str, Feature] = {
         ),
     ),
     "source stable": Feature(
-        lambda s: s.stability_source,
+        lambda s: excess(s.stability_source, at_home(s, "stability")),
         lambda s: (
             "with the image flipped or lower in contrast, the source model's Dice with its own"
-            f" segmentation is {_percent(s.stability_source)}"
+            f" segmentation is {_percent(s.stability_source)} (on images of its own kind"
+            f" {_percent(at_home(s, 'stability'))})"
         ),
     ),
     "size less expected": Feature(
@@ -109,6 +121,13 @@ FEATURES: dict[str, Feature] = {
         lambda s: (
             "the volumes are outside the plausible ranges by a factor of"
             f" {_factor(s.outside_result)} (source model: {_factor(s.outside_source)}; 1 is inside)"
+        ),
+    ),
+    "shape less plausible": Feature(
+        lambda s: _root(excess(s.shape_result, s.shape_source)),
+        lambda s: (
+            f"the shapes deviate from plausible ones by {_number(s.shape_result)}"
+            f" (source model: {_number(s.shape_source)}; plausible up to 1)"
         ),
     ),
     "fragments": Feature(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["too large", "too small", "missing", "in pieces", "unsure"]
+Kind = Literal["too large", "too small", "missing", "unusual shape", "in pieces", "unsure"]
 OUTSIDE = ("too large", "too small", "missing")  # a volume outside its plausible range
 
 
@@ -28,4 +28,6 @@ class Finding:
         """A clause without numbers."""
         if self.kind == "unsure":
             return f"the model is unsure in {self.structure}"
+        if self.kind == "unusual shape":
+            return f"{self.structure} has an unusual shape"
         return f"{self.structure} is {self.kind}"

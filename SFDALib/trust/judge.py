@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 COEFFICIENTS = Path(__file__).with_name("coefficients.json")
 CLIP = 2.0  # of the standardised features, to limit extrapolation beyond the benchmark
 VANISHED = math.log(4)  # a class that shrank by more than this: no better, whatever the score
-POOR, WRONG = 0.7, 0.4  # predicted Dice: below the first look at it, below the second it is wrong
+POOR, WRONG = 0.7, 0.3  # predicted Dice: below the first look at it, below the second it is wrong
 FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
+SHAPED, MISSHAPEN = 1.0, 1.5  # mean deviation of shapes: above the first the result is not
+# delivered, above the second it is wrong
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
 UNJUDGED = "without a volume and its plausible range that is hard to tell"
@@ -96,7 +98,9 @@ def judge(
         *_of_both(source, result, model.coverage),
         *_weighty(fitted.parts(signals), signals, decision),
     )
-    adopted = decision == "look" and harm < fitted.adopt and _is_plausible(signals, result)
+    outside = any(finding.kind in OUTSIDE for finding in result.findings)
+    plausible = is_plausible(signals) and not outside
+    adopted = decision == "look" and harm < fitted.adopt and plausible
     return Verdict(decision, harm, cause, reasons, source, result, adopted)
 
 
@@ -110,11 +114,13 @@ def _knows_no_size(signals: Signals) -> bool:
     return signals.outside_result is None and signals.size_error_result is None
 
 
-def _is_plausible(signals: Signals, result: Looks) -> bool:
-    """Whether something changed, no structure vanished, and every volume lies in its range."""
-    outside = any(finding.kind in OUTSIDE for finding in result.findings)
+def is_plausible(signals: Signals) -> bool:
+    """Whether something changed, no structure vanished, and all volumes and shapes are plausible.
+
+    The shapes on average: one structure of several may have an unusual one.
+    """
     changed = signals.agreement < 1 and signals.shrinkage <= VANISHED
-    return changed and signals.outside_result == 0 and not outside
+    return changed and signals.outside_result == 0 and (signals.shape_result or 0) <= SHAPED
 
 
 @cache
@@ -127,9 +133,11 @@ def _decide(
     signals: Signals, harm: float, fitted: Coefficients, source: Looks, result: Looks
 ) -> tuple[Decision, str]:
     """The level, and what decided."""
-    in_source = _to_look_at(source, signals.outside_source)
-    in_result = _to_look_at(result, signals.outside_result)
-    if _wrong(source, signals.outside_source) and _wrong(result, signals.outside_result):
+    in_source = _to_look_at(source, signals.outside_source, signals.shape_source)
+    in_result = _to_look_at(result, signals.outside_result, signals.shape_result)
+    if _wrong(source, signals.outside_source, signals.shape_source) and _wrong(
+        result, signals.outside_result, signals.shape_result
+    ):
         return "both-wrong", f"Both look wrong, as {in_result or in_source}"
     if cause := _no_better(signals, harm, fitted):
         return (
@@ -159,17 +167,19 @@ def _no_better(signals: Signals, harm: float, fitted: Coefficients) -> str:
     return "No better" if can_adopt(signals) else f"Probably no better, though {UNJUDGED}"
 
 
-def _wrong(looks: Looks, outside: float | None) -> bool:
-    """Whether a segmentation has a low predicted Dice, or is far outside its plausible volumes."""
+def _wrong(looks: Looks, outside: float | None, shape: float | None) -> bool:
+    """Whether a segmentation has a low predicted Dice, or volumes or shapes far from plausible."""
     low = looks.quality is not None and looks.quality.dice < WRONG
-    return low or (outside or 0) >= FAR_OUTSIDE
+    return low or (outside or 0) >= FAR_OUTSIDE or (shape or 0) > MISSHAPEN
 
 
-def _to_look_at(looks: Looks, outside: float | None) -> str:
+def _to_look_at(looks: Looks, outside: float | None, shape: float | None) -> str:
     """What is to be looked at first in a segmentation, as a clause; empty if nothing is."""
     found = [finding.in_short for finding in looks.findings]
     if not found and (outside or 0) > 0:
         found.append("a volume is outside its plausible range")
+    if not found and (shape or 0) > SHAPED:
+        found.append("a structure has an unusual shape")
     if looks.quality is not None and looks.quality.dice < POOR:
         found.append(f"the predicted Dice is {looks.quality}")
     return found[0] if found else ""
@@ -181,8 +191,8 @@ def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
     if source.quality and result.quality:
         reasons.append(
             "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
-            f" {result.quality} (source model: {source.quality}); on organs that were unseen in the"
-            f" fit, {coverage:.0%} of the true ones lay in such a range"
+            f" {result.quality} (source model: {source.quality}); on organs that took no part in"
+            f" the fit, the true Dice of {coverage:.0%} of the results lay in such a range"
         )
     reasons += [finding.text for finding in result.findings]
     return reasons + [f"source model: {finding.text}" for finding in source.findings]

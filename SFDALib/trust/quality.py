@@ -1,8 +1,10 @@
 """Predict the Dice of one segmentation with its unknown reference, with an interval.
 
-``logit(Dice) = bias - sum_f weight_f * z_f`` with ``z_f = (indicator_f - centre_f) / scale_f``
-clipped to +-``CLIP``; what was not measured adds nothing. All weights are at least 0 and larger
-indicators are worse. The interval adds the 5th and the 95th percentile of the errors on the scale
+``logit(Dice) = logit(Dice at home) + bias - sum_f weight_f * z_f`` with
+``z_f = (indicator_f - centre_f) / scale_f`` clipped to +-``CLIP``; what was not measured adds
+nothing. All weights are at least 0 and larger indicators are worse. So it is predicted what the
+segmentation loses against those of images of the model's own kind, with whose entropy and stability
+its own are compared. The interval adds the 5th and the 95th percentile of the errors on the scale
 of the logit, each on the organ, of those left out of a fit, on which it is farthest
 (Testing/Benchmarks/trust/fit.py).
 
@@ -20,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.trust.features import disagreement
+from SFDALib.trust.features import LEAST_BITS, at_home, disagreement, excess, log_ratio
 from SFDALib.trust.regression import Regression, logistic
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class QualityModel(Regression):
     coverage: float
 
     def logit(self, found: Mapping[str, float | None]) -> float:
-        """Of the predicted Dice, from the indicators."""
+        """Of the predicted Dice less ``start``, from the indicators."""
         return self.bias - sum(self.weighted(found).values())
 
     def predict(self, signals: Signals, of: Delivered) -> Quality | None:
@@ -80,8 +82,14 @@ class QualityModel(Regression):
         found = indicators(signals, of)
         if found["size error"] is None or found["outside"] is None:
             return None
-        logit = self.logit(found)
+        logit = self.logit(found) + start(signals)
         return Quality(logistic(logit), logistic(logit - self.below), logistic(logit + self.above))
+
+
+def start(signals: Signals) -> float:
+    """The logit of the model's Dice on images of its own kind."""
+    dice = at_home(signals, "dice")
+    return math.log(dice / (1 - dice))
 
 
 def indicators(signals: Signals, of: Delivered) -> dict[str, float | None]:
@@ -115,10 +123,13 @@ def _edges_missed(signals: Signals, of: Delivered) -> float | None:
 
 
 INDICATORS: dict[str, Callable[[Signals, Delivered], float | None]] = {
-    "entropy": lambda s, of: _log(_of(s, "entropy", of), 0.02),
-    "instability": lambda s, of: disagreement(_of(s, "stability", of)),
+    "entropy": lambda s, of: log_ratio(_of(s, "entropy", of), at_home(s, "entropy"), LEAST_BITS),
+    "instability": lambda s, of: excess(
+        disagreement(_of(s, "stability", of)), disagreement(at_home(s, "stability"))
+    ),
     "size error": lambda s, of: _of(s, "size_error", of),
     "outside": lambda s, of: _of(s, "outside", of),
+    "unusual shape": lambda s, of: _of(s, "shape", of),
     "pieces": _pieces,
     "edges missed": _edges_missed,
     "others differ": lambda s, of: disagreement(s.others) if of == "result" else None,

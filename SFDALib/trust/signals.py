@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from SFDALib.bundle.description import Label
+from SFDALib.bundle.parts import AtHome
 from SFDALib.evaluation.agreement import label_dice
 from SFDALib.trust.structures import Structure, measure_structures
 from SFDALib.uncertainty import entropy
@@ -38,12 +39,12 @@ class Evidence:
         image: (C, k, j, i), normalised for the model.
         source, result: class probabilities (K, k, j, i).
         labels: the bundle's foreground classes.
-        voxel_ml: volume of a voxel of the model's grid.
-        area_mm2: area of a voxel within its slice.
+        spacing_kji: of the model's grid, in mm.
         source_again: the source model, to be applied to the changed image.
         result_again: the adapted network; None for a method without one (HEAL).
         weight_distance: ``||w - w_source|| / ||w_source||``; None where no weight changed.
         collapsed: whether the adaptation was stopped because it collapsed.
+        at_home: what the bundle says of the model on images of its own kind.
         draws: label maps (k, j, i) of all diffusion samples (HEAL).
         draw_scores: the score S of each sample.
     """
@@ -52,12 +53,12 @@ class Evidence:
     source: Tensor
     result: Tensor
     labels: Sequence[Label]
-    voxel_ml: float
-    area_mm2: float
+    spacing_kji: tuple[float, float, float]
     source_again: Segment | None = None
     result_again: Segment | None = None
     weight_distance: float | None = None
     collapsed: bool = False
+    at_home: AtHome | None = None
     draws: Sequence[np.ndarray] = ()
     draw_scores: Sequence[float] = ()
 
@@ -92,7 +93,7 @@ class Segmentation:
         labels = probabilities.argmax(0).cpu().numpy()
         bits = entropy(probabilities.float(), "bits").cpu().numpy()
         known = bits if bits.any() else None  # one-hot: labels without probabilities
-        measured = measure_structures(labels, known, evidence.labels, evidence.voxel_ml)
+        measured = measure_structures(labels, known, evidence.labels, evidence.spacing_kji)
         return cls(labels, known, measured)
 
 
@@ -108,6 +109,7 @@ class Signals:
         size_error_*: ``|log(size / expected)|``, of the volume in ml or, of a single slice, of the
             area.
         outside_*: ``|log(volume / nearest bound)|`` outside the plausible range in ml; 0 inside.
+        shape_*: how far the shapes are from plausible ones, see ``Structure.deviation``.
         largest_*: share of the largest connected component.
         components_*: number of connected components, all classes together.
         edge_*: mean gradient on the contours over that in a band around them; above 1 the contours
@@ -118,6 +120,7 @@ class Signals:
         draw_agreement: mean Dice between every two of the draws.
         draw_spread: the best score of a draw less the worst.
         others: mean Dice with the results of other methods, in a comparison.
+        *_home: of the source model on images of its own kind, see ``AtHome``.
     """
 
     entropy_source: float | None
@@ -142,6 +145,11 @@ class Signals:
     draw_agreement: float | None = None
     draw_spread: float | None = None
     others: float | None = None
+    shape_source: float | None = None
+    shape_result: float | None = None
+    dice_home: float | None = None
+    entropy_home: float | None = None
+    stability_home: float | None = None
 
 
 def measure(evidence: Evidence) -> Signals:
@@ -157,7 +165,7 @@ def measure(evidence: Evidence) -> Signals:
         for label in evidence.labels
     ]
     changes = [math.log(_ratio(now, was)) for was, now in sizes if was or now]
-    scores = evidence.draw_scores
+    scores, home = evidence.draw_scores, evidence.at_home
     values: dict[str, Any] = {}
     for name, of, again in (
         ("source", source, evidence.source_again),
@@ -165,10 +173,11 @@ def measure(evidence: Evidence) -> Signals:
     ):
         shares = [part.largest for part in of.structures if part.largest is not None]
         values |= {
-            f"entropy_{name}": _mean_entropy(of.entropy, shown),
+            f"entropy_{name}": None if of.entropy is None else mean_entropy(of.entropy, shown),
             f"stability_{name}": again and stability(of.labels, evidence.image, again),
             f"size_error_{name}": _size_error(of.labels, evidence),
             f"outside_{name}": _outside(of.structures),
+            f"shape_{name}": _shape(of.structures),
             f"largest_{name}": float(np.mean(shares)) if shares else None,
             f"components_{name}": sum(part.components for part in of.structures),
             f"edge_{name}": _edge_agreement(of.labels, gradient),
@@ -182,6 +191,9 @@ def measure(evidence: Evidence) -> Signals:
         collapsed=evidence.collapsed,
         draw_agreement=_pairwise(evidence.draws),
         draw_spread=max(scores) - min(scores) if len(scores) > 1 else None,
+        dice_home=home.dice if home else None,
+        entropy_home=home.entropy_bits if home else None,
+        stability_home=home.stability if home else None,
     )
 
 
@@ -223,21 +235,22 @@ def _ratio(now: float, was: float) -> float:
     return min(max(ratio, LEAST_RATIO), 1 / LEAST_RATIO)
 
 
-def _mean_entropy(values: np.ndarray | None, shown: np.ndarray) -> float | None:
-    if values is None:
-        return None
+def mean_entropy(values: np.ndarray, shown: np.ndarray) -> float:
+    """The mean of the entropy where something is shown, of all of it if nothing is."""
     return float(values[shown].mean() if shown.any() else values.mean())
 
 
 def _size_error(labels: np.ndarray, evidence: Evidence) -> float | None:
     """Mean over the classes whose mean size is in the bundle."""
     errors = []
+    area_mm2 = math.prod(evidence.spacing_kji[1:])
+    voxel_ml = math.prod(evidence.spacing_kji) / 1000
     for label in evidence.labels:
         count = int((labels == label.value).sum())
         if labels.shape[0] > 1 and label.mean_ml:
-            errors.append(abs(math.log(_ratio(count * evidence.voxel_ml, label.mean_ml))))
+            errors.append(abs(math.log(_ratio(count * voxel_ml, label.mean_ml))))
         elif labels.shape[0] == 1 and label.slice_area_mm2:
-            errors.append(abs(math.log(_ratio(count * evidence.area_mm2, label.slice_area_mm2))))
+            errors.append(abs(math.log(_ratio(count * area_mm2, label.slice_area_mm2))))
     return float(np.mean(errors)) if errors else None
 
 
@@ -250,6 +263,12 @@ def _outside(structures: Sequence[Structure]) -> float | None:
             nearest = min(max(part.ml, low), high)
             errors.append(abs(math.log(_ratio(part.ml, nearest))))
     return float(np.mean(errors)) if errors else None
+
+
+def _shape(structures: Sequence[Structure]) -> float | None:
+    """Mean over the classes with a plausible shape."""
+    every = [part.deviation for part in structures if part.deviation is not None]
+    return float(np.mean(every)) if every else None
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:

@@ -29,5 +29,6 @@ and ``(C, k, j, i)`` on a model's.
     cleaning       cleaning of labels, as a model describes it
     apply_cleaning  carrying it out
     components     dropping components of improbable size and place
+    shape          the shape of structures, wherever they lie
     smoothing      averaging probabilities across slices
 """

@@ -35,6 +35,11 @@ GOOD = Signals(
     draw_agreement=0.9,
     draw_spread=0.1,
     others=0.9,
+    shape_source=0.8,
+    shape_result=0.3,
+    dice_home=0.5,  # so that its logit, and that of the stability, are 0
+    entropy_home=0.1,
+    stability_home=0.5,
 )
 WORSE = {
     "entropy_result": 1.0,
@@ -51,6 +56,7 @@ WORSE = {
     "draw_agreement": 0.2,
     "draw_spread": 0.4,
     "others": 0.2,
+    "shape_result": 1.4,
 }
 
 
@@ -68,5 +74,5 @@ def box(columns: slice, shape: tuple[int, int, int] = (2, 4, 8)) -> np.ndarray:
 
 def evidence(source: np.ndarray, result: np.ndarray, **more: Any) -> Evidence:
     image = np.zeros((1, *source.shape), dtype=np.float32)
-    given = {"labels": (LABEL,), "voxel_ml": 1.0, "area_mm2": 1.0} | more
+    given = {"labels": (LABEL,), "spacing_kji": (1000.0, 1.0, 1.0)} | more
     return Evidence(image, probabilities(source), probabilities(result), **given)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from SFDALib.adaptation.common.patches import PatchList, TargetPatches
-from SFDALib.bundle.description import Description, Label
+from SFDALib.bundle.description import Description
 from SFDALib.bundle.source import Source
 from SFDALib.inference.sliding_window import window_size
 from SFDALib.training.manifest import Case
 from SFDALib.training.patches import Patches
-from SFDALib.training.segmentation import measured
+from SFDALib.training.statistics import measured, widened
 
 
 class LabelledPatches(PatchList):
@@ -66,13 +66,8 @@ def whole(model: Source, cases: Sequence[Case]) -> tuple[TargetPatches, TargetPa
 
 
 def sizes(description: Description, cases: Sequence[Case]) -> Description:
-    """The description with plausible volumes that include those of the labels."""
-
-    def widened(label: Label) -> Label:
-        found = measured(replace(label, size_ml=None), cases, description)
-        if label.size_ml is None or found.size_ml is None:
-            return replace(found, size_ml=found.size_ml or label.size_ml)
-        low, high = zip(label.size_ml, found.size_ml, strict=True)
-        return replace(found, size_ml=(min(low), max(high)))
-
-    return replace(description, labels=tuple(widened(one) for one in description.labels))
+    """The description with plausible volumes and shapes that include those of the labels."""
+    bare = [replace(label, size_ml=None) for label in description.labels]
+    found = measured(bare, cases, description.input_spec.is_2d)
+    labels = tuple(widened(*pair) for pair in zip(description.labels, found, strict=True))
+    return replace(description, labels=labels)

@@ -15,8 +15,9 @@ are fitted on, too, though nothing is adopted on them: without them the heart is
 Data sets on which the source model fails altogether (mean Dice below ``FAILED``) are judged, and
 fitted on never: nothing is to be gained there by what these methods do.
 
-The line ``adopt`` is the highest of LINES under which, on every organ that was left out, at most
-``HARMFUL`` of what is better is harmful. For the held-out figures it is chosen without the organ.
+The line ``adopt`` is the highest of LINES under which, on every organ, judged by a fit without it,
+at most ``HARMFUL`` of what is better is harmful. For the held-out figures of an organ the line is
+chosen on the other organs, and for those of a kind of network without that kind.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_quality import MANY, coverage, fit_with_spread, report_quality
+from fit_quality import coverage, fit_with_spread, report_quality
 from regression import fit_regression
 from rows import Row, equal_shares, interval, read_rows
 from scipy.stats import rankdata
 
 from SFDALib.trust.features import FEATURES, features
-from SFDALib.trust.judge import CLIP, COEFFICIENTS, VANISHED, Coefficients, can_adopt, judge
+from SFDALib.trust.judge import (
+    CLIP,
+    COEFFICIENTS,
+    VANISHED,
+    Coefficients,
+    can_adopt,
+    is_plausible,
+    judge,
+)
 from SFDALib.trust.levels import LEVELS
 from SFDALib.trust.quality import QUALITY, QualityModel
 from SFDALib.trust.verdict import Verdict
@@ -46,6 +55,7 @@ from SFDALib.trust.verdict import Verdict
 RESULTS = Path(__file__).with_name("results.json")
 LINES = tuple(round(0.2 + 0.025 * step, 3) for step in range(9))  # 0.2 to 0.4
 HARMFUL = 0.05  # of what is delivered, at most
+USABLE = 0.5  # Dice of a result that is worth having
 FAILED = 0.05  # mean Dice of the source's segmentations
 KEEP = 0.5  # from this on the result is no better
 RIDGE = 0.005  # of 0.005 and 0.02; chosen on brain, heart and hippocampus, each left out
@@ -70,12 +80,14 @@ def main() -> int:
     chosen = arguments.parse_args()
     rows = read_rows(chosen.rows)
     used = _used(rows)
-    without = {organ: fit_all([r for r in used if r.organ != organ]) for organ in _names(rows)}
+    without = {organ: fit_all(used, organ) for organ in _names(rows)}
     kinds = sorted({row.kind for row in rows})
     of_others = {kind: [row for row in used if row.kind != kind] for kind in kinds}
     # the interval and the line need two organs
     without_kind = {
-        kind: fit_all(own) for kind, own in of_others.items() if len({*_names(own)} - {*MANY}) > 1
+        kind: fit_all(own)
+        for kind, own in of_others.items()
+        if len({row.organ for row in own if can_adopt(row.signals)}) > 1
     }
     covered = coverage(used, lambda row: without[row.organ].quality)
     shipped = fit_all(used)
@@ -112,10 +124,10 @@ def _used(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if np.mean(before[row.dataset]) >= FAILED]
 
 
-def fit_all(rows: Sequence[Row]) -> Fitted:
-    """Both, the line chosen by leaving out each organ of the rows."""
-    line = choose_line(rows)
-    return Fitted(fit(rows, line), fit_with_spread(rows))
+def fit_all(rows: Sequence[Row], left_out: str = "") -> Fitted:
+    """Both, on the rows of all organs but one."""
+    kept = [row for row in rows if row.organ != left_out]
+    return Fitted(fit(kept, choose_line(rows, left_out)), fit_with_spread(kept))
 
 
 def fit(rows: Sequence[Row], line: float) -> Coefficients:
@@ -125,20 +137,22 @@ def fit(rows: Sequence[Row], line: float) -> Coefficients:
     x = np.array([_values(row) for row in rows], dtype=float)
     sides, shares = (1.0, 0.0), _shares(rows)
     found = fit_regression(
-        np.concatenate([x, x]), np.repeat(sides, len(rows)), shares, list(FEATURES), RIDGE, CLIP, 1
+        np.concatenate([x, x]), np.repeat(sides, len(rows)), shares, list(FEATURES), RIDGE, CLIP
     )
     return Coefficients(*asdict(found).values(), adopt=line, keep=KEEP)
 
 
-def choose_line(rows: Sequence[Row]) -> float:
-    """The highest of LINES at which on every organ left out few enough of the better ones harm."""
+def choose_line(rows: Sequence[Row], left_out: str = "") -> float:
+    """The highest of LINES at which few enough of the better ones harm, on every organ but one.
+
+    Each is judged by a fit on all others.
+    """
     allowed = set(LINES)
     for organ in _names(rows):
         own = [row.alone for row in rows if row.organ == organ and row.changed and _open(row)]
-        rest = [row for row in rows if row.organ != organ]
-        if not own or not rest:
+        if not own or organ == left_out:
             continue
-        fitted, shares = fit(rest, KEEP), equal_shares(own)
+        fitted, shares = _without(tuple(rows), organ), equal_shares(own)
         harm = np.array([fitted.harm(row.signals) for row in own])
         harmful = np.array([row.harmful for row in own])
         for line in LINES:
@@ -151,6 +165,12 @@ def choose_line(rows: Sequence[Row]) -> float:
 
 
 @cache
+def _without(rows: tuple[Row, ...], organ: str) -> Coefficients:
+    """Fitted on the rows of all other organs."""
+    return fit([row for row in rows if row.organ != organ], KEEP)
+
+
+@cache
 def _values(row: Row) -> tuple[float | None, ...]:
     return tuple(features(row.signals).values())
 
@@ -158,7 +178,7 @@ def _values(row: Row) -> tuple[float | None, ...]:
 def _open(row: Row) -> bool:
     """Whether the result is delivered if the chance of harm is low."""
     signals = row.signals
-    return can_adopt(signals) and not signals.outside_result and signals.shrinkage <= VANISHED
+    return can_adopt(signals) and is_plausible(signals)
 
 
 def _shares(rows: Sequence[Row]) -> np.ndarray:
@@ -208,12 +228,14 @@ def gate(rows: Sequence[Row], fitted: Callable[[Row], Fitted]) -> dict[str, Any]
     verdicts = [fitted(row).judge(row) for row in rows]
     harm = np.array([verdict.harm for verdict in verdicts])
     harmful, helpful = (np.array([getattr(r, n) for r in rows]) for n in ("harmful", "helpful"))
+    usable = np.array([row.after >= USABLE for row in rows])
     delivered = np.array([verdict.delivered == "result" for verdict in verdicts])
     decisions = [verdict.decision for verdict in verdicts]
     figures: dict[str, Callable[[np.ndarray], float]] = {
         "auroc_of_harm": lambda i: _auroc(harm[i], harmful[i], helpful[i]),
         "harmful_among_delivered": lambda i: _share(harmful[i], delivered[i]),
         "helpful_refused": lambda i: _share(~delivered[i], helpful[i]),
+        "usable_refused": lambda i: _share(~delivered[i], helpful[i] & usable[i]),
     }
     everything = np.arange(len(rows))
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +12,11 @@ from regression import fit_regression
 from rows import Row, equal_shares, interval
 
 from SFDALib.trust.levels import Delivered
-from SFDALib.trust.quality import CLIP, INDICATORS, QualityModel, indicators
+from SFDALib.trust.quality import CLIP, INDICATORS, QualityModel, indicators, start
 
 RIDGE = 0.003  # of 0.001 to 0.1 the least error on the heart and on the brain, each left out
 NEAREST = 0.005  # Dice are kept this far from 0 and 1, where the logit has no end
 INSIDE = (0.05, 0.95)  # percentiles of the errors on an organ that the interval spans
-# Not fitted on: an image holds as many nuclei as happen to be in it, so that no size is expected.
-MANY = ("nuclei",)
 BINS = (0, 0.5, 0.7, 0.8, 0.9, 1)
 
 
@@ -51,12 +49,14 @@ def samples(rows: Sequence[Row]) -> list[Sample]:
 
 def fit_model(rows: Sequence[Row], spread: tuple[float, float] = (0.0, 0.0)) -> QualityModel:
     """The model of the rows, each result as a run sees it and as a comparison does."""
-    rows = [row for row in rows if row.organ not in MANY]
     taken = samples([*rows, *(row.alone for row in rows)])
     x = np.array([sample.values for sample in taken], dtype=float)
     y = np.array([_within(sample.dice) for sample in taken])
     shares = equal_shares([sample.row for sample in taken])
-    found = fit_regression(x, y, shares, list(INDICATORS), RIDGE, CLIP, sign=-1)
+    start_of = np.array([start(sample.row.signals) for sample in taken])
+    # of what lacks to a Dice of 1, of which more of an indicator makes more
+    found = fit_regression(x, 1 - y, shares, list(INDICATORS), RIDGE, CLIP, -start_of)
+    found = replace(found, bias=-found.bias)
     return QualityModel(*asdict(found).values(), *spread, coverage=0.0)  # measured when held out
 
 
@@ -72,10 +72,10 @@ def spread_of(errors: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, f
 
 
 def fit_with_spread(rows: Sequence[Row]) -> QualityModel:
-    """The model of the rows, its interval from leaving out each of their organs with volumes."""
-    errors = []
+    """The model of the rows with volumes, its interval from leaving out each of their organs."""
+    rows, errors = [row for row in rows if _has_volume(row)], []
     for organ in sorted({row.organ for row in rows}):
-        own = [row for row in rows if row.organ == organ and _has_volume(row)]
+        own = [row for row in rows if row.organ == organ]
         rest = [row for row in rows if row.organ != organ]
         if own and rest:
             taken = samples([*own, *(row.alone for row in own)])
@@ -106,9 +106,7 @@ def report_quality(rows: Sequence[Row], model_of: Callable[[Row], QualityModel])
 
 def _figures(taken: Sequence[Sample], model_of: Callable[[Row], QualityModel]) -> dict[str, Any]:
     models = [model_of(sample.row) for sample in taken]
-    logits = np.array(
-        [m.logit(indicators(s.row.signals, s.of)) for m, s in zip(models, taken, strict=True)]
-    )
+    logits = np.array([_logit(m, s) for m, s in zip(models, taken, strict=True)])
     true, told = np.array([sample.dice for sample in taken]), _logistic(logits)
     low = _logistic(logits - np.array([model.below for model in models]))
     high = _logistic(logits + np.array([model.above for model in models]))
@@ -151,9 +149,15 @@ def _has_volume(row: Row) -> bool:
 
 def _errors(model: QualityModel, taken: Sequence[Sample]) -> np.ndarray:
     """True less predicted, on the scale of the logit."""
-    told = np.array([model.logit(indicators(s.row.signals, s.of)) for s in taken])
+    told = np.array([_logit(model, s) for s in taken])
     true = np.array([_within(s.dice) for s in taken])
     return np.log(true / (1 - true)) - told
+
+
+def _logit(model: QualityModel, sample: Sample) -> float:
+    """Of the predicted Dice."""
+    signals = sample.row.signals
+    return model.logit(indicators(signals, sample.of)) + start(signals)
 
 
 def _within(dice: float) -> float:

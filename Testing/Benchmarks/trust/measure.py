@@ -5,9 +5,9 @@
 
 WORK is what sources.py made. Of an adaptation two states are judged: the one that is delivered, and
 the last, which the papers deliver; of those that are driven into harm, the state after each epoch.
-A line a result: data set, case, patient, method, setting, kind of network, whether it was measured
-after the shipped coefficients were fitted, seconds (of adaptation and segmentation on one core of a
-shared machine; null where they were not noted), Dice of the source's and of the result, signals.
+A line a result: data set, case, patient, method, setting, kind of network, seconds (of adaptation
+and segmentation on one core of a shared machine; null where they were not noted), Dice of the
+source's and of the result, signals.
 A line that is there already is not made again, and after --minutes no new setting is begun. At the
 end every line is told how far it agrees with what the other methods delivered on its case.
 """
@@ -157,7 +157,6 @@ def _measure(
                     "method": setting.method,
                     "setting": f"{setting.tag} @{state}",
                     "network": kind_of_network(engine),
-                    "later": True,
                     "seconds": round(seconds, 2),
                     "dice_source": round(before[index], 4),
                     "dice_result": round(after, 4),
@@ -245,7 +244,8 @@ def _states(
     epochs = range(settled, last + 1) if setting.all_epochs else [last]
     states: dict[str, Adapted | None] = {DELIVERED: adapted}
     for epoch in epochs:
-        if epoch not in (0, adapted.best_epoch):
+        finite = all(value.isfinite().all() for value in seen[epoch].values())
+        if epoch not in (0, adapted.best_epoch) and finite:  # others are never delivered
             stopped = adapted.stopped if epoch == last else ""
             states[str(epoch)] = Adapted(seen[epoch], adapted.curves, epoch, stopped)
     return states

@@ -1,6 +1,6 @@
 """Penalised logistic regression on standardised numbers of which more is worse.
 
-``p = 1 / (1 + exp(-(bias + sign * sum_f weight_f * z_f)))``, weights of at least 0.
+``p = 1 / (1 + exp(-(start + bias + sum_f weight_f * z_f)))``, weights of at least 0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def fit_regression(
     names: Sequence[str],
     ridge: float,
     clip: float,
-    sign: int,
+    start: np.ndarray | float = 0.0,
 ) -> Regression:
     """Minimise the mean log loss plus ``ridge * sum_f weight_f^2``.
 
@@ -45,17 +45,17 @@ def fit_regression(
         names: of the F numbers.
         ridge: the penalty.
         clip: of the standardised numbers.
-        sign: 1 if more of a number makes ``p`` larger, -1 if smaller.
+        start: ``(N,)``, of each score.
     """
     measured = np.where(np.isnan(x), 0, shares[:, None])
     total = np.maximum(measured.sum(0), 1e-12)
     centres = (measured * np.nan_to_num(x)).sum(0) / total
     scales = np.sqrt((measured * np.nan_to_num(x - centres) ** 2).sum(0) / total)
     scales[scales < 1e-6] = 1.0
-    z = sign * np.nan_to_num(np.clip((x - centres) / scales, -clip, clip))
+    z = np.nan_to_num(np.clip((x - centres) / scales, -clip, clip))
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        score = parameters[0] + z @ parameters[1:]
+        score = start + parameters[0] + z @ parameters[1:]
         error = shares * (1 / (1 + np.exp(-score)) - y)
         value = shares @ (np.logaddexp(0, score) - y * score)
         value += ridge * (parameters[1:] ** 2).sum()

@@ -23,6 +23,11 @@ from small_models import DYNUNET
 
 from SFDALib.bundle import metadata as metadata_json
 from SFDALib.bundle import source
+from SFDALib.bundle.labels import PlausibleShape, read_labels
+from SFDALib.bundle.open_model import open_model
+from SFDALib.bundle.parts import AtHome, read_at_home
+from SFDALib.errors import RequestError
+from SFDALib.json_fields import Fields
 from SFDALib.methods import registry
 
 
@@ -102,6 +107,9 @@ BAD_FIELDS: dict[tuple[str | int, ...], list[object]] = {
     ("sfda", "labels", 0, "size_ml"): [[1], [0, 5], [5, 1], [True, 5], [1, NAN], [1, INF], "1, 5"],
     ("sfda", "labels", 0, "mean_ml"): [0, -1, True, "60", NAN, INF, 10**400],
     ("sfda", "labels", 0, "slice_area_mm2"): [0, -1, False, [], NAN],
+    ("sfda", "labels", 0, "shape"): [[], 7, {}, {"length_mm": [1, 2]}],
+    ("sfda", "at_home"): [[], {}, {"cases": 1}, {"cases": True, "dice": 0.9, "entropy_bits": 0.1,
+                                                 "stability": 0.9}],
     ("sfda", "orientation"): ["LP", "LPSS", "LLS", "lps", "XYZ", "", "LPL", 7, True, ["L"]],
     ("sfda", "spacing"): [..., None, [1, 1], [1, 1, 0], [1, 1, -1], [1, True, 1], [1, 1, NAN],
                           [1, 1, 1e9], [1, 1, "1"], [1, 1, 10**400]],
@@ -185,3 +193,48 @@ def test_a_bundle_without_batch_normalisation_is_told_so() -> None:
         "intent",
     }
     assert registry.lacking(describe().holds)["tent"] is None
+
+
+AT_HOME = {"cases": 3, "dice": 0.9, "entropy_bits": 0.1, "stability": 0.95}
+SHAPE = {
+    "length_mm": [120, 210],
+    "width_mm": [90, 160],
+    "thickness_mm": [80, 150],
+    "fill": [0.7, 1.1],
+    "distance_mm": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ({"dice": 1.2}, "Dice of 1.2"),
+        ({"stability": 95}, "stability of 95"),
+        ({"entropy_bits": 0}, "entropy_bits"),
+        ({"entropy_bits": float("nan")}, "entropy_bits"),
+    ],
+)
+def test_what_a_model_does_at_home_is_checked(field: dict[str, float], found: str) -> None:
+    with pytest.raises(RequestError, match=found):
+        read_at_home(Fields({"at_home": {**AT_HOME, **field}}, "sfda"))
+
+
+@pytest.mark.parametrize("field", [*SHAPE])
+def test_the_ranges_of_a_shape_are_checked(field: str) -> None:
+    label = {"value": 1, "name": "Brain", "color": [1, 2, 3]}
+    (known,) = read_labels(Fields({"labels": [{**label, "shape": SHAPE}]}, "sfda"))
+    assert known.shape == PlausibleShape((120, 210), (90, 160), (80, 150), (0.7, 1.1))
+    for wrong in ([2, 1], [0, 1], [1], "1"):
+        with pytest.raises(RequestError, match=f'shape, field "{field}"'):
+            read_labels(Fields({"labels": [{**label, "shape": {**SHAPE, field: wrong}}]}, "sfda"))
+
+
+def test_home_and_shape_survive_writing_and_reading(tmp_path: Path) -> None:
+    shape = PlausibleShape((1, 2), (0.5, 1), (0.25, 1), (0.7, 1.1), (3, 4))
+    first = DESCRIPTIONS[next(iter(DESCRIPTIONS))]
+    labels = tuple(replace(label, shape=shape) for label in first.labels)
+    described = replace(first, labels=labels, at_home=AtHome(**AT_HOME))
+    source.write(tmp_path / "bundle", described, {})
+    again = open_model(tmp_path / "bundle").describe()
+    assert again.at_home == described.at_home
+    assert [label.shape for label in again.labels] == [shape] * len(labels)

@@ -32,7 +32,11 @@ def test_two_processes_of_torchrun_train_one_bundle(site: Site) -> None:
     assert all(value.isfinite().all() for value in model.network.state_dict().values())
     assert int(model.network.init_path[2].path[0].norm.num_batches_tracked) == 6
     told = [json.loads(line) for line in done.stdout.splitlines()]
-    steps = [event["step"] for event in told if event["event"] == "progress"]
+    steps = [
+        event["step"]
+        for event in told
+        if event["event"] == "progress" and event["stage"] == "training"
+    ]
     assert steps == sorted(set(steps)), "one process alone tells the progress"
     assert not (site.folder / ".two-processes.training").exists()
 

@@ -81,6 +81,33 @@ def test_label_statistics_are_those_of_the_training_cases(site: Site, trained: P
     assert label.slice_area_mm2 == pytest.approx(np.mean(areas), abs=0.01)
 
 
+def test_what_the_model_does_at_home_is_that_of_the_held_out_case(
+    site: Site, trained: Path
+) -> None:
+    """The same from the written bundle, whose weights are in half precision."""
+    model = open_model(trained).load(torch.device("cpu"))
+    grid, told = model.description.input_spec, model.description.at_home
+    (case,) = load_cases(read_manifest(site.manifest), "val", grid, 2, site.folder / "cache")
+    p = predict(model, np.array(case.image), InferenceOptions())
+    found = p.argmax(0).numpy() == 1
+    truth = case.labels == 1
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    bits = -(p * p.clamp(min=1e-12).log2()).sum(0).numpy()
+    assert told.cases == 1
+    assert told.dice == pytest.approx(dice, abs=0.01) and told.dice > 0.8
+    assert told.entropy_bits == pytest.approx(bits[found].mean(), abs=0.01)
+    assert 0.5 < told.stability <= 1
+
+
+def test_the_plausible_shape_is_that_of_the_training_cases(trained: Path) -> None:
+    """Half axes of 30, 24 and 20 mm, resampled to 3 mm; from 25 % below to 25 % above."""
+    (label,) = open_model(trained).load(torch.device("cpu")).description.labels
+    low, high = zip(label.shape.length_mm, label.shape.width_mm, strict=True)
+    assert low == pytest.approx((0.75 * 60, 0.75 * 48), rel=0.08)
+    assert high == pytest.approx((1.25 * 60, 1.25 * 48), rel=0.08)
+    assert label.shape.distance_mm is None, "the model has one structure"
+
+
 def test_sizes_that_the_configuration_states_are_kept(site: Site) -> None:
     config = {**SEGMENTATION, "labels": [{**SEGMENTATION["labels"][0], "size_ml": [20, 900]}]}
     words = site.segmentation("stated", "--steps", 1)

@@ -99,6 +99,8 @@ EXPECTED = (  # changes of GOOD, what is found in the source's and in the result
     ({}, (), (LARGE,), "look", "Probably better, but Brain is too large"),
     ({"outside_result": 0.01}, (), (), "look", "but a volume is outside its plausible range"),
     ({"outside_result": 0.01, "size_error_result": 1.7}, (), (), "look", "a volume is outside"),
+    ({"shape_result": 1.1}, (), (), "look", "but a structure has an unusual shape"),
+    ({"shape_source": 1.6, "shape_result": 1.6}, (), (), "both-wrong", "an unusual shape"),
     ({"outside_result": None}, (), (), "look", "as without a volume and its plausible"),
     ({"agreement": 1.0, "outside_source": 0.0}, (), (), "keep", "The adaptation changed nothing"),
     (
@@ -116,11 +118,11 @@ EXPECTED = (  # changes of GOOD, what is found in the source's and in the result
         "but in the source model's segmentation Brain is too large",
     ),
     (
-        {"size_error_source": 3.0, "size_error_result": 3.0},
+        {"size_error_source": 3.0, "size_error_result": 3.0, "dice_home": 0.3},
         (),
         (),
         "both-wrong",
-        "0.38, range 0.18",
+        "0.21, range 0.09",
     ),
     (
         {"outside_source": math.log(2), "outside_result": math.log(2)},
@@ -181,6 +183,15 @@ def test_what_is_better_with_a_plausible_volume_is_delivered_to_be_looked_at(
     assert (outside.decision, outside.delivered) == ("look", "source")
 
 
+def test_one_unusual_shape_of_several_is_told_and_does_not_keep_a_result_back() -> None:
+    unusual = Finding("unusual shape", "Brain", "Brain has an unusual shape (length 9 mm ...)")
+    verdict = by_hand(replace(GOOD, shape_result=0.9), (), (unusual,))
+    assert (verdict.decision, verdict.delivered) == ("look", "result")
+    assert "but Brain has an unusual shape" in verdict.sentence("result")
+    assert by_hand(replace(GOOD, shape_result=1.1), (), (unusual,)).delivered == "source"
+    assert by_hand(replace(GOOD, shape_result=None)).delivered == "result", "it has no shapes"
+
+
 def test_a_mask_that_vanished_is_never_delivered() -> None:
     verdict = by_hand(replace(GOOD, shrinkage=math.log(100), outside_source=0.0))
     assert (verdict.decision, verdict.delivered) == ("keep", "source")
@@ -222,7 +233,7 @@ def test_what_is_delivered_without_the_gate_is_told_as_it_is() -> None:
 
 
 def test_what_was_not_measured_counts_for_nothing() -> None:
-    pairs = ("entropy", "stability", "size_error", "outside", "largest", "edge")
+    pairs = ("entropy", "stability", "size_error", "outside", "shape", "largest", "edge")
     missing = {f"{name}_{of}": None for name in pairs for of in ("source", "result")}
     alone = {"draw_agreement": None, "draw_spread": None, "others": None}
     bare = replace(GOOD, **missing, **alone, weight_distance=None)

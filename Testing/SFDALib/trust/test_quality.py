@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from signals_by_hand import GOOD, WORSE
 
+from SFDALib.trust.features import USUAL, features
 from SFDALib.trust.quality import INDICATORS, QualityModel, indicators, shipped_quality
 
 BY_HAND = QualityModel(
@@ -39,6 +40,26 @@ def test_both_segmentations_are_predicted_by_their_own_signals() -> None:
     logit = 1 - 0.5 * 2.5 - 0.25 * (math.log(0.4 / 0.6) + 3) / 2
     found = BY_HAND.predict(GOOD, "source")
     assert found is not None and found.dice == pytest.approx(logistic(logit))
+
+
+def test_the_prediction_starts_from_the_models_dice_and_stability_at_home() -> None:
+    at_home = replace(GOOD, dice_home=0.8, stability_home=0.9)
+    logit = math.log(4) + 1 + 0.5 - 0.25 * (math.log(0.05 / 0.95) - math.log(0.1 / 0.9) + 3) / 2
+    found = BY_HAND.predict(at_home, "result")
+    assert found is not None and found.dice == pytest.approx(logistic(logit))
+
+
+def test_a_model_that_does_not_tell_is_taken_as_a_usual_one() -> None:
+    unknown = replace(GOOD, dice_home=None, entropy_home=None, stability_home=None)
+    usual = replace(
+        GOOD,
+        dice_home=USUAL["dice"],
+        entropy_home=USUAL["entropy"],
+        stability_home=USUAL["stability"],
+    )
+    for of in ("source", "result"):
+        assert shipped_quality().predict(unknown, of) == shipped_quality().predict(usual, of)
+    assert features(unknown) == features(usual)
 
 
 def test_without_an_expected_size_nothing_is_predicted() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from signals_by_hand import LABEL, box, evidence, probabilities
 
+from SFDALib.bundle.labels import PlausibleShape
 from SFDALib.trust.structures import Structure, compared
+from SFDALib.volume.shape import Shape
 
 WHOLE = Structure("Brain", 8.0, (4.0, 16.0), 1, 1.0, 0.1)
 
@@ -66,3 +69,51 @@ def test_a_single_slice_has_no_volume() -> None:
     mask = np.asarray(box(slice(0, 2))[:1])
     (found,) = evidence(mask, mask, labels=(LABEL,)).in_source.structures
     assert found.ml is None
+
+
+SHAPE = Shape(100.0, 80.0, 60.0, 0.9, 10.0)
+AROUND = PlausibleShape((80, 125), (64, 100), (48, 75), (0.72, 1.125), (8, 12.5))
+
+
+def test_a_shape_deviates_by_one_at_the_ends_of_its_ranges_and_by_nothing_in_the_middle() -> None:
+    shaped = replace(WHOLE, shape=SHAPE, plausible_shape=AROUND)
+    assert shaped.deviation == pytest.approx(0, abs=1e-9)
+    ends = Shape(80.0, 100.0, 48.0, 1.125, 8.0)
+    assert replace(shaped, shape=ends).deviation == pytest.approx(1)
+    longer = replace(SHAPE, length_mm=125.0**2 / 100)  # twice as far as the end, on the log scale
+    assert replace(shaped, shape=longer).deviation == pytest.approx(math.sqrt(4 / 5))
+    assert replace(shaped, shape=replace(SHAPE, fill=1e-9)).deviation == pytest.approx(
+        math.sqrt(16 / 5)
+    ), "a deviation counts up to 4"
+
+
+def test_a_missing_structure_deviates_most_and_without_ranges_nothing_is_told() -> None:
+    assert replace(WHOLE, plausible_shape=AROUND).deviation == 4
+    assert WHOLE.deviation is None
+    assert replace(WHOLE, ml=None, plausible_shape=AROUND).deviation is None, "a single slice"
+    one = replace(AROUND, distance_mm=None)
+    alone = replace(WHOLE, shape=replace(SHAPE, distance_mm=None), plausible_shape=one)
+    assert alone.deviation == pytest.approx(0, abs=1e-9)
+
+
+def test_an_unusual_shape_is_told_with_its_farthest_number() -> None:
+    thin = replace(SHAPE, thickness_mm=20.0, fill=0.5)
+    shaped = replace(WHOLE, shape=thin, plausible_shape=AROUND)
+    assert kinds(shaped, shaped) == (["unusual shape"], ["unusual shape"])
+    _, (found,) = compared([WHOLE], [shaped])
+    assert found.text == "Brain has an unusual shape (thickness 20 mm, plausible 48 to 75 mm)"
+    assert found.in_short == "Brain has an unusual shape"
+    usual = replace(shaped, shape=replace(SHAPE, thickness_mm=48.0))
+    assert kinds(usual, usual) == ([], [])
+
+
+def test_the_shape_is_measured_in_mm_on_the_models_grid() -> None:
+    mask = box(slice(0, 6))  # 2 slices of 2 rows and 6 columns
+    given = evidence(mask, mask, spacing_kji=(3.0, 2.0, 1.0))
+    (found,) = given.in_result.structures
+    assert found.shape is not None
+    side = 2 * math.sqrt(5 / 12)  # axis of the ellipsoid of a box with sides of 1 mm
+    sides = (found.shape.length_mm, found.shape.width_mm, found.shape.thickness_mm)
+    assert sides == pytest.approx((6 * side, 6 * side, 4 * side))
+    single = evidence(mask[:1], mask[:1]).in_result.structures[0]
+    assert single.shape is None
