@@ -101,7 +101,8 @@ def judge(
     outside = any(finding.kind in OUTSIDE for finding in result.findings)
     plausible = is_plausible(signals) and not outside
     adopted = decision == "look" and harm < fitted.adopt and plausible
-    return Verdict(decision, harm, cause, reasons, source, result, adopted)
+    unchanged = signals.agreement == 1
+    return Verdict(decision, harm, cause, reasons, source, result, adopted, unchanged)
 
 
 def can_adopt(signals: Signals) -> bool:
@@ -140,11 +141,11 @@ def _decide(
     ):
         return "both-wrong", f"Both look wrong, as {in_result or in_source}"
     if cause := _no_better(signals, harm, fitted):
-        return (
-            ("look", f"{cause}, but in the source model's segmentation {in_source}")
-            if in_source
-            else ("keep", cause)
-        )
+        if in_source:
+            same = signals.agreement == 1
+            where = "and" if same else "but in the source model's segmentation"
+            return "look", f"{cause}, {where} {in_source}"
+        return "keep", cause
     if not can_adopt(signals):
         return "look", f"Unclear whether it is better, as {UNJUDGED}"
     if harm >= fitted.adopt:

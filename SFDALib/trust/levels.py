@@ -32,6 +32,9 @@ class Level:
     advice: Mapping[Delivered, str]
 
 
+SAME = "look at it before you use it"
+"""What to do where the adaptation changed nothing and something is to be looked at."""
+
 _USE_NEITHER = "use neither; segment by hand or by another model"
 LEVELS: dict[Decision, Level] = {
     "better": Level(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from SFDALib.trust.findings import Finding
-from SFDALib.trust.levels import LEVELS, Decision, Delivered
+from SFDALib.trust.levels import LEVELS, SAME, Decision, Delivered
 
 if TYPE_CHECKING:
     from SFDALib.trust.quality import Quality
@@ -37,6 +37,7 @@ class Verdict:
         reasons: clauses with the numbers, the most important first.
         source, result: how both segmentations look.
         adopted: the result is delivered though something is to be looked at in it.
+        unchanged: both segmentations are the same.
     """
 
     decision: Decision
@@ -46,6 +47,7 @@ class Verdict:
     source: Looks = Looks()
     result: Looks = Looks()
     adopted: bool = False
+    unchanged: bool = False
 
     @property
     def delivered(self) -> Delivered:
@@ -58,7 +60,8 @@ class Verdict:
         Args:
             delivered: what is delivered; without the gate not what the verdict says.
         """
-        return f"{self.cause}: {LEVELS[self.decision].advice[delivered]}."
+        same = self.unchanged and self.decision == "look"
+        return f"{self.cause}: {SAME if same else LEVELS[self.decision].advice[delivered]}."
 
     def to_dict(self, signals: Signals, delivered: Delivered) -> dict[str, Any]:
         """The verdict and its signals as plain data, for report.json."""

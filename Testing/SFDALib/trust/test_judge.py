@@ -183,6 +183,13 @@ def test_what_is_better_with_a_plausible_volume_is_delivered_to_be_looked_at(
     assert (outside.decision, outside.delivered) == ("look", "source")
 
 
+def test_two_segmentations_that_are_the_same_are_not_to_be_compared() -> None:
+    verdict = by_hand(replace(GOOD, agreement=1.0), (LARGE,), (LARGE,))
+    assert (verdict.decision, verdict.delivered) == ("look", "source")
+    told = "The adaptation changed nothing, and Brain is too large: look at it before you use it."
+    assert verdict.sentence("source") == verdict.sentence("result") == told
+
+
 def test_one_unusual_shape_of_several_is_told_and_does_not_keep_a_result_back() -> None:
     unusual = Finding("unusual shape", "Brain", "Brain has an unusual shape (length 9 mm ...)")
     verdict = by_hand(replace(GOOD, shape_result=0.9), (), (unusual,))
