@@ -108,12 +108,8 @@ def request_in_scene(asked: Job | Comparison) -> Request:
     )
     if isinstance(asked, Comparison):
         return request
-    return replace(
-        request,
-        options=asked.options,
-        gate=asked.gate,
-        adapt_once=isinstance(asked, Cohort) and asked.adapt == "once",
-    )
+    request = replace(request, options=asked.options, gate=asked.gate)
+    return replace(request, adapt=asked.adapt) if isinstance(asked, Cohort) else request
 
 
 def _files(inputs: Sequence[str], many: bool) -> list[Path]:

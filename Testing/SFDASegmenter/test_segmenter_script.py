@@ -97,10 +97,18 @@ def test_every_field_of_a_job_reaches_the_request(
     assert (request.method, request.options["epochs"]) == ("tent", 3)
     assert (request.gate, request.seed, request.device) == ("off", 7, "cuda:1")
     assert request.bundle == str(phantom().bundle)
-    assert not request.adapt_once and not request.compared and len(request.images) == 1
+    assert request.adapt == "auto" and not request.compared and len(request.images) == 1
     assert asked("run", [phantom().image], "--method", "none").gate == "on"
     cohort = asked("cohort", [phantom().image] * 2, *words, "--adapt", "once")
-    assert cohort.adapt_once and cohort.gate == "off" and len(cohort.images) == 2
+    assert cohort.adapt == "once" and cohort.gate == "off" and len(cohort.images) == 2
+
+
+def test_without_adapt_a_cohort_is_left_to_the_library(
+    asked: Callable[..., Any], phantom: Callable[..., Any]
+) -> None:
+    images, words = [phantom().image] * 2, ("--method", "tent")
+    assert asked("cohort", images, *words).adapt == "auto"
+    assert asked("cohort", images, *words, "--adapt", "each").adapt == "each"
 
 
 def test_labels_probabilities_and_resampling_reach_the_request(
