@@ -292,6 +292,22 @@ def test_the_verdicts_on_each_volume_and_on_all_together_are_printed(
     ]
 
 
+def test_numbered_slices_are_images_of_their_own(
+    asked: Callable[..., Any], phantom: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Not stacked to one volume, as Slicer does with numbered files unless told otherwise."""
+    from SFDASegmenterLib import staging
+
+    head = sitk.ReadImage(str(phantom().image))
+    for k in range(3, 6):
+        sitk.WriteImage(head[:, :, k : k + 1], str(tmp_path / f"frame{k}.nrrd"))
+    images = asked("cohort", [tmp_path], "--method", "tent").images
+    found = [voxels for image in images for voxels in staging.voxels_of(image)]
+    expected = [sitk.GetArrayFromImage(head)[k : k + 1] for k in range(3, 6)]
+    assert len(found) == len(expected)
+    assert all(map(np.array_equal, found, expected))
+
+
 def test_of_the_automatic_choice_the_verdict_on_what_is_delivered_is_printed(
     script: ModuleType,
     recorded_jobs: Path,
