@@ -27,7 +27,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "SFDASeg
 from SFDASegmenterLib import sample_data, self_test, self_test_dicom  # noqa: E402
 from SFDASegmenterLib.panel.panel import Panel  # noqa: E402
 from SFDASegmenterLib.panel.services import Services  # noqa: E402
-from SFDASegmenterLib.parameters import Parameters  # noqa: E402
+from SFDASegmenterLib.parameters import Parameters, parameters_in  # noqa: E402
 from SFDASegmenterLib.protocols import Job  # noqa: E402
 from SFDASegmenterLib.request import Request  # noqa: E402
 from SFDASegmenterLib.runs import Run  # noqa: E402
@@ -115,7 +115,7 @@ class SFDASegmenterLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self) -> Parameters:
         """The panel's state in the scene."""
-        return Parameters(super().getParameterNode())
+        return parameters_in(super().getParameterNode())
 
     @property
     def running(self) -> bool:

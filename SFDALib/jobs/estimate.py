@@ -50,6 +50,7 @@ class Estimate:
         memory_mb: the largest need on the device.
         free_mb: what is free there; None where the system does not say.
         advice: one line if it will not fit, with the option that lowers the need; else empty.
+        adapted: ``ONCE`` if all images are adapted to together, else ``EACH``.
         notes: how the image differs from those of training, if its voxels are given, and what the
             time limit of the automatic choice means.
     """
@@ -59,6 +60,7 @@ class Estimate:
     memory_mb: float
     free_mb: float | None
     advice: str
+    adapted: str
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,10 +84,10 @@ class Images:
     voxels: np.ndarray | None = None
     adapt: str = OPEN
 
-    def adapted_together(self, engine: Engine) -> int:
-        """How many images a method is adapted to together."""
+    def adapted(self, engine: Engine) -> str:
+        """Whether a method is adapted once to all of them (``ONCE``), or to each (``EACH``)."""
         alike = [("image", self.geometry)] * self.count
-        return self.count if decide_by_shape(self.adapt, engine, alike)[0] == ONCE else 1
+        return decide_by_shape(self.adapt, engine, alike)[0]
 
 
 def estimate(
@@ -107,7 +109,8 @@ def estimate(
     where = devices.resolve(device)
     asked = list(open_engines(bundle, methods, where, seed=0, preset=preset).values())
     first, limit = asked[0], asked[0].time_limit
-    model, together = first.model, images.adapted_together(first)
+    model, adapted = first.model, images.adapted(first)
+    together = images.count if adapted == ONCE else 1
     engines = [one for engine in asked for one in engine.tries()]
     if together > 1:
         engines = [engine for engine in engines if engine.method.adapts]
@@ -131,8 +134,9 @@ def estimate(
     # The limit of images that are adapted to together is as many times longer, see cohort_choice.
     applied = APPLIED * source if together > 1 and first.method.chooses else 0.0
     time_ = START + images.count * (min(seconds, limit) + applied)
+    need = round(most, 1)
     return Estimate(
-        devices.describe(where), round(time_, 1), round(most, 1), free, advice, tuple(notes)
+        devices.describe(where), round(time_, 1), need, free, advice, adapted, tuple(notes)
     )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from SFDALib.jobs.request import ADAPT, EACH, ONCE, OPEN
 from SFDALib.methods import registry
 from SFDALib.methods.option import PRESETS, RECOMMENDED
 
 ONE, SEVERAL, SEQUENCE = "one", "several", "sequence"
+ADAPT_ONCE = "adaptOnce"  # a tick of earlier versions, in place of ``adapt``
 
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Parameters(Wrapper):
         inputVolume, inputSequence: what is chosen for the first and the last of them.
         inputVolumes: the several volumes.
         channels: the volumes of the second and further channels of a single image.
-        adaptOnce: adapt to all volumes together.
+        adapt: how several volumes are adapted to, as in a cohort.
         bundle: folder or .zip of the source model, whatever made it.
         method: a name in SFDALib's registry.
         compare: run every method that the source model can serve.
@@ -72,7 +74,7 @@ class Parameters(Wrapper):
     inputVolumes: list[slicer.vtkMRMLScalarVolumeNode]
     inputSequence: slicer.vtkMRMLSequenceNode
     channels: list[slicer.vtkMRMLScalarVolumeNode]
-    adaptOnce: bool = False
+    adapt: Annotated[str, Choice(list(ADAPT))] = OPEN
     bundle: str = ""
     method: str = registry.AUTO
     compare: bool = False
@@ -90,6 +92,16 @@ class Parameters(Wrapper):
     overlay: str = ""
     maps: str = "{}"
     sample: int = 0
+
+
+def parameters_in(node: Any) -> Parameters:
+    """The panel's state that a node of the scene keeps, which an earlier version may have saved."""
+    parameters = Parameters(node)
+    ticked = node.GetParameter(ADAPT_ONCE)
+    if ticked:
+        parameters.adapt = ONCE if ticked.lower() == "true" else EACH
+        node.UnsetParameter(ADAPT_ONCE)
+    return parameters
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from SFDALib.methods import registry
+from SFDALib.methods.option import word
 from SFDALib.trust.levels import LEVELS
 from SFDASegmenterLib import words
 from SFDASegmenterLib.i18n import tr as _
@@ -32,8 +34,7 @@ def page(facts: Mapping[str, Any], pictures: Sequence[Path]) -> str:
         f"<h3>{_('Volumes (ml)')}</h3>{_volumes(facts['volumes'])}"
         f"{_tried(facts.get('auto'))}"
         f"<h3>{_('The run')}</h3>{_table(_facts_of_the_run(facts))}"
-        f"<h3>{_options_heading(facts)}</h3>"
-        f"{_table({k: str(v) for k, v in facts['options'].items()})}"
+        f"<h3>{_options_heading(facts)}</h3>{_table(_options(facts))}"
     )
 
 
@@ -41,6 +42,18 @@ def _options_heading(facts: Mapping[str, Any]) -> str:
     """With the preset, which reports of earlier versions do not name."""
     preset = words.PRESETS.get(facts.get("preset", ""))
     return _("Options") if preset is None else f"{_('Options')}: {preset}"
+
+
+def _options(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The options as the panel's form shows them; those of another version as they are typed."""
+    method = registry.METHODS.get(facts["method"])
+    known = {option.name: option for option in method.options} if method else {}
+    rows = {}
+    for name, value in facts["options"].items():
+        option = known.get(name)
+        means_none = option.none if option and value is None else ""
+        rows[option.title if option else name] = means_none or word(value)
+    return rows
 
 
 def _facts_of_the_run(facts: Mapping[str, Any]) -> dict[str, str]:

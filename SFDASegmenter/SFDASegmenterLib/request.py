@@ -12,7 +12,7 @@ from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled
-from SFDALib.jobs.request import EACH, ONCE, Comparison, Job
+from SFDALib.jobs.request import ONCE, OPEN, Comparison, Job
 from SFDALib.methods import needs, registry
 from SFDALib.methods.option import RECOMMENDED, word
 from SFDALib.volume.reading import Reading
@@ -44,7 +44,7 @@ class Request:
         images: one, or several for a cohort.
         bundle: folder or .zip of the source model, whatever made it.
         method, options, device, seed: as in ``SFDALib.jobs.request.Job``.
-        adapt_once: adapt to all images of a cohort together instead of to each by itself.
+        adapt: how several images are adapted to, as in ``SFDALib.jobs.request.Cohort``.
         compared: where several methods are compared, their options; ``method`` is then one of them.
         gate: "on" delivers what the judge advises, "off" always the result; a comparison always
             shows every method's own result.
@@ -61,7 +61,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
-    adapt_once: bool = False
+    adapt: str = OPEN
     compared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gate: str = "on"
     labels: tuple[Labelled, ...] = ()
@@ -126,10 +126,10 @@ class Request:
         if len(self.images) > 1 and any(len(image.nodes) > 1 for image in self.images):
             return _("Several volumes with separate channels: run them one by one.")
         method = registry.find(self.method)
-        if self.adapt_once and not method.can_adapt_once:
+        if self.is_cohort and self.adapt == ONCE and not method.can_adapt_once:
             return _(
-                "{method} updates no weights, so it cannot adapt once for all volumes; choose a"
-                " method that adapts the model, or untick this option."
+                "{method} updates no weights, so it cannot adapt once to all volumes; choose a"
+                " method that adapts the model, or choose automatic adaptation."
             ).format(method=method.title)
         return None
 
@@ -147,11 +147,6 @@ class Request:
     def is_cohort(self) -> bool:
         """Whether the command is ``cohort``, which writes a folder for every image."""
         return len(self.images) > 1
-
-    @property
-    def adapt(self) -> str:
-        """How a cohort is adapted, as it is typed."""
-        return ONCE if self.adapt_once else EACH
 
     def words(self, files: Sequence[Path], folder: Path, output: Path) -> list[str]:
         """The command line that does it.

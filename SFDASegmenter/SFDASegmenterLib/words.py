@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from SFDALib.jobs.request import EACH, ONCE, OPEN
 from SFDALib.methods import registry
 from SFDALib.methods.method import CUSTOM, Method
 from SFDALib.methods.option import PUBLISHED, RECOMMENDED
+from SFDALib.trust.cohort import LEAST_IMAGES
 from SFDALib.trust.levels import LEVELS
 from SFDASegmenterLib.i18n import tr as _
 from SFDASegmenterLib.request import Request
@@ -18,6 +20,17 @@ from SFDASegmenterLib.worker import Progress
 
 LARGEST_SHARE = 1000  # per cent
 PRESETS = {RECOMMENDED: _("Recommended"), PUBLISHED: _("Published"), CUSTOM: _("Custom")}
+ADAPT = {
+    OPEN: _("Adaptation: automatic"),
+    EACH: _("Adaptation: one by one"),
+    ONCE: _("Adaptation: once to all"),
+}
+ADAPT_HELP = _(
+    "One by one: the model is adapted to each volume by itself. Once to all: it is adapted to all"
+    " volumes together, then segments each. Automatic: once to all if these are {count} or more"
+    " single slices, such as pictures or frames, and the method adapts the model; else one by one."
+    " The reason is that single slices can only be judged together, volumes one by one."
+).format(count=LEAST_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -75,11 +88,12 @@ def device(title: str) -> str:
     return _("CPU") if name == "cpu" else _("GPU ({name})").format(name=name)
 
 
-def expected_time(seconds: float, request: Request) -> str:
+def expected_time(seconds: float, adapted: str, request: Request) -> str:
     """The expected time of a request; of a method that chooses, a limit: it may well end earlier.
 
     Args:
         seconds: for all images, as ``estimate`` tells with the request's ``adapt``.
+        adapted: ``EACH`` or ``ONCE``, from ``estimate``, too.
         request: what is to be done.
     """
     limited = registry.find(request.method).chooses and not request.compared
@@ -88,7 +102,8 @@ def expected_time(seconds: float, request: Request) -> str:
     images = len(request.images)
     if images > 1:
         text += _(" for {count} volumes").format(count=images)
-    if images > 1 and not request.adapt_once:
+        if adapted == ONCE:
+            return text + _(" together")
         text += _(" ({time} each)").format(time=duration(seconds / images))
     return text
 

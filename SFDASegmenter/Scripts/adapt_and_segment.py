@@ -43,6 +43,7 @@ DONE, DEFECT = 0, 1
 MANY = "cohort"  # the command that is meant where none is named
 FORMS: dict[str, type[Job | Comparison]] = {"run": Job, MANY: Cohort, "compare": Comparison}
 HELP = ("-h", "--help")
+SERIES = ("", ".dcm", ".ima")  # endings of files of which several are one volume
 
 
 def parser() -> Parser:
@@ -108,12 +109,8 @@ def request_in_scene(asked: Job | Comparison) -> Request:
     )
     if isinstance(asked, Comparison):
         return request
-    return replace(
-        request,
-        options=asked.options,
-        gate=asked.gate,
-        adapt_once=isinstance(asked, Cohort) and asked.adapt == "once",
-    )
+    request = replace(request, options=asked.options, gate=asked.gate)
+    return replace(request, adapt=asked.adapt) if isinstance(asked, Cohort) else request
 
 
 def _files(inputs: Sequence[str], many: bool) -> list[Path]:
@@ -128,7 +125,7 @@ def _files(inputs: Sequence[str], many: bool) -> list[Path]:
         inside = sorted(file.resolve() for file in path.iterdir() if file.is_file())
         kinds = slicer.app.coreIOManager()
         volumes = [file for file in inside if kinds.fileType(str(file)) == "VolumeFile"]
-        series = bool(volumes) and all(file.suffix in ("", ".dcm", ".ima") for file in volumes)
+        series = bool(volumes) and all(file.suffix in SERIES for file in volumes)
         if not volumes:
             raise RequestError(f"--input: found no volume in {path}, expected some")
         if not (series or many):
@@ -142,7 +139,9 @@ def _files(inputs: Sequence[str], many: bool) -> list[Path]:
 
 def _load(path: Path) -> Any:
     try:
-        return slicer.util.loadVolume(str(path))
+        # Slicer would stack numbered files beside it, such as frame1 and frame2, to one volume.
+        alone = path.suffix not in SERIES
+        return slicer.util.loadVolume(str(path), properties={"singleFile": alone})
     except RuntimeError as error:
         raise RequestError(f"{path}: cannot be read as a volume ({str(error)[:200]})") from error
 

@@ -69,10 +69,24 @@ def test_one_volume_for_two_channels_is_refused(request_: Request, phantom: obje
 
 
 def test_adapting_once_asks_for_a_method_that_adapts(request_: Request) -> None:
-    several = replace(request_, images=(HEAD, HEAD), adapt_once=True)
+    several = replace(request_, images=(HEAD, HEAD), adapt="once")
     assert "updates no weights" in several.refusal()
     for method in ("auto", "adami"):
         assert replace(several, method=method).refusal() is None
+    for adapt in ("auto", "each"):
+        assert replace(several, adapt=adapt).refusal() is None
+    assert replace(several, images=(HEAD,)).refusal() is None
+
+
+def test_the_library_decides_how_several_images_are_adapted_to_unless_the_user_does(
+    request_: Request, tmp_path: Path
+) -> None:
+    several = replace(request_, images=(HEAD, HEAD))
+    files = [tmp_path / "1.nrrd", tmp_path / "2.nrrd"]
+    for asked in ("auto", "each", "once"):
+        request = several if asked == "auto" else replace(several, adapt=asked)
+        typed = command_line().parse_args(request.words(files, tmp_path, tmp_path / "out"))
+        assert typed.adapt == asked
 
 
 def test_one_image_becomes_a_job_file_that_the_command_reads_back(

@@ -322,7 +322,7 @@ def test_several_volumes_are_run_as_a_cohort(
     for volume in volumes:
         panel.ui.inputVolumesSelector.setCheckState(volume, qt.Qt.Checked)
     choose_method(panel, "adami", epochs="1")
-    user.click(panel.ui.adaptOnceCheckBox)
+    user.choose(panel.ui.adaptComboBox, "Adaptation: once to all")
     ended = run()
     assert ended.state.value == "done", ended.message
     first, second = results_in_scene()

@@ -97,10 +97,18 @@ def test_every_field_of_a_job_reaches_the_request(
     assert (request.method, request.options["epochs"]) == ("tent", 3)
     assert (request.gate, request.seed, request.device) == ("off", 7, "cuda:1")
     assert request.bundle == str(phantom().bundle)
-    assert not request.adapt_once and not request.compared and len(request.images) == 1
+    assert request.adapt == "auto" and not request.compared and len(request.images) == 1
     assert asked("run", [phantom().image], "--method", "none").gate == "on"
     cohort = asked("cohort", [phantom().image] * 2, *words, "--adapt", "once")
-    assert cohort.adapt_once and cohort.gate == "off" and len(cohort.images) == 2
+    assert cohort.adapt == "once" and cohort.gate == "off" and len(cohort.images) == 2
+
+
+def test_without_adapt_a_cohort_is_left_to_the_library(
+    asked: Callable[..., Any], phantom: Callable[..., Any]
+) -> None:
+    images, words = [phantom().image] * 2, ("--method", "tent")
+    assert asked("cohort", images, *words).adapt == "auto"
+    assert asked("cohort", images, *words, "--adapt", "each").adapt == "each"
 
 
 def test_labels_probabilities_and_resampling_reach_the_request(
@@ -282,6 +290,22 @@ def test_the_verdicts_on_each_volume_and_on_all_together_are_printed(
         summary["trust"]["sentence"],
         f"the result is in {output}",
     ]
+
+
+def test_numbered_slices_are_images_of_their_own(
+    asked: Callable[..., Any], phantom: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Not stacked to one volume, as Slicer does with numbered files unless told otherwise."""
+    from SFDASegmenterLib import staging
+
+    head = sitk.ReadImage(str(phantom().image))
+    for k in range(3, 6):
+        sitk.WriteImage(head[:, :, k : k + 1], str(tmp_path / f"frame{k}.nrrd"))
+    images = asked("cohort", [tmp_path], "--method", "tent").images
+    found = [voxels for image in images for voxels in staging.voxels_of(image)]
+    expected = [sitk.GetArrayFromImage(head)[k : k + 1] for k in range(3, 6)]
+    assert len(found) == len(expected)
+    assert all(map(np.array_equal, found, expected))
 
 
 def test_of_the_automatic_choice_the_verdict_on_what_is_delivered_is_printed(

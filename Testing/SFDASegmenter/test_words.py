@@ -22,21 +22,23 @@ def request(method: str, images: int = 1, **more: Any) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "adapted", "said"),
     [
-        (request("auto"), "at most 30 min"),
-        (request("auto", 6), "at most 30 min for 6 volumes (5 min each)"),
+        (request("auto"), "each", "at most 30 min"),
+        (request("auto", 6), "each", "at most 30 min for 6 volumes (5 min each)"),
         # the choice is one for all volumes, not one for each
-        (request("auto", 6, adapt_once=True), "at most 30 min for 6 volumes"),
-        (request("adami"), "about 30 min"),
-        (request("adami", 6), "about 30 min for 6 volumes (5 min each)"),
-        (request("adami", 6, adapt_once=True), "about 30 min for 6 volumes"),
+        (request("auto", 6), "once", "at most 30 min for 6 volumes together"),
+        (request("adami"), "each", "about 30 min"),
+        (request("adami", 6), "each", "about 30 min for 6 volumes (5 min each)"),
+        (request("adami", 6), "once", "about 30 min for 6 volumes together"),
         # a comparison of all methods has no limit, whichever method is chosen beside it
-        (request("auto", compared={"none": {}, "heal": {}}), "about 30 min"),
+        (request("auto", compared={"none": {}, "heal": {}}), "each", "about 30 min"),
     ],
 )
-def test_the_expected_time_is_a_limit_where_the_method_has_one(asked: Request, said: str) -> None:
-    assert words.expected_time(1800.0, asked) == said
+def test_the_expected_time_is_a_limit_where_the_method_has_one(
+    asked: Request, adapted: str, said: str
+) -> None:
+    assert words.expected_time(1800.0, adapted, asked) == said
 
 
 @pytest.mark.parametrize(

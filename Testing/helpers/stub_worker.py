@@ -164,7 +164,7 @@ def main(words: list[str]) -> int:
         return run(job, ended) if command == "run" else compare(job)
     if command == "cohort":
         said = dict(itertools.pairwise(words))
-        if (said["--method"], said["--adapt"]) == ("auto", "each"):
+        if said["--method"] == "auto" and said["--adapt"] != "once":
             return cohort(Path(said["--input"]), Path(said["--output"]))
     real = [os.environ["SFDA_REAL_PYTHON"], "-m", "SFDALib", *words]
     return subprocess.run(real, check=False).returncode

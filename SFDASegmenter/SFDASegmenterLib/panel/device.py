@@ -203,7 +203,7 @@ def _in_words(answer: dict[str, Any], request: Request) -> str:
     """The estimate of a request as rich text, with the warnings first."""
     text = _("{device}: {time}, {memory} of memory").format(
         device=words.device(answer["title"]),
-        time=words.expected_time(answer["seconds"], request),
+        time=words.expected_time(answer["seconds"], answer["adapted"], request),
         memory=words.memory(answer["memory_mb"]),
     )
     if answer["free_mb"] is not None:

@@ -42,6 +42,10 @@ class InputSection(Section):
         ):
             ui.inputModeComboBox.addItem(text, mode)
         ui.inputModeComboBox.connect("currentIndexChanged(int)", self._choose_mode)
+        for adapt, text in words.ADAPT.items():
+            ui.adaptComboBox.addItem(text, adapt)
+        ui.adaptComboBox.toolTip = words.ADAPT_HELP
+        ui.adaptComboBox.connect("currentIndexChanged(int)", self._choose_adapt)
         ui.inputVolumesSelector.connect("checkedNodesChanged()", self._choose_volumes)
         ui.bundlePathEdit.connect("currentPathChanged(QString)", self._choose_bundle)
         self._menu = qt.QMenu(ui.bundleButton)
@@ -84,7 +88,8 @@ class InputSection(Section):
             (SEQUENCE, ui.inputSequenceSelector),
         ):
             field.visible = parameters.inputMode == mode
-        ui.adaptOnceCheckBox.visible = parameters.inputMode != ONE
+        ui.adaptComboBox.visible = parameters.inputMode != ONE
+        put(ui.adaptComboBox, currentIndex=ui.adaptComboBox.findData(parameters.adapt))
         if not parameters.bundle:
             parameters.bundle = str(qt.QSettings().value(LAST_BUNDLE) or "")
         if parameters.bundle != self._bundle:
@@ -114,6 +119,9 @@ class InputSection(Section):
 
     def _choose_mode(self, index: int) -> None:
         self.write(inputMode=self.ui.inputModeComboBox.itemData(index))
+
+    def _choose_adapt(self, index: int) -> None:
+        self.write(adapt=self.ui.adaptComboBox.itemData(index))
 
     def _choose_volumes(self) -> None:
         self.write(inputVolumes=list(self.ui.inputVolumesSelector.checkedNodes()))

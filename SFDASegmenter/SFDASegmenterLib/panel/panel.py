@@ -187,7 +187,7 @@ class Panel(VTKObservationMixin):
             options=options_of(parameters, parameters.method),
             device=parameters.device,
             seed=parameters.seed,
-            adapt_once=parameters.adaptOnce and len(images) > 1,
+            adapt=parameters.adapt,
             compared=self._compared(parameters),
             gate="on" if parameters.gate else "off",
             postprocess="bundle" if parameters.postprocess else "off",

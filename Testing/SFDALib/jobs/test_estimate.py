@@ -166,8 +166,9 @@ def test_eight_single_slices_are_adapted_to_together_unless_it_is_said_otherwise
     monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
     slices = ("--size", "36,40,1", "--option", "time_limit=1")
     for count, adapt, applied in ((7, (), 0), (8, (), 6), (8, ("--adapt", "each"), 0)):
-        found = ask("auto", *slices, "--volumes", str(count), *adapt)["seconds"]
-        assert found == pytest.approx(estimate.START + count * (1 + applied * 0.25))
+        found = ask("auto", *slices, "--volumes", str(count), *adapt)
+        assert found["seconds"] == pytest.approx(estimate.START + count * (1 + applied * 0.25))
+        assert found["adapted"] == ("once" if applied else "each")
 
 
 def test_windows_of_any_image_are_counted_once_for_images_that_are_adapted_together(

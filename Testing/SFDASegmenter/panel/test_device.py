@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ def test_the_estimate_of_several_volumes_is_asked_for_with_the_way_they_are_adap
         volume = slicer.util.loadVolume(str(head_file))
         panel.ui.inputVolumesSelector.setCheckState(volume, qt.Qt.Checked)
     choose_method(panel, "auto")
-    for adapt in ("each", "once"):
-        pump(lambda adapt=adapt: any(words[0] == "estimate" and adapt in words for words in asked))
+    for adapt, title in (("auto", "automatic"), ("each", "one by one"), ("once", "once to all")):
+        user.choose(panel.ui.adaptComboBox, f"Adaptation: {title}")
+        expected = ["--adapt", adapt]
+        pump(lambda pair=expected: any(pair in map(list, pairwise(words)) for words in asked))
         assert asked[-1][asked[-1].index("--adapt") + 1] == adapt
-        user.click(panel.ui.adaptOnceCheckBox)
 
 
 def test_an_image_that_does_not_fit_the_model_is_told_with_the_estimate(

@@ -107,3 +107,49 @@ def _channels(panel: Any) -> list[Any]:
     settle()
     boxes = [box for box in place.findChildren(slicer.qMRMLNodeComboBox) if box.visible]
     return sorted(boxes, key=lambda box: box.mapTo(place, box.rect.topLeft()).y())
+
+
+def test_how_several_volumes_are_adapted_to_is_chosen_and_automatic_at_first(panel: Any) -> None:
+    from slicer_standin import user
+
+    combo = panel.ui.adaptComboBox
+    assert not combo.visible, "one volume"
+    user.choose(panel.ui.inputModeComboBox, "Volumes")
+    assert combo.visible
+    assert (combo.currentText, panel.request().adapt) == ("Adaptation: automatic", "auto")
+    assert "8 or more single slices" in combo.toolTip
+    for title, adapt in (("once to all", "once"), ("one by one", "each"), ("automatic", "auto")):
+        user.choose(combo, f"Adaptation: {title}")
+        assert panel.request().adapt == panel.parameters.adapt == adapt
+
+
+@pytest.mark.parametrize(
+    # as Slicer writes a bool and as the stand-in does
+    ("ticked", "adapt"),
+    [("True", "once"), ("true", "once"), ("False", "each"), ("false", "each")],
+)
+def test_a_scene_of_an_earlier_version_keeps_what_its_tick_said(
+    panel: Any, tmp_path: Path, ticked: str, adapt: str
+) -> None:
+    import slicer
+    from slicer_standin import user
+
+    user.choose(panel.ui.inputModeComboBox, "Volumes")
+    node = panel.parameters.parameterNode
+    node.UnsetParameter("adapt")
+    node.SetParameter("adaptOnce", ticked)
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear()
+    settle()
+    assert panel.parameters.adapt == "auto"
+    slicer.util.loadScene(str(path))
+    settle()
+    assert (panel.parameters.adapt, panel.request().adapt) == (adapt, adapt)
+    # it is the past: a choice since then is kept
+    user.choose(panel.ui.adaptComboBox, "Adaptation: automatic")
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear()
+    slicer.util.loadScene(str(path))
+    settle()
+    assert panel.parameters.adapt == "auto"

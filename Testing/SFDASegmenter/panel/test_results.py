@@ -231,7 +231,7 @@ def test_the_report_shows_method_options_and_warning(
     window = panel.results.report_window
     (browser,) = window.findChildren(qt.QTextBrowser)
     text = browser.plainText
-    said = ("No adaptation", "not a medical device", "overlap", "Checksum of the image")
+    said = ("No adaptation", "not a medical device", "Overlap", "Checksum of the image")
     for words in (*said, "Options: Recommended"):
         assert words in text
     window.close()

@@ -129,8 +129,9 @@ class CoreIOManager:
         path, scene = properties["fileName"], slicer.mrmlScene
         if kind == "SceneFile":
             return _load_scene(path, clear=properties.get("clear", True))
+        alone = properties.get("singleFile", False)
         made = {
-            "VolumeFile": _load_volume,
+            "VolumeFile": lambda path: _load_volume(path, alone),
             "SegmentationFile": _load_segmentation,
             "TransformFile": _load_transform,
         }
@@ -289,11 +290,13 @@ def _stem(path: str) -> str:
     return Path(path).name.split(".")[0]
 
 
-def _load_volume(path: str) -> Any:
+def _load_volume(path: str, alone: bool) -> Any:
+    """A volume of one file, or unless it is alone of those beside it with other numbers, too."""
     before = list(error_log.errors)  # which kind of volume it is, is found by trying
     for kind in ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode"):
         node = slicer.mrmlScene.AddNewNodeByClass(kind)
         storage = _storage("vtkMRMLVolumeArchetypeStorageNode", path)
+        storage.SetSingleFile(alone)
         if storage.ReadData(node) and node.GetImageData() is not None:
             components = node.GetImageData().GetNumberOfScalarComponents()
             if (components > 1) == (kind == "vtkMRMLVectorVolumeNode"):
