@@ -135,13 +135,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], str, int]] = {
         {
             "_target_": f"{MONAI}DynUNet",
             **LEVELS,
-            "filters": [4, 8, 8],
+            # of 4 channels torch 2.13 (oneDNN) corrupts its memory on one thread of a CPU with AVX2
+            # and no AVX-512, in the gradient of the residual connection's strided 1x1 convolution
+            "filters": [8, 8, 8],
             "norm_name": "batch",
             "res_block": True,
             "deep_supervision": True,
         },
         "output_block.conv.conv",
-        4,
+        8,
     ),
     "SegResNet": (
         {"_target_": f"{MONAI}SegResNet", "init_filters": 8, **SMALL},
