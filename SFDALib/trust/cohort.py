@@ -192,7 +192,7 @@ def judge_cohort(signals: Sequence[Signals]) -> CohortVerdict:
         signals: of each image.
     """
     count = len(signals)
-    if all(one.agreement == 1 for one in signals):
+    if all(one.unchanged for one in signals):
         same = "the results are the source model's own segmentations"
         return CohortVerdict("keep", count, (same,))
     means = means_of(signals)

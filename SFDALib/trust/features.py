@@ -48,12 +48,15 @@ def at_home(signals: Signals, name: str) -> float:
     return USUAL[name] if known is None else known
 
 
-def disagreement(dice: float | None) -> float | None:
-    """``log((1 - Dice) / Dice)``, the Dice kept from 1 - CERTAIN to CERTAIN."""
-    if dice is None:
-        return None
+def log_odds(dice: float) -> float:
+    """``log(Dice / (1 - Dice))``, the Dice kept from 1 - CERTAIN to CERTAIN."""
     kept = min(max(dice, 1 - CERTAIN), CERTAIN)
-    return math.log((1 - kept) / kept)
+    return math.log(kept / (1 - kept))
+
+
+def disagreement(dice: float | None) -> float | None:
+    """The negative ``log_odds``."""
+    return None if dice is None else -log_odds(dice)
 
 
 def log_ratio(above: float | None, below: float | None, least: float) -> float | None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SFDALib.trust.features import FEATURES, features
-from SFDALib.trust.findings import OUTSIDE, Finding
+from SFDALib.trust.findings import OUTSIDE, UNUSUAL, Finding
 from SFDALib.trust.levels import Decision
 from SFDALib.trust.quality import QualityModel, shipped_quality
 from SFDALib.trust.regression import Regression, logistic
@@ -39,8 +39,7 @@ CLIP = 2.0  # of the standardised features, to limit extrapolation beyond the be
 VANISHED = math.log(4)  # a class that shrank by more than this: no better, whatever the score
 POOR, WRONG = 0.7, 0.3  # predicted Dice: below the first look at it, below the second it is wrong
 FAR_OUTSIDE = math.log(2)  # volumes that are wrong: mean factor outside the plausible ranges
-SHAPED, MISSHAPEN = 1.0, 1.5  # mean deviation of shapes: above the first the result is not
-# delivered, above the second it is wrong
+MISSHAPEN = 1.5  # mean deviation of shapes that are wrong; above UNUSUAL none is delivered
 LEAST_REASON = 0.1  # features that add less to the score are not named as reasons
 REASONS = 3
 UNJUDGED = "without a volume and its plausible range that is hard to tell"
@@ -89,8 +88,18 @@ def judge(
     """
     fitted, model = coefficients or shipped(), qualities or shipped_quality()
     harm = fitted.harm(signals)
-    source = Looks(tuple(source_findings), model.predict(signals, "source"))
-    result = Looks(tuple(findings), model.predict(signals, "result"))
+    source = Looks(
+        tuple(source_findings),
+        model.predict(signals, "source"),
+        signals.outside_source or 0,
+        signals.shape_source or 0,
+    )
+    result = Looks(
+        tuple(findings),
+        model.predict(signals, "result"),
+        signals.outside_result or 0,
+        signals.shape_result or 0,
+    )
     decision, cause = _decide(signals, harm, fitted, source, result)
     reasons = (
         f"the estimated chance that it is worse than the source model's is {harm:.0%}",
@@ -101,8 +110,7 @@ def judge(
     outside = any(finding.kind in OUTSIDE for finding in result.findings)
     plausible = is_plausible(signals) and not outside
     adopted = decision == "look" and harm < fitted.adopt and plausible
-    unchanged = signals.agreement == 1
-    return Verdict(decision, harm, cause, reasons, source, result, adopted, unchanged)
+    return Verdict(decision, harm, cause, reasons, source, result, adopted, signals.unchanged)
 
 
 def can_adopt(signals: Signals) -> bool:
@@ -120,8 +128,8 @@ def is_plausible(signals: Signals) -> bool:
 
     The shapes on average: one structure of several may have an unusual one.
     """
-    changed = signals.agreement < 1 and signals.shrinkage <= VANISHED
-    return changed and signals.outside_result == 0 and (signals.shape_result or 0) <= SHAPED
+    changed = not signals.unchanged and signals.shrinkage <= VANISHED
+    return changed and signals.outside_result == 0 and (signals.shape_result or 0) <= UNUSUAL
 
 
 @cache
@@ -134,16 +142,12 @@ def _decide(
     signals: Signals, harm: float, fitted: Coefficients, source: Looks, result: Looks
 ) -> tuple[Decision, str]:
     """The level, and what decided."""
-    in_source = _to_look_at(source, signals.outside_source, signals.shape_source)
-    in_result = _to_look_at(result, signals.outside_result, signals.shape_result)
-    if _wrong(source, signals.outside_source, signals.shape_source) and _wrong(
-        result, signals.outside_result, signals.shape_result
-    ):
+    in_source, in_result = _to_look_at(source), _to_look_at(result)
+    if _wrong(source) and _wrong(result):
         return "both-wrong", f"Both look wrong, as {in_result or in_source}"
     if cause := _no_better(signals, harm, fitted):
         if in_source:
-            same = signals.agreement == 1
-            where = "and" if same else "but in the source model's segmentation"
+            where = "and" if signals.unchanged else "but in the source model's segmentation"
             return "look", f"{cause}, {where} {in_source}"
         return "keep", cause
     if not can_adopt(signals):
@@ -159,7 +163,7 @@ def _decide(
 
 def _no_better(signals: Signals, harm: float, fitted: Coefficients) -> str:
     """Why the result is no better than the source's; empty if it may be."""
-    if signals.agreement == 1:
+    if signals.unchanged:
         return "The adaptation changed nothing"
     if signals.shrinkage > VANISHED:
         return f"No better, as a structure shrank {math.exp(signals.shrinkage):.0f}-fold"
@@ -168,18 +172,18 @@ def _no_better(signals: Signals, harm: float, fitted: Coefficients) -> str:
     return "No better" if can_adopt(signals) else f"Probably no better, though {UNJUDGED}"
 
 
-def _wrong(looks: Looks, outside: float | None, shape: float | None) -> bool:
+def _wrong(looks: Looks) -> bool:
     """Whether a segmentation has a low predicted Dice, or volumes or shapes far from plausible."""
     low = looks.quality is not None and looks.quality.dice < WRONG
-    return low or (outside or 0) >= FAR_OUTSIDE or (shape or 0) > MISSHAPEN
+    return low or looks.outside >= FAR_OUTSIDE or looks.shape > MISSHAPEN
 
 
-def _to_look_at(looks: Looks, outside: float | None, shape: float | None) -> str:
+def _to_look_at(looks: Looks) -> str:
     """What is to be looked at first in a segmentation, as a clause; empty if nothing is."""
     found = [finding.in_short for finding in looks.findings]
-    if not found and (outside or 0) > 0:
+    if not found and looks.outside > 0:
         found.append("a volume is outside its plausible range")
-    if not found and (shape or 0) > SHAPED:
+    if not found and looks.shape > UNUSUAL:
         found.append("a structure has an unusual shape")
     if looks.quality is not None and looks.quality.dice < POOR:
         found.append(f"the predicted Dice is {looks.quality}")

@@ -22,7 +22,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SFDALib.trust.features import LEAST_BITS, at_home, disagreement, excess, log_ratio
+from SFDALib.trust.features import (
+    LEAST_BITS,
+    at_home,
+    disagreement,
+    excess,
+    log_odds,
+    log_ratio,
+)
 from SFDALib.trust.regression import Regression, logistic
 
 if TYPE_CHECKING:
@@ -88,8 +95,7 @@ class QualityModel(Regression):
 
 def start(signals: Signals) -> float:
     """The logit of the model's Dice on images of its own kind."""
-    dice = at_home(signals, "dice")
-    return math.log(dice / (1 - dice))
+    return log_odds(at_home(signals, "dice"))
 
 
 def indicators(signals: Signals, of: Delivered) -> dict[str, float | None]:

@@ -151,6 +151,11 @@ class Signals:
     entropy_home: float | None = None
     stability_home: float | None = None
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether both segmentations are the same."""
+        return self.agreement == 1
+
 
 def measure(evidence: Evidence) -> Signals:
     """The signals of one result.

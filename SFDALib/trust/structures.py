@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from SFDALib.bundle.description import Label
 from SFDALib.bundle.labels import PlausibleShape
-from SFDALib.trust.findings import Finding
+from SFDALib.trust.findings import UNUSUAL, Finding
 from SFDALib.volume.shape import Shape, shapes
 
 PIECES = 0.8  # largest connected part of a structure that is in one piece, at least
@@ -27,7 +27,6 @@ IN_WORDS = {  # a number of the shape, as a clause
     "distance_mm": "its centre is {} mm from that of all structures, plausible {} to {} mm",
 }
 UNSURE_BITS = 0.5  # mean entropy inside a structure; with two classes, of 0.89 to 0.11
-UNUSUAL = 1.0  # deviation of an unusual shape; the benchmark's references have at most 0.6
 FARTHEST = 4.0  # deviation of a number of the shape that counts; also of a missing structure
 
 
@@ -93,7 +92,9 @@ def measure_structures(
         spacing: mm along the axes of ``labels``.
     """
     found, is_volume = [], labels.shape[0] > 1
-    outlines = shapes(labels, [label.value for label in classes], spacing)
+    outlines: Sequence[Shape | None] = [None] * len(classes)
+    if is_volume:
+        outlines = shapes(labels, [label.value for label in classes], spacing)
     for label, outline in zip(classes, outlines, strict=True):
         inside = labels == label.value
         numbered, components = ndimage.label(inside)
@@ -109,7 +110,7 @@ def measure_structures(
                 entropy_bits=float(entropy[inside].mean())
                 if shown and entropy is not None
                 else None,
-                shape=outline if is_volume else None,
+                shape=outline,
                 plausible_shape=label.shape,
             )
         )

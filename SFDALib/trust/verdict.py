@@ -20,10 +20,13 @@ class Looks:
     Args:
         findings: what is to be looked at.
         quality: the predicted Dice; None where there is no expected size to compare with.
+        outside, shape: of the signals; 0 where they were not measured.
     """
 
     findings: tuple[Finding, ...] = ()
     quality: Quality | None = None
+    outside: float = 0.0
+    shape: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,8 @@ class ResultsSection(Section):
         )
         ui.allRadio.visible = bool(several)
         ui.surfaceCheckBox.enabled = shown in ("result", "source")
-        count = layers.pages(results) if results is not None and shown == "all" else 1
+        page, count = _page(parameters, results)
         ui.pagesWidget.visible = count > 1
-        page = min(parameters.page, count - 1)  # the run before may have had more
         ui.pageLabel.text = _("Page {page} of {count}").format(page=page + 1, count=count)
         ui.previousPageButton.enabled = page > 0
         ui.nextPageButton.enabled = page < count - 1
@@ -145,8 +144,7 @@ class ResultsSection(Section):
     def _show_views(self, parameters: Parameters, results: Results | None) -> None:
         shown = _shown(parameters, results)
         identity = results.node.GetID() if results is not None else None
-        last = layers.pages(results) - 1 if results is not None else 0
-        page = min(parameters.page, last) if shown == "all" else 0
+        page, _count = _page(parameters, results)
         wanted = (identity, shown, page, parameters.surface)
         if wanted == self._in_views:
             return
@@ -263,3 +261,10 @@ def _shown(parameters: Parameters, results: Results | None) -> str:
     """What is to be shown; a single method's run has only one segmentation to show in "all"."""
     single = results is None or len(results.compared) < 2
     return "both" if parameters.shown == "all" and single else parameters.shown
+
+
+def _page(parameters: Parameters, results: Results | None) -> tuple[int, int]:
+    """The page that is shown, from 0, and how many there are."""
+    shown = _shown(parameters, results)
+    count = layers.pages(results) if results is not None and shown == "all" else 1
+    return min(parameters.page, count - 1), count  # the run before may have had more

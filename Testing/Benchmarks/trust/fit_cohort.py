@@ -121,7 +121,7 @@ def main() -> int:
     arguments.add_argument("--write", action="store_true")
     chosen = arguments.parse_args()
     cohorts = [one for one in _cohorts(chosen.rows) if len(one.changes) >= FEWEST]
-    changed = [one for one in cohorts if any(signal.agreement < 1 for signal in one.signals)]
+    changed = [one for one in cohorts if not all(signal.unchanged for signal in one.signals)]
     names = sorted({one.dataset for one in changed})
     held_out = {one.family: _chosen(changed, one.family) for one in changed}
     logistic = {one.family: _logistic(changed, one.family) for one in changed}

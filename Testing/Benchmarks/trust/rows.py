@@ -62,7 +62,7 @@ class Row:
 
     @property
     def changed(self) -> bool:
-        return self.signals.agreement < 1
+        return not self.signals.unchanged
 
     @property
     def usual(self) -> bool:

@@ -49,6 +49,12 @@ def test_the_prediction_starts_from_the_models_dice_and_stability_at_home() -> N
     assert found is not None and found.dice == pytest.approx(logistic(logit))
 
 
+def test_a_perfect_dice_at_home_counts_as_almost_one() -> None:
+    """A bundle may say 1, whose logit has no end."""
+    perfect, almost = (replace(GOOD, dice_home=dice) for dice in (1.0, 0.99))
+    assert BY_HAND.predict(perfect, "result") == BY_HAND.predict(almost, "result")
+
+
 def test_a_model_that_does_not_tell_is_taken_as_a_usual_one() -> None:
     unknown = replace(GOOD, dice_home=None, entropy_home=None, stability_home=None)
     usual = replace(
