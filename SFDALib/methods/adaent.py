@@ -19,5 +19,5 @@ METHOD = Method(
     entry="SFDALib.adaptation.adaent:AdaEnt",
     adapts=True,
     own_work=lambda options: training_work(options.epochs),
-    recommended={"learning_rate": 0.0001, "epochs": 6},
+    recommended={"learning_rate": None, "epochs": 6},
 )

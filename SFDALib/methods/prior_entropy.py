@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from SFDALib.methods.option import option
-from SFDALib.methods.shared_options import (
-    BatchNormOptions,
-    batch_option,
-    epochs_option,
-    learning_rate_option,
-)
+from SFDALib.methods.shared_options import BatchNormOptions, batch_option, epochs_option
+
+RATE, RATE_WITHOUT_BN = 1e-4, 3e-4  # where none is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +16,13 @@ class PriorEntropyOptions(BatchNormOptions):
     """Options of entropy minimisation under a class-ratio prior."""
 
     epochs: int = epochs_option(100)
-    learning_rate: float = learning_rate_option(1e-6)
+    learning_rate: float | None = option(
+        1e-6,
+        "Learning rate of Adam.",
+        0,
+        1,
+        none=f"{RATE} for networks with batch normalisation, {RATE_WITHOUT_BN} for others",
+    )
     batch: int = batch_option(24)
     weight_decay: float = option(1e-4, "L2 penalty in Adam.", 0, 1)
     lr_decay: float = option(0.9, "Factor of the learning rate every lr_decay_epochs.", 0, 1)

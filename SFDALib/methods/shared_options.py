@@ -30,11 +30,12 @@ class TrainingOptions(InferenceOptions):
     """Options of every method that trains weights; ``adaptation/common/loop.py`` reads them.
 
     A method declares ``epochs``, ``learning_rate`` and ``batch`` with defaults of its own, by
-    ``epochs_option``, ``learning_rate_option`` and ``batch_option``.
+    ``epochs_option``, ``learning_rate_option`` and ``batch_option``. A ``learning_rate`` of None is
+    one that depends on the network: the method's recipe overrides ``learning_rate``.
     """
 
     epochs: int
-    learning_rate: float
+    learning_rate: float | None
     batch: int
     bn: str = option("train", "Mode of batch normalisation; each method names its own.")
     settle_bn: bool = option(

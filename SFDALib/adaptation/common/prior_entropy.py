@@ -13,7 +13,8 @@ from torch import Tensor
 from SFDALib.adaptation.common import losses, prior
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.errors import RequestError
-from SFDALib.methods.prior_entropy import PriorEntropyOptions
+from SFDALib.methods import needs
+from SFDALib.methods.prior_entropy import RATE, RATE_WITHOUT_BN, PriorEntropyOptions
 
 
 class PriorEntropy(Recipe[PriorEntropyOptions]):
@@ -23,6 +24,11 @@ class PriorEntropy(Recipe[PriorEntropyOptions]):
         super().__init__(setting)
         self._priors, self._keep, note = priors(setting)
         self.notes = [note]
+        if self.options.learning_rate is None:
+            kind = "with" if self._with_bn else "without"
+            self.notes.append(
+                f"learning rate: {self.learning_rate:g}, for a network {kind} batch normalisation"
+            )
         weights = class_weights(self.options.class_weights, self._priors)
         self._class_weights = weights.to(self.model.device)
         self._volumes: prior.VolumeRatios | None = None
@@ -41,8 +47,22 @@ class PriorEntropy(Recipe[PriorEntropyOptions]):
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with an L2 penalty."""
         return torch.optim.Adam(
-            self.parameters(), self.options.learning_rate, weight_decay=self.options.weight_decay
+            self.parameters(), self.learning_rate, weight_decay=self.options.weight_decay
         )
+
+    @property
+    def learning_rate(self) -> float:
+        """The given one, or that of the kind of network.
+
+        Without batch statistics that are re-estimated the weights alone have to follow the shift.
+        """
+        if self.options.learning_rate is not None:
+            return self.options.learning_rate
+        return RATE if self._with_bn else RATE_WITHOUT_BN
+
+    @property
+    def _with_bn(self) -> bool:
+        return needs.BATCH_NORM in self.model.description.holds
 
     def learning_rate_factor(self, epoch: int) -> float:
         """As in the original, which decays after epochs 20, 40, ... counted from 0."""

@@ -99,7 +99,13 @@ class Recipe(Generic[Options]):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """The optimiser of these weights; called once."""
-        return torch.optim.Adam(self.parameters(), self.options.learning_rate)
+        return torch.optim.Adam(self.parameters(), self.learning_rate)
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimiser's learning rate in the first epoch."""
+        assert self.options.learning_rate is not None, "the method chooses it"
+        return self.options.learning_rate
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Factor of the learning rate after so many epochs."""

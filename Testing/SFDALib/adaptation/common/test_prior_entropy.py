@@ -11,14 +11,14 @@ import pytest
 import torch
 from paths import PARITY
 from recipe_settings import Linear, setting
-from small_models import adapt, model
+from small_models import DYNUNET, adapt, model
 from taught_head import adapt_head, changed, last_state, source, statistics
 
-from SFDALib.adaptation.common import (
-    losses,
-    prior_entropy,
-)
+from SFDALib.adaptation.adaent import AdaEnt
+from SFDALib.adaptation.adami import AdaMI
+from SFDALib.adaptation.common import losses, prior_entropy
 from SFDALib.errors import RequestError
+from SFDALib.networks.build import build_network
 
 SFDA = json.loads((PARITY / "sfda_losses.json").read_text())
 
@@ -76,6 +76,29 @@ def test_every_rule_of_presence_adapts(presence: str) -> None:
     (note,) = outcome.notes
     positive = {"tags": "7 positive", "all": "9 positive", "notag": "9 positive"}
     assert positive.get(presence, "") in note
+
+
+@pytest.mark.parametrize("method", ["adami", "adaent"])
+@pytest.mark.parametrize(
+    ("network", "given", "rate", "told"),
+    [
+        (None, None, 1e-4, ["learning rate: 0.0001, for a network with batch normalisation"]),
+        (DYNUNET, None, 3e-4, ["learning rate: 0.0003, for a network without batch normalisation"]),
+        (DYNUNET, 1e-6, 1e-6, []),
+    ],
+)
+def test_the_learning_rate_depends_on_the_network_unless_it_is_given(
+    method: str, network: dict[str, Any] | None, given: float | None, rate: float, told: list[str]
+) -> None:
+    source = model()
+    if network:
+        described = replace(source.description, network=network)
+        source = replace(source, description=described, network=build_network(network))
+    recipe = {"adami": AdaMI, "adaent": AdaEnt}[method](
+        setting(method, source, learning_rate=given)
+    )
+    assert recipe.optimiser().param_groups[0]["lr"] == rate
+    assert recipe.notes[1:] == told
 
 
 def note_of(**options: Any) -> str:
