@@ -133,6 +133,10 @@ def read_at_home(sfda: Fields) -> AtHome | None:
             f"{one.where}: found a Dice of {found.dice:g} and a stability of {found.stability:g},"
             " expected at most 1; correct them"
         )
+    if found.cases < 1:
+        raise RequestError(
+            f'{one.where}, field "cases": found {found.cases}, expected 1 or more; correct it'
+        )
     return found
 
 

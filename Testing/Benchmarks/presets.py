@@ -10,9 +10,10 @@ does; such lines have ", once" behind the data set's name. A line a result in pr
 its seconds (adaptation and segmentation); what is there already is not made again.
 
 presets.json has the means of each method, candidate and data set; the choice was made on CHOSEN_ON
-and checked on the others, but for the rate of AdaMI and AdaEnt, which all of them decided: whole
-brains lose by a high one what the heart with instance normalisation gains. It names the recommended
-one, and where that stays behind the published values by more than 0.005. The machine was shared.
+and checked on the others, but for the rates of AdaMI and AdaEnt, which all of them decided: whole
+brains lose by a high one, networks without batch normalisation gain by it, so that each kind has
+its own. It names the recommended one, of each kind of normalisation where they differ, and where
+that stays behind the published values by more than 0.005. The machine was shared.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.option import PUBLISHED
+from SFDALib.methods.prior_entropy import RATE, RATE_WITHOUT_BN
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
 from SFDALib.volume.reading import Reading
@@ -169,7 +171,8 @@ class Search:
         done = {(row["dataset"], row["case"], row["method"], row["setting"]) for row in _read()}
         lacking = registry.lacking(engine.model.description.holds)
         for method in self.methods:
-            tried = (registry.find(method).recommended,) if self.once else CANDIDATES[method]
+            recommended = _recommended(method, kind_of_network(engine))
+            tried = (recommended,) if self.once else CANDIDATES[method]
             for options in (*(({},) if method in self.published else ()), *tried):
                 key = (self._name(dataset), cases[0].name, method, _tag(method, options))
                 if key not in done and not lacking[method] and time.time() < self.end:
@@ -233,9 +236,12 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             }
             for setting in dict.fromkeys(row["setting"] for row in own)
         }
-        recommended = _tag(method, registry.find(method).recommended)
+        recommended = {name: _tag(method, _recommended(method, kinds[name])) for name in kinds}
+        of_kinds = {kinds[name]["normalisation"]: tag for name, tag in recommended.items()}
         found[method] = {
-            "recommended": recommended,
+            "recommended": of_kinds
+            if len(set(of_kinds.values())) > 1
+            else recommended.popitem()[1],
             "behind_published": _behind(own, recommended),
             "settings": settings,
         }
@@ -246,6 +252,15 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "networks": kinds,
         "methods": found,
     }
+
+
+def _recommended(method: str, network: Mapping[str, Any]) -> Options:
+    """The recommended values for a kind of network."""
+    values = registry.find(method).recommended
+    if "learning_rate" in values and values["learning_rate"] is None:
+        with_bn = network["normalisation"] == "batch"
+        return {**values, "learning_rate": RATE if with_bn else RATE_WITHOUT_BN}
+    return values
 
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -259,19 +274,21 @@ def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _behind(rows: Sequence[dict[str, Any]], recommended: str) -> dict[str, float]:
+def _behind(rows: Sequence[dict[str, Any]], recommended: Mapping[str, str]) -> dict[str, float]:
     """By how much Dice the recommended values stay behind the published ones where that is more
     than 0.005, over the cases on which both were measured.
+
+    Args:
+        recommended: of each data set.
     """
-    after: dict[str, dict[tuple[str, str], float]] = {PUBLISHED: {}, recommended: {}}
-    for row in rows:
-        if row["setting"] in after:
-            after[row["setting"]][row["dataset"], row["case"]] = row["dice_result"]
-    both = after[PUBLISHED].keys() & after[recommended].keys()
     found = {}
-    for name in sorted({dataset for dataset, _ in both}):
-        keys = [key for key in both if key[0] == name]
-        gap = np.mean([after[PUBLISHED][key] - after[recommended][key] for key in keys])
+    for name, setting in sorted(recommended.items()):
+        published, other = (
+            {row["case"]: row["dice_result"] for row in rows if _is(row, name, wanted)}
+            for wanted in (PUBLISHED, setting)
+        )
+        gaps = [published[case] - other[case] for case in published.keys() & other.keys()]
+        gap = np.mean(gaps) if gaps else 0.0
         if gap > TOLERANCE:
             found[name] = round(float(gap), 4)
     return found

@@ -210,6 +210,7 @@ SHAPE = {
     [
         ({"dice": 1.2}, "Dice of 1.2"),
         ({"stability": 95}, "stability of 95"),
+        ({"cases": 0}, '"cases": found 0'),
         ({"entropy_bits": 0}, "entropy_bits"),
         ({"entropy_bits": float("nan")}, "entropy_bits"),
     ],
