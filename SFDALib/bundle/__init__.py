@@ -11,6 +11,7 @@ Does not know how a method uses it. Describing a model needs the standard librar
     parts          the description's parts
     labels         what is known of each structure
     spec_fields    the model's grid and preprocessing in the JSON
+    typed_volumes  plausible volumes that a user types in place of the model's
     postprocessing  what can be done to a model's results at the end
     configuration  a description that a person writes
     terminology    SNOMED CT codes of segments

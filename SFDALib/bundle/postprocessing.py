@@ -63,7 +63,7 @@ def _lack_of_sizes(description: Description) -> str | None:
         return None
     return (
         "found no plausible volume of any structure in the model's description, expected size_ml;"
-        " measure it with import-model --labels, or leave the step out"
+        " type it with --volumes, measure it with import-model --labels, or leave the step out"
     )
 
 

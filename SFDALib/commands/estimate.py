@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from SFDALib.bundle import typed_volumes
 from SFDALib.errors import RequestError
 from SFDALib.jobs import events
 from SFDALib.jobs.labelled import Labelled
@@ -38,7 +39,8 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--preset", default=RECOMMENDED, choices=PRESETS, help="as for run")
     command.add_argument("--device", default="auto")
-    command.add_argument("--volumes", type=int, default=1, help="number of images of this size")
+    command.add_argument("--images", type=int, default=1, help="number of images of this size")
+    command.add_argument("--volumes", default="", help="as for run", metavar="NAME=...")
     command.add_argument("--adapt", default=OPEN, choices=ADAPT, help="as for cohort")
     command.add_argument(
         "--input", nargs="+", metavar="FILE", help="the image; several files are its channels"
@@ -73,6 +75,7 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         "output": "no result",
         "device": arguments.device,
         "preset": arguments.preset,
+        "volumes": typed_volumes.parse(arguments.volumes),
     }
     learns = {name for name, method in registry.METHODS.items() if "labels" in method.needs}
     if learns & {*listed(arguments.methods or ""), arguments.method}:
@@ -89,14 +92,14 @@ def _estimate(arguments: argparse.Namespace, reporter: events.Reporter) -> None:
         options = parse_options(arguments.option)
         job = Cohort(method=arguments.method, options=options, adapt=arguments.adapt, **common)
         methods = {job.method: job.checked().options}
-    if arguments.volumes < 1:
-        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+    if arguments.images < 1:
+        raise RequestError("estimate: expected --size, --spacing and --images above 0")
     geometry, voxels = _image(arguments)
     from SFDALib.jobs.estimate import Images, estimate
 
-    images = Images(geometry, arguments.volumes, voxels, arguments.adapt)
+    images = Images(geometry, arguments.images, voxels, arguments.adapt)
     bundle = Path(arguments.bundle)
-    found = estimate(bundle, methods, arguments.device, images, arguments.preset)
+    found = estimate(bundle, methods, arguments.device, images, arguments.preset, common["volumes"])
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return
@@ -120,7 +123,7 @@ def _image(arguments: argparse.Namespace) -> tuple[Any, Any]:
     i, j, k = (int(n) for n in _numbers("--size", arguments.size or "", 3))
     x, y, z = _numbers("--spacing", arguments.spacing or "", 3)
     if min(i, j, k, x, y, z) <= 0:
-        raise RequestError("estimate: expected --size, --spacing and --volumes above 0")
+        raise RequestError("estimate: expected --size, --spacing and --images above 0")
     from SFDALib.volume.geometry import Geometry
 
     direction = _numbers("--direction", arguments.direction, 9)

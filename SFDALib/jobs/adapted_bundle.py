@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from SFDALib.bundle import source
+from SFDALib.bundle import source, typed_volumes
 from SFDALib.jobs.engine import Engine
 from SFDALib.methods.outcome import Adapted
 
@@ -21,6 +21,7 @@ def write_adapted_bundle(folder: Path, engine: Engine, adapted: Adapted) -> None
         "method": engine.method.name,
         "options": engine.options.to_dict(),
         "seed": engine.seed,
+        "typed_volumes": typed_volumes.to_json(engine.volumes),
         "best_epoch": adapted.best_epoch,
         "stopped": adapted.stopped,
         "source_bundle_sha256": engine.bundle_sha256,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from SFDALib.bundle import assembly, postprocessing
+from SFDALib.bundle import assembly, postprocessing, typed_volumes
 from SFDALib.bundle.open_model import open_model
 from SFDALib.bundle.source import Source
 from SFDALib.bundle.source_model import SourceModel
+from SFDALib.bundle.typed_volumes import TypedVolume
 from SFDALib.errors import RequestError
 from SFDALib.jobs.cases import read_cases
 from SFDALib.jobs.labelled import Labelled
@@ -50,6 +51,7 @@ class Engine:
         probabilities: whether the class probabilities are written, too.
         preset: of the options of the methods that ``method`` chooses among.
         cleaning: the post-processing of the segmentations.
+        volumes: the plausible ones that were typed; the model's description holds them already.
     """
 
     bundle: SourceModel
@@ -63,6 +65,7 @@ class Engine:
     probabilities: bool = False
     preset: str = RECOMMENDED
     cleaning: tuple[Cleaning, ...] = ()
+    volumes: tuple[TypedVolume, ...] = ()
 
     @property
     def input_spec(self) -> InputSpec:
@@ -122,6 +125,7 @@ def engines_of(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> di
         request.seed,
         request.preset,
         request.postprocess,
+        request.volumes,
     )
     return {
         name: replace(engine, probabilities=request.probabilities)
@@ -149,6 +153,7 @@ def open_engines(
     seed: int,
     preset: str = RECOMMENDED,
     postprocess: str = postprocessing.BUNDLE,
+    volumes: tuple[TypedVolume, ...] = (),
 ) -> dict[str, Engine]:
     """Load a bundle once for several methods, given with their options; they share its networks.
 
@@ -161,15 +166,17 @@ def open_engines(
         device: where the networks are loaded.
         seed: of all random numbers.
         preset: of the options that are not given.
-        postprocess: as in a request.
+        postprocess, volumes: as in a request.
 
     Raises:
-        RequestError: the bundle is unusable, lacks what a method needs, or cannot have a step of
-            post-processing.
+        RequestError: the bundle is unusable, lacks what a method needs, cannot have a step of
+            post-processing, or has no structure whose volumes were typed.
     """
     chosen = {name: registry.find(name) for name in methods}
     opened = open_model(bundle)
     description = opened.describe()
+    labels = typed_volumes.sized(description.labels, volumes)
+    description = replace(description, labels=labels)
     lacking = registry.lacking({*description.holds, needs.LABELS})
     for name in methods:
         if lacking[name]:
@@ -186,6 +193,7 @@ def open_engines(
     )
     before = opened.sha256()
     model = opened.load(device, diffusion=wanted)
+    model = replace(model, description=replace(model.description, labels=labels))
     return {
         name: Engine(
             opened,
@@ -196,6 +204,7 @@ def open_engines(
             seed,
             preset=preset,
             cleaning=cleaning,
+            volumes=volumes,
         )
         for name, method in chosen.items()
     }

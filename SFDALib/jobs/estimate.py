@@ -17,6 +17,7 @@ import numpy as np
 
 from SFDALib.bundle.assembly import members
 from SFDALib.bundle.source import Source
+from SFDALib.bundle.typed_volumes import TypedVolume
 from SFDALib.jobs.cohort_adapt import decide_by_shape
 from SFDALib.jobs.engine import Engine, open_engines
 from SFDALib.jobs.memory_need import memory_need
@@ -96,18 +97,22 @@ def estimate(
     device: str,
     images: Images,
     preset: str = RECOMMENDED,
+    volumes: tuple[TypedVolume, ...] = (),
 ) -> Estimate:
     """Estimate one method, or several compared.
 
     Args:
         methods: for each method every option's value, checked.
         preset: of the options of the methods that ``auto`` chooses among.
+        volumes: as in a request.
 
     Raises:
-        RequestError: the bundle is unusable, or lacks what a method needs.
+        RequestError: the bundle is unusable, lacks what a method needs, or has no structure whose
+            volumes were typed.
     """
     where = devices.resolve(device)
-    asked = list(open_engines(bundle, methods, where, seed=0, preset=preset).values())
+    opened = open_engines(bundle, methods, where, seed=0, preset=preset, volumes=volumes)
+    asked = list(opened.values())
     first, limit = asked[0], asked[0].time_limit
     model, adapted = first.model, images.adapted(first)
     together = images.count if adapted == ONCE else 1

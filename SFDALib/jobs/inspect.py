@@ -95,7 +95,10 @@ def in_words(facts: dict[str, Any]) -> str:
     if facts["cleaning"]:
         lines.append(f"  labels cleaned  {', '.join(facts['cleaning'])}")
     if not any(label["size_ml"] for label in facts["labels"]):
-        lines.append("  volumes         not known; import-model --labels measures them")
+        lines.append(
+            "  volumes         not known; type them with --volumes, or let import-model --labels"
+            " measure them"
+        )
     lines += [f"  note            {caution}" for caution in facts["cautions"]]
     lines += [f"  not possible    {name}: {why}" for name, why in facts["unavailable"].items()]
     return "\n".join(lines)

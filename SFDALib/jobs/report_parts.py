@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from SFDALib.bundle import typed_volumes
 from SFDALib.bundle.importers.common import last_name
 from SFDALib.jobs.engine import Engine
 from SFDALib.jobs.image_run import ImageRun, Target
@@ -29,6 +30,7 @@ def what_was_run(engine: Engine, target: Target) -> dict[str, Any]:
         "seed": engine.seed,
         "device": devices.describe(engine.model.device),
         "software": software_versions(),
+        "typed_volumes": typed_volumes.to_json(engine.volumes),
         "input": _files(target.checksums),
         "labels": _files(engine.learned_from),
         "bundle": {
@@ -58,17 +60,21 @@ def what_the_method_did(
         judgement: None where the result is the source model's own.
         measured: the report's part on the images, of which "volumes" and "postprocessing" are read.
     """
+    labels = image.engine.model.description.labels
+    single_slice = image.target.conformed.array.shape[1] == 1
+    outside = [] if single_slice else implausible(measured["volumes"])
     return {
         "details": dict(segmented.report),
         "trust": judgement and judgement.to_dict(),
         "notes": [
             *image.target.notes,
             *image.engine.model.description.cautions,
+            *typed_volumes.notes(image.engine.volumes, labels, single_slice),
             *image.stages.notes,
             *segmented.notes,
             *(adapted.notes if adapted else ()),
             *_postprocessed(measured["postprocessing"]),
-            *((judgement.note(),) if judgement else implausible(measured["volumes"])),
+            *((judgement.note(),) if judgement else outside),
         ],
         "adaptation": None
         if adapted is None

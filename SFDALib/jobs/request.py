@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from SFDALib.bundle import postprocessing
+from SFDALib.bundle.typed_volumes import TypedVolume
 from SFDALib.errors import RequestError, check_name
 from SFDALib.jobs import labelled
 from SFDALib.jobs.fields import (
@@ -33,6 +34,7 @@ from SFDALib.jobs.request_fields import (
     Options,
     PostProcess,
     Statements,
+    Volumes,
 )
 from SFDALib.methods import registry
 from SFDALib.methods.option import PRESETS, RECOMMENDED
@@ -61,6 +63,7 @@ class Request:
             those of each method's paper or released code.
         postprocess: "bundle" for what the bundle asks for, "off", or words of
             ``bundle.postprocessing.STEPS`` between commas.
+        volumes: plausible ones of the model's structures, in place of those that it has or lacks.
     """
 
     bundle: str = field(
@@ -104,6 +107,14 @@ class Request:
             Choice(PRESETS),
             "options that are not given have the recommended values (default), which are quick and"
             " were chosen on several data sets, or the published ones of the method's paper",
+        ),
+    )
+    volumes: tuple[TypedVolume, ...] = field(
+        default=(),
+        metadata=described(
+            Volumes(),
+            'plausible ml of structures, if the model knows none: "Liver=900-2500,Tumour=1-300", or'
+            ' with the usual volume "Liver=900-1500-2500"; a structure by its name or number',
         ),
     )
     postprocess: str = field(

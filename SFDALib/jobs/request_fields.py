@@ -1,4 +1,4 @@
-"""The kinds of field that only requests have: device, method, options and the image's reading.
+"""The kinds of field that only requests have, such as device, method, options and reading.
 
 Standard library alone.
 """
@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from SFDALib.bundle import postprocessing
+from SFDALib.bundle import postprocessing, typed_volumes
+from SFDALib.bundle.typed_volumes import TypedVolume
 from SFDALib.errors import RequestError
 from SFDALib.jobs.fields import Keywords, Kind
 from SFDALib.jobs.inspect import inspect
+from SFDALib.json_fields import LARGEST
 from SFDALib.methods import needs, registry
 from SFDALib.methods.registry import REFERENCE
 from SFDALib.volume.reading import Reading
@@ -56,6 +58,48 @@ class PostProcess(Kind):
             RequestError: one is not.
         """
         postprocessing.words(value)
+
+
+class Volumes(Kind):
+    """Plausible volumes that the user types; a job file has the same text, or an object."""
+
+    expected = (
+        'text or an object such as {"Liver": [900, 2500]}, with two or three numbers of ml each'
+    )
+
+    def arguments(self, name: str, help: str) -> dict[str, Keywords]:
+        """The argument, one text for all structures."""
+        return {name: {"help": help, "metavar": "NAME=SMALLEST-LARGEST,..."}}
+
+    def parse(self, typed: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[TypedVolume, ...]:
+        """The volumes that were typed."""
+        (text,) = typed.values()
+        return typed_volumes.parse(text)
+
+    def read(self, value: object, where: str) -> tuple[TypedVolume, ...]:
+        """The volumes from text, or from an object of lists of numbers by structure."""
+        if isinstance(value, str):
+            return typed_volumes.parse(value)
+        if not isinstance(value, dict):
+            raise self.refusal(value, where)
+        for numbers in value.values():
+            if not isinstance(numbers, list) or len(numbers) not in (2, 3):
+                raise self.refusal(numbers, where)
+            if not all(type(n) in (int, float) and n < LARGEST for n in numbers):
+                raise self.refusal(numbers, where)
+        return tuple(TypedVolume.of(name, list(map(float, n))) for name, n in value.items())
+
+    def plain(self, value: tuple[TypedVolume, ...]) -> dict[str, list[float]]:
+        """The object with the numbers of each structure."""
+        return typed_volumes.to_json(value)
+
+    def check(self, name: str, value: tuple[TypedVolume, ...]) -> None:
+        """Check that no structure is named twice; whether the model has them, the engine checks.
+
+        Raises:
+            RequestError: one is.
+        """
+        typed_volumes.matched(value, list({one.structure.casefold(): None for one in value}))
 
 
 class MethodName(Kind):

@@ -44,8 +44,9 @@ LEAST_REASON = 0.1  # features that add less to the score are not named as reaso
 REASONS = 3
 UNJUDGED = "without a volume and its plausible range that is hard to tell"
 NO_SIZE = (
-    "the model has no expected sizes to compare with (SFDALib import-model --labels measures them"
-    " on earlier segmentations and adds them to the model)"
+    "the model has no expected sizes to compare with (type plausible volumes, with --volumes or in"
+    " the panel under Advanced; or SFDALib import-model --labels measures sizes on earlier"
+    " segmentations and adds them to the model)"
 )
 
 

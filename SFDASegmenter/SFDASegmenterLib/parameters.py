@@ -55,6 +55,7 @@ class Parameters(Wrapper):
         compare: run every method that the source model can serve.
         gate: deliver what the judge advises instead of always the result.
         postprocess: clean the segmentations as the source model asks.
+        plausibleVolumes: of the source model's structures, as text; empty for the model's own.
         probabilities: keep the probabilities of all classes, too.
         preset: the values of options that the user did not set, of every method.
         options: by method, what differs from the preset; as JSON.
@@ -80,6 +81,7 @@ class Parameters(Wrapper):
     compare: bool = False
     gate: bool = True
     postprocess: bool = True
+    plausibleVolumes: str = ""
     probabilities: bool = False
     preset: Annotated[str, Choice(list(PRESETS))] = RECOMMENDED
     options: str = "{}"

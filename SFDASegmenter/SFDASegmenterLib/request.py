@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from SFDALib.bundle import typed_volumes
 from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
 from SFDALib.jobs.inspect import inspect
@@ -53,6 +54,7 @@ class Request:
         probabilities: whether those of the classes are written, too.
         preset: of the options that are not given, as in a ``Job``.
         postprocess: as in ``SFDALib.jobs.request.Job``.
+        volumes: plausible ones, as they are typed on the command line.
     """
 
     images: tuple[Image, ...]
@@ -69,6 +71,7 @@ class Request:
     probabilities: bool = False
     preset: str = RECOMMENDED
     postprocess: str = "bundle"
+    volumes: str = ""
 
     def refusal(self) -> str | None:
         """Why it cannot be started, in one line that says what to do; None if it can.
@@ -84,6 +87,8 @@ class Request:
                 registry.find(method).values(options, self.preset)
             if self.labels:
                 labelled.check(self.labels, tuple(methods))
+            names = [label["name"] for label in facts["labels"]]
+            typed_volumes.matched(typed_volumes.parse(self.volumes), names)
         except RequestError as error:
             return str(error)
         lack = facts["unavailable"].get(self.method)
@@ -166,6 +171,7 @@ class Request:
             "probabilities": self.probabilities,
             "preset": self.preset,
             "postprocess": self.postprocess,
+            "volumes": typed_volumes.parse(self.volumes),
         }
         if not self.is_cohort:
             inputs = tuple(map(str, files))
@@ -191,6 +197,7 @@ class Request:
             *("--device", self.device, "--seed", str(self.seed), "--output", str(output)),
             *("--adapt", self.adapt, "--progress", "json"),
             *("--gate", self.gate, "--postprocess", self.postprocess),
+            *((f"--volumes={self.volumes}",) if self.volumes.strip() else ()),
             *(("--probabilities",) if self.probabilities else ()),
             *(("--resample-channels",) if self.reading.resample_channels else ()),
             *(word for one in self.labels for word in ("--labels", one.word())),

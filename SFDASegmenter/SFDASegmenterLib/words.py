@@ -142,7 +142,26 @@ def bundle_details(facts: Mapping[str, Any]) -> str:
     lines.append(_("Trained on {modality}.").format(modality=html.escape(facts["modality"])))
     channels = _("1 channel") if count == 1 else _("{count} channels").format(count=count)
     lines.append(f"{facts['spatial_dims']}D, {channels}, {_spacing(facts['spacing_mm'])}.")
+    if not any(label["size_ml"] for label in facts["labels"]):
+        lines.append(
+            _(
+                "Plausible volumes are not known: type them under Advanced, or have SFDALib"
+                " import-model --labels measure them."
+            )
+        )
     return "<br>".join(lines)
+
+
+def plausible_volumes(facts: Mapping[str, Any]) -> str:
+    """The plausible volumes that a source model knows, as they are typed; of none an example."""
+    known = [
+        f"{label['name']}={'-'.join(f'{n:g}' for n in label['size_ml'])}"
+        for label in facts["labels"]
+        if label["size_ml"]
+    ]
+    if known:
+        return ", ".join(known)
+    return _("not known; such as {name}=900-2500").format(name=facts["labels"][0]["name"])
 
 
 def _spacing(spacing_mm: Sequence[float | None]) -> str:

@@ -32,6 +32,7 @@ from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import Run, State
 from SFDASegmenterLib.worker import CANCELLED
 
+from SFDALib.bundle import typed_volumes
 from SFDALib.commands.arguments import Parser, add_request, request_of
 from SFDALib.errors import RequestError
 from SFDALib.jobs import labelled
@@ -105,6 +106,7 @@ def request_in_scene(asked: Job | Comparison) -> Request:
         probabilities=asked.probabilities,
         preset=asked.preset,
         postprocess=asked.postprocess,
+        volumes=typed_volumes.text_of(asked.volumes),
         compared=compared,
     )
     if isinstance(asked, Comparison):

@@ -12,6 +12,7 @@ from SFDASegmenterLib.request import Image, Request
 from SFDASegmenterLib.worker import Progress
 
 from SFDALib.__main__ import parser as command_line
+from SFDALib.jobs.inspect import inspect
 from SFDALib.jobs.labelled import Labelled, parse
 from SFDALib.jobs.request import Comparison, Job
 from SFDALib.methods import registry
@@ -137,6 +138,39 @@ def test_post_processing_is_asked_for_in_every_form(request_: Request, tmp_path:
     many = replace(off, images=(HEAD, HEAD))
     words_ = many.words([tmp_path / "1.nrrd", tmp_path / "2.nrrd"], tmp_path, tmp_path / "out")
     assert words_[words_.index("--postprocess") + 1] == "off"
+
+
+def test_plausible_volumes_are_asked_for_in_every_form(request_: Request, tmp_path: Path) -> None:
+    asked, plain = replace(request_, volumes="brain=900-2500"), {"brain": [900, 2500]}
+    assert asked.refusal() is None
+    words_ = asked.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    assert Job.from_file(Path(words_[2])).to_dict()["volumes"] == plain
+    compared = replace(asked, compared={"none": {}, "heal": {}})
+    words_ = compared.words([tmp_path / "a.nrrd"], tmp_path, tmp_path / "out")
+    assert Comparison.from_file(Path(words_[2])).to_dict()["volumes"] == plain
+    many, files = replace(asked, images=(HEAD, HEAD)), [tmp_path / "1.nrrd", tmp_path / "2.nrrd"]
+    typed = command_line().parse_args(many.words(files, tmp_path, tmp_path / "out"))
+    assert typed.volumes == "brain=900-2500"
+    none = replace(many, volumes="")
+    typed = command_line().parse_args(none.words(files, tmp_path, tmp_path / "out"))
+    assert typed.volumes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("Brain=900", "NAME=SMALLEST-LARGEST"), ("Liver=1-2", "Brain (1)")]
+)
+def test_plausible_volumes_that_cannot_be_are_told(request_: Request, text: str, said: str) -> None:
+    assert said in replace(request_, volumes=text).refusal()
+
+
+def test_the_volumes_that_a_model_knows_are_shown_as_they_are_typed(tiny_bundle: Path) -> None:
+    facts = inspect(tiny_bundle)
+    assert words.plausible_volumes(facts) == "Brain=10-200"
+    assert "Plausible volumes" not in words.bundle_details(facts)
+    facts["labels"][0]["size_ml"] = None
+    assert words.plausible_volumes(facts) == "not known; such as Brain=900-2500"
+    assert "type them under Advanced" in words.bundle_details(facts)
+    assert "import-model --labels" in words.bundle_details(facts)
 
 
 def test_a_comparison_becomes_a_job_file_with_every_method(

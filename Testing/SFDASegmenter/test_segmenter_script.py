@@ -103,6 +103,16 @@ def test_every_field_of_a_job_reaches_the_request(
     assert cohort.adapt == "once" and cohort.gate == "off" and len(cohort.images) == 2
 
 
+@pytest.mark.parametrize("command", ["run", "cohort", "compare"])
+def test_plausible_volumes_reach_the_request(
+    asked: Callable[..., Any], phantom: Callable[..., Any], command: str
+) -> None:
+    which = ("--methods", "tent") if command == "compare" else ("--method", "tent")
+    words = (*which, "--volumes", "brain=900-2500, 1=0.5-1-3")
+    assert asked(command, [phantom().image], *words).volumes == "brain=900-2500,1=0.5-1-3"
+    assert asked(command, [phantom().image], *which).volumes == ""
+
+
 def test_without_adapt_a_cohort_is_left_to_the_library(
     asked: Callable[..., Any], phantom: Callable[..., Any]
 ) -> None:

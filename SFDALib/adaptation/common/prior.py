@@ -28,6 +28,7 @@ def class_ratios(
     patch_mm: Sequence[float],
     shown: Sequence[float],
     whole: bool,
+    slices: bool = False,
 ) -> Tensor:
     """Prior ratios ``(K,)`` of a patch that shows every class; they sum to 1.
 
@@ -38,11 +39,14 @@ def class_ratios(
         shown: for each foreground class, in how many patches of an image it is expected to show (a
             volume in ml is spread over so many).
         whole: ratios of the whole image instead, from volumes in ml also for a 2D model.
+        slices: all images are single slices, of which the bundle's volumes say nothing.
 
     Raises:
         RequestError: unreadable, a wrong number of values, or ratios that exceed 1 together.
     """
-    values = _from_bundle(description, whole) if text == "bundle" else _typed(text, description)
+    values = (
+        _from_bundle(description, whole, slices) if text == "bundle" else _typed(text, description)
+    )
     full = {"ml": math.prod(patch_mm) / 1000, "mm2": math.prod(patch_mm[1:]), "ratio": 1.0}
     ratios = [
         value / full[unit] / (max(count, 1.0) if unit == "ml" else 1.0)
@@ -57,18 +61,21 @@ def class_ratios(
     return torch.tensor([1 - sum(ratios), *ratios])
 
 
-def _from_bundle(description: Description, whole: bool) -> list[tuple[float, str]]:
+def _from_bundle(description: Description, whole: bool, slices: bool) -> list[tuple[float, str]]:
     """The mean area on the slices that show a class, for a 2D model; else its mean volume."""
     values = []
     for label in description.labels:
         if description.input_spec.is_2d and not whole and label.slice_area_mm2 is not None:
             values.append((label.slice_area_mm2, "mm2"))
-        elif label.mean_ml is not None:
+        elif label.mean_ml is not None and not slices:
             values.append((label.mean_ml, "ml"))
         else:
+            what, typed = ("size", "1400ml, or plausible volumes with --volumes")
+            if slices:
+                what, typed = ("area on a slice", "20%")
             raise RequestError(
-                f"option prior: found no size of {label.name} in the bundle, expected one; type"
-                " it, for example prior=1400ml, or add sizes with import-model --labels"
+                f"option prior: found no {what} of {label.name} in the bundle, expected one; type"
+                f" it, for example prior={typed}, or add sizes with import-model --labels"
             )
     return values
 

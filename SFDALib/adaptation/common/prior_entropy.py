@@ -105,7 +105,7 @@ def priors(setting: Setting[PriorEntropyOptions]) -> tuple[Tensor, Tensor, str]:
     patch_mm = [n * mm for n, mm in zip(window, spacing, strict=True)]
     volumes = any(image.array.shape[1] > 1 for image in images)
     whole = options.presence == "volume" and volumes
-    full = prior.class_ratios(options.prior, description, patch_mm, shown, whole)
+    full = prior.class_ratios(options.prior, description, patch_mm, shown, whole, not volumes)
     keep = used[:, None].float().expand(-1, description.classes)
     shares = ", ".join(
         f"{label.name} {100 * float(ratio):.1f} %"

@@ -178,7 +178,8 @@ def _estimate_command(request: Request) -> list[str] | None:
         which = ("--methods", ",".join(request.compared))
     return [
         *("estimate", "--bundle", request.bundle, *which, "--preset", request.preset, *options),
-        *("--device", request.device, "--volumes", str(len(request.images))),
+        *("--device", request.device, "--images", str(len(request.images))),
+        f"--volumes={request.volumes}",
         *(("--adapt", request.adapt) if request.is_cohort else ()),
         f"--size={_listed(node.GetImageData().GetDimensions())}",
         f"--spacing={_listed(node.GetSpacing())}",

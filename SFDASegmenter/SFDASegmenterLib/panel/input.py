@@ -149,6 +149,7 @@ class InputSection(Section):
 
     def _inspect(self) -> None:
         self._facts = None
+        self.ui.plausibleVolumesEdit.placeholderText = ""
         if not self._bundle:
             self._more.show(_("Choose the model that was trained elsewhere, or the example."), "")
             return
@@ -158,6 +159,7 @@ class InputSection(Section):
             self._more.show(f'<span style="color: #c0392b">{html.escape(str(error))}</span>', "")
         else:
             self._more.show(words.bundle(self._facts), words.bundle_details(self._facts))
+            self.ui.plausibleVolumesEdit.placeholderText = words.plausible_volumes(self._facts)
 
     def _show_channels(self, parameters: Parameters) -> None:
         """A selector for each channel beyond the first, where the model has several."""

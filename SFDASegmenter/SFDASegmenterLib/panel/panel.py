@@ -191,6 +191,7 @@ class Panel(VTKObservationMixin):
             compared=self._compared(parameters),
             gate="on" if parameters.gate else "off",
             postprocess="bundle" if parameters.postprocess else "off",
+            volumes=parameters.plausibleVolumes,
             probabilities=parameters.probabilities,
             preset=parameters.preset,
         )

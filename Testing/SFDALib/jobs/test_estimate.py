@@ -83,7 +83,7 @@ def test_each_pass_draw_and_volume_adds_its_time(
     once = 14 * 0.25
     start = estimate.START
     assert ask("none")["seconds"] == pytest.approx(start + once)
-    assert ask("none", "--volumes", "3")["seconds"] == pytest.approx(start + 3 * once)
+    assert ask("none", "--images", "3")["seconds"] == pytest.approx(start + 3 * once)
     draws = ask("heal", "--option", "samples=2", "--option", "steps=5")["seconds"]
     assert draws == pytest.approx(start + 6 * once + 10 * once)
     epochs = ask("adami", "--option", "epochs=2")["seconds"]
@@ -147,7 +147,7 @@ def test_the_choice_for_volumes_that_are_adapted_together_takes_the_limit_and_th
     """Of the source model and the result, and the judge's two of either network."""
     monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
-    once, volumes = 14 * 0.25, ("--volumes", "3")
+    once, volumes = 14 * 0.25, ("--images", "3")
     limit = ("--option", "time_limit=20")
     each = ask("auto", *volumes, *limit, "--adapt", "each")["seconds"]
     assert each == ask("auto", *volumes, *limit)["seconds"] == estimate.START + 3 * 20
@@ -166,7 +166,7 @@ def test_eight_single_slices_are_adapted_to_together_unless_it_is_said_otherwise
     monkeypatch.setattr(registry, "candidates", lambda _holds: [METHODS[name] for name in FEW])
     slices = ("--size", "36,40,1", "--option", "time_limit=1")
     for count, adapt, applied in ((7, (), 0), (8, (), 6), (8, ("--adapt", "each"), 0)):
-        found = ask("auto", *slices, "--volumes", str(count), *adapt)
+        found = ask("auto", *slices, "--images", str(count), *adapt)
         assert found["seconds"] == pytest.approx(estimate.START + count * (1 + applied * 0.25))
         assert found["adapted"] == ("once" if applied else "each")
 
@@ -176,7 +176,7 @@ def test_windows_of_any_image_are_counted_once_for_images_that_are_adapted_toget
 ) -> None:
     monkeypatch.setattr(trial, "seconds_of_patch", lambda *_arguments: 0.25)  # of one patch
     options = ("epochs=1", "patches=8", "ensemble=1")
-    words = [*("--volumes", "4"), *(word for each in options for word in ("--option", each))]
+    words = [*("--images", "4"), *(word for each in options for word in ("--option", each))]
     each, once = (ask("dg-tta", *words, "--adapt", adapt)["seconds"] for adapt in ("each", "once"))
     # 8 windows in two views, with gradients: for each of 4 volumes, or for all
     assert each - once == pytest.approx((4 - 1) * 8 * 2 * trial.BACKWARD * 0.25)
@@ -188,7 +188,7 @@ def test_a_batch_holds_slices_of_several_volumes_only_if_these_are_adapted_toget
     batch = ("--option", "batch=28")
     one, two, together = (
         ask("adami", *batch, *more)["memory_mb"]
-        for more in ((), ("--volumes", "2"), ("--volumes", "2", "--adapt", "once"))
+        for more in ((), ("--images", "2"), ("--images", "2", "--adapt", "once"))
     )
     assert one == two < together
 
@@ -201,7 +201,7 @@ def test_adapting_once_is_refused_where_it_cannot_be(
     tiny_bundle: Path, caplog: pytest.LogCaptureFixture, which: tuple[str, ...], said: str
 ) -> None:
     words = ["estimate", "--bundle", str(tiny_bundle), *which, "--size", SIZE, "--spacing", SPACING]
-    assert main([*words, "--volumes", "2", "--adapt", "once"]) == 2
+    assert main([*words, "--images", "2", "--adapt", "once"]) == 2
     assert said in caplog.messages[-1]
 
 
@@ -233,13 +233,23 @@ def test_a_larger_batch_needs_more_memory(ask: Callable[..., dict[str, Any]]) ->
     assert needs[3] == needs[2], "there are no more than 14 slices"
 
 
+def test_plausible_volumes_are_taken_as_a_run_takes_them(
+    tiny_bundle: Path, ask: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ask("none", "--volumes", "brain=900-2500")["seconds"] > 0
+    words = ["estimate", "--bundle", str(tiny_bundle), "--size", SIZE, "--spacing", SPACING]
+    for text, said in (("Lever=1-2", "Brain (1)"), ("3", 'volumes: found "3", expected NAME=')):
+        assert main([*words, "--volumes", text]) == 2
+        assert said in caplog.messages[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--size", "36,40", "--spacing", SPACING), "--size"),
         (("--size", SIZE, "--spacing", "1,1,nan"), "--spacing"),
         (("--size", "0,40,14", "--spacing", SPACING), "above 0"),
-        (("--size", SIZE, "--spacing", SPACING, "--volumes", "0"), "above 0"),
+        (("--size", SIZE, "--spacing", SPACING, "--images", "0"), "above 0"),
     ],
 )
 def test_a_volume_that_cannot_be_is_refused(

@@ -133,6 +133,55 @@ def test_post_processing_is_asked_for_by_words_or_by_a_list(
         form.from_file(path)
 
 
+@pytest.mark.parametrize("form", [Job, Cohort, Comparison])
+class TestPlausibleVolumes:
+    argv = ("--bundle", "b", "--input", "i.nrrd", "--output", "o")
+
+    def test_are_typed_and_stand_in_a_job_file_as_an_object_or_as_the_same_text(
+        self, form: type[Request], tmp_path: Path
+    ) -> None:
+        argv = (*self.argv, *(("--methods", "tent") if form is Comparison else ()))
+        assert typed(form, *argv).volumes == ()
+        text = "Liver=900-1500-2500,Tumour=1-300"
+        request_ = typed(form, *argv, "--volumes", text)
+        plain = request_.to_dict()
+        assert plain["volumes"] == {"Liver": [900, 1500, 2500], "Tumour": [1, 300]}
+        path = tmp_path / "job.json"
+        for stored in (plain, plain | {"volumes": text}):
+            path.write_text(json.dumps(stored))
+            assert typed(form, "--job", str(path)) == request_
+
+    @pytest.mark.parametrize(
+        ("stored", "said"),
+        [
+            ("Liver=900", "volumes: found .* expected NAME=SMALLEST-LARGEST"),
+            ([900, 2500], '"volumes": found .* expected text or an object such as'),
+            ({"Liver": 900}, '"volumes": found 900, expected text or an object such as'),
+            ({"Liver": [900]}, r'"volumes": found \[900\], expected'),
+            ({"Liver": [1, 2, 3, 4]}, '"volumes": found'),
+            ({"Liver": ["1", 2]}, '"volumes": found'),
+            ({"Liver": [True, 2]}, '"volumes": found'),
+            ({"Liver": [1, 10**400]}, '"volumes": found'),
+            ({"Liver": [2, 1]}, "volumes: found Liver=2-1, expected smallest <="),
+            ({"Liver": [0, 1]}, "volumes: found Liver=0-1, expected smallest <="),
+            ({"Liver": [1, 2], "LIVER": [1, 3]}, "volumes: .* expected each structure once"),
+        ],
+    )
+    def test_of_another_form_are_refused(
+        self, form: type[Request], tmp_path: Path, stored: Any, said: str
+    ) -> None:
+        values = {"bundle": "b", "input": "i.nrrd", "output": "o", "volumes": stored}
+        values |= {"methods": {"tent": {}}} if form is Comparison else {}
+        (tmp_path / "job.json").write_text(json.dumps(values))
+        with pytest.raises(RequestError, match=said):
+            typed(form, "--job", str(tmp_path / "job.json"))
+
+    def test_name_each_structure_once(self, form: type[Request]) -> None:
+        argv = (*self.argv, *(("--methods", "tent") if form is Comparison else ()))
+        with pytest.raises(RequestError, match='found "Liver" and "liver", expected each'):
+            typed(form, *argv, "--volumes", "Liver=1-2,liver=1-2")
+
+
 def test_a_cohort_that_adapts_once_needs_a_method_that_adapts() -> None:
     with pytest.raises(RequestError, match="method heal updates no weights"):
         Cohort(**FILES, method="heal", adapt="once").checked()

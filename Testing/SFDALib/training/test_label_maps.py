@@ -172,7 +172,10 @@ def test_a_run_is_judged_by_volumes_if_the_model_was_imported_with_label_maps(
         trust[name] = json.loads((tmp_path / f"run {name}/report.json").read_text())["trust"]
     ml = np.bincount(labels.ravel()) * np.prod(setting.image_spacing) / 1000
     assert f"brain ({0.75 * ml[1]:.3g}" in told["with"] and "Few label maps" in told["with"]
-    assert "volumes         not known; import-model --labels" in told["without"]
+    assert (
+        "volumes         not known; type them with --volumes, or let import-model --labels"
+        in told["without"]
+    )
     assert trust["with"]["signals"]["outside_result"] is not None
     assert trust["without"]["signals"]["outside_result"] is None
     advice = ["import-model --labels" in " ".join(trust[n]["reasons"]) for n in ("with", "without")]

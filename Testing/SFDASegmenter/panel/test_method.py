@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,33 @@ def test_the_method_that_learns_from_labels_is_greyed_with_or_without_a_model(
         tip = combo.itemData(few, qt.Qt.ToolTipRole)
         assert "segmentations that you bring" in tip and "command line" in tip
         assert "few-labels" not in [method.name for method in offered(panel)]
+
+
+def test_plausible_volumes_are_typed_under_advanced_and_the_button_tells_their_faults(
+    panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
+) -> None:
+    """They go to the run, and to the estimate before it; the scene keeps them."""
+    from slicer_standin import user
+
+    asked: list[list[str]] = []
+    services = panel.device.services
+
+    def ask(words: list[str]) -> Any:
+        asked.append(words)
+        return services.ask(words)
+
+    panel.device.services = replace(services, ask=ask)
+    fill("adami")
+    user.unfold(panel.ui.advancedSection)
+    field, button = panel.ui.plausibleVolumesEdit, panel.ui.applyButton
+    assert field.placeholderText == "Brain=10-200"
+    for text, said in (("Brain=900", "NAME=SMALLEST-LARGEST"), ("Liver=1-2", "Brain (1)")):
+        user.write(field, text)
+        assert not button.enabled and said in button.toolTip
+    user.write(field, "brain=900-2500")
+    assert button.enabled
+    assert panel.request().volumes == panel.parameters.plausibleVolumes == "brain=900-2500"
+    pump(lambda: any("--volumes=brain=900-2500" in words for words in asked))
 
 
 def test_the_settings_are_custom_once_an_option_is_touched_and_reset_takes_the_chosen_ones_again(
