@@ -131,6 +131,7 @@ def test_a_models_grid_is_said_in_plain_words(
         "spatial_dims": 3,
         "channels": channels,
         "spacing_mm": spacing_mm,
+        "labels": [{"name": "Brain", "size_ml": [10.0, 200.0]}],
     }
     assert words.bundle_details(facts).split("<br>")[-1] == said
 
