@@ -149,6 +149,8 @@ class _Running:
 
     def _run_image(self, name: str, files: tuple[Path, ...], shared: Adapted | None) -> None:
         image = ImageRun.read(self.engine, files, self.cohort.reading, self.reporter)
+        if shared is not None:
+            image.stages.notes.append(self.adapted_in_words)
         gate = "off" if waits(image) else self.cohort.gate
         with ResultFolder(self.folder / name) as inside:
             extra = {"cohort": self.adapt}

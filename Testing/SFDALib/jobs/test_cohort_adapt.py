@@ -116,5 +116,7 @@ def test_reports_and_log_say_which_was_taken_and_why(
     assert report_of(out / "slice5")["cohort"] == expected
     begin = {"once": "Adapted once to all images", "each": "Adapted to each image by itself"}
     sentence = f"{begin[expected]}: {summary['adapted_because']}."
+    for folder in (one["folder"] for one in summary["images"]):
+        assert (sentence in report_of(out / folder)["notes"]) == (expected == "once")
     assert caplog.messages[0] == caplog.messages[-2] == sentence
     assert caplog.messages[-1] == summary["trust"]["sentence"]
