@@ -164,7 +164,7 @@ COMPARISON_PICTURE = ResultFile(
 VOTE_ENTROPY = MapFile(
     "vote_entropy",
     "vote_entropy.nrrd",
-    "Disagreement of the methods",
+    "Disagreement",
     "Where the compared methods differ: the entropy of their votes in bits.",
     unit="bits",
     maximum=None,

@@ -56,11 +56,13 @@ class Mean:
         value: the mean.
         error: its standard error.
         images: how many.
+        better: on how many of them it is below 0.
     """
 
     value: float
     error: float
     images: int
+    better: int = 0
 
     @property
     def limit(self) -> float:
@@ -68,7 +70,10 @@ class Mean:
         return self.value + self.error
 
     def __str__(self) -> str:
-        return f"{self.value:+.3f}, standard error {self.error:.3f}"
+        return (
+            f"better in {self.better} of {self.images} images; mean change {self.value:+.3f},"
+            f" standard error {self.error:.3f}"
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class Condition:
     def reason(self, mean: Mean) -> str:
         """A sentence with the number."""
         found = self.better if mean.limit < 0 else self.same if self.holds(mean) else self.worse
-        return f"{self.subject} {found} (change {mean})"
+        return f"{self.subject} {found} ({mean})"
 
 
 CONDITIONS = (
@@ -229,4 +234,4 @@ def _mean(value_of: Callable[[Signals], float | None], signals: Sequence[Signals
     if len(values) < min(LEAST_IMAGES, len(signals)):
         return None
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
-    return Mean(fmean(values), error, len(values))
+    return Mean(fmean(values), error, len(values), sum(value < 0 for value in values))

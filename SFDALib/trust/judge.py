@@ -103,7 +103,7 @@ def judge(
     )
     decision, cause = _decide(signals, harm, fitted, source, result)
     reasons = (
-        f"the estimated chance that it is worse than the source model's is {harm:.0%}",
+        f"the estimated chance that it is worse than the source model's is {_chance(harm)}",
         *((NO_SIZE,) if _knows_no_size(signals) else ()),
         *_of_both(source, result, model.coverage),
         *_weighty(fitted.parts(signals), signals, decision),
@@ -191,6 +191,12 @@ def _to_look_at(looks: Looks) -> str:
     return found[0] if found else ""
 
 
+def _chance(harm: float) -> str:
+    """In per cent; no estimate is as sure as 0 or 100."""
+    percent = round(100 * harm)
+    return "below 1 %" if percent < 1 else "above 99 %" if percent > 99 else f"{percent} %"
+
+
 def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
     """The predicted Dice of both, and what was found in them."""
     reasons = []
@@ -198,7 +204,7 @@ def _of_both(source: Looks, result: Looks, coverage: float) -> list[str]:
         reasons.append(
             "the predicted overlap with a correct segmentation (Dice, 0 to 1) is"
             f" {result.quality} (source model: {source.quality}); on organs that took no part in"
-            f" the fit, the true Dice of {coverage:.0%} of the results lay in such a range"
+            f" the fit, the true Dice of {100 * coverage:.0f} % of the results lay in such a range"
         )
     reasons += [finding.text for finding in result.findings]
     return reasons + [f"source model: {finding.text}" for finding in source.findings]

@@ -164,7 +164,7 @@ def _unusual(structure: Structure) -> str:
     found = structure.deviations()
     worst = max(found, key=found.__getitem__)
     values = (getattr(structure.shape, worst), *getattr(structure.plausible_shape, worst))
-    return IN_WORDS[worst].format(*(f"{value:.2g}" for value in values))
+    return IN_WORDS[worst].format(*(_digits(value, 2) for value in values))
 
 
 def _fell_apart(was: Structure, now: Structure) -> list[Finding]:
@@ -173,10 +173,18 @@ def _fell_apart(was: Structure, now: Structure) -> list[Finding]:
         return []
     if now.largest >= PIECES or now.largest > was.largest - PIECES_LOST:
         return []
-    text = f"{now.name} is in pieces (the largest of {now.components} has {now.largest:.0%})"
+    text = (
+        f"{now.name} is in pieces (the largest of {now.components} has {100 * now.largest:.0f} %)"
+    )
     return [Finding("in pieces", now.name, text)]
 
 
 def _ml(value: float) -> str:
     """A volume with three digits, as in 1,880 and 9.52."""
-    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return _digits(value, 3)
+
+
+def _digits(value: float, count: int) -> str:
+    """A number rounded to so many digits, without an exponent where it is large."""
+    rounded = float(f"{value:.{count}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (count - 1) else f"{rounded:.{count}g}"

@@ -224,12 +224,17 @@ def unsure(row: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def verdict(facts: Mapping[str, Any]) -> Verdict:
-    """The judge's verdict on a result, from report.json."""
+def verdict(facts: Mapping[str, Any], among: Sequence[Mapping[str, Any]] = ()) -> Verdict:
+    """The judge's verdict on a result, from report.json.
+
+    Args:
+        facts: report.json.
+        among: the verdicts, reports' "trust", of the other results of the same run; told where this
+            one has none, as it is the source model's own.
+    """
     notes, trust = tuple(facts.get("notes", ())), facts.get("trust")
     if trust is None:
-        title = facts.get("title", _("Result"))
-        return Verdict("grey", _("{title}: nothing to judge.").format(title=title), notes)
+        return Verdict("grey", _unjudged(facts.get("title", _("Result")), among), notes)
     # The report's notes hold the judge's reasons once more, in one sentence.
     together = "; ".join(trust["reasons"])
     others = tuple(note for note in notes if not together or together not in note)
@@ -237,6 +242,22 @@ def verdict(facts: Mapping[str, Any]) -> Verdict:
     if "sentence" not in trust:  # in a scene that an earlier version saved
         return Verdict("amber", _("Judged by an earlier version: compare both."), reasons + others)
     return Verdict(LEVELS[trust["decision"]].colour, trust["sentence"], reasons + others)
+
+
+def _unjudged(title: str, among: Sequence[Mapping[str, Any]]) -> str:
+    """The line where there is no verdict."""
+    better = sum(trust.get("adopted", False) for trust in among)
+    if not among:
+        text = _("{title}: nothing to judge.")
+    elif better:
+        text = _(
+            "{title}. Of {count} other results {better} are better by the judge: choose one in Run."
+        )
+    else:
+        text = _(
+            "{title}. None of {count} other results is clearly better by the judge: compare them."
+        )
+    return text.format(title=title, count=len(among), better=better)
 
 
 def reasons(found: Verdict) -> str:

@@ -125,8 +125,7 @@ def _files(inputs: Sequence[str], many: bool) -> list[Path]:
             files.append(path.resolve())
             continue
         inside = sorted(file.resolve() for file in path.iterdir() if file.is_file())
-        kinds = slicer.app.coreIOManager()
-        volumes = [file for file in inside if kinds.fileType(str(file)) == "VolumeFile"]
+        volumes = [file for file in inside if _is_volume(file)]
         series = bool(volumes) and all(file.suffix in SERIES for file in volumes)
         if not volumes:
             raise RequestError(f"--input: found no volume in {path}, expected some")
@@ -137,6 +136,16 @@ def _files(inputs: Sequence[str], many: bool) -> list[Path]:
             )
         files += volumes[:1] if series else volumes  # Slicer reads the rest of a series itself
     return files
+
+
+def _is_volume(file: Path) -> bool:
+    """Whether Slicer reads it as a volume.
+
+    NIfTI can be a segmentation as well, and Slicer names whichever reader was there first.
+    """
+    kind = slicer.app.coreIOManager().fileType(str(file))
+    named = ".seg." in file.name.lower()
+    return kind == "VolumeFile" or (kind == "SegmentationFile" and not named)
 
 
 def _load(path: Path) -> Any:

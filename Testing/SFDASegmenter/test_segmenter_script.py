@@ -251,6 +251,27 @@ def test_what_is_doubtful_of_the_image_is_printed_and_probabilities_are_delivere
     assert (tmp_path / "out" / "probabilities.nrrd").is_file()
 
 
+def test_a_volume_is_found_in_a_folder_where_slicer_takes_it_for_a_segmentation(
+    script: ModuleType,
+    adapt_and_segment: Callable[..., int],
+    phantom: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For NIfTI Slicer names the reader that was there first, of volumes or of segmentations."""
+    folder = tmp_path / "volumes"
+    folder.mkdir()
+    image = sitk.ReadImage(str(phantom().image))
+    sitk.WriteImage(image, str(folder / "head.nii.gz"))
+    sitk.WriteImage(sitk.Cast(image > 0, sitk.sitkUInt8), str(folder / "truth.seg.nrrd"))
+    manager = type(script.slicer.app.coreIOManager())
+    monkeypatch.setattr(manager, "fileType", lambda *_: "SegmentationFile")
+    output = tmp_path / "out"
+    assert adapt_and_segment(folder, output, "--method", "none") == 0
+    (file,) = json.loads((output / "report.json").read_text())["input"]
+    assert "head" in file["name"]
+
+
 def test_a_folder_is_run_volume_by_volume_and_what_failed_is_in_the_status(
     adapt_and_segment: Callable[..., int],
     phantom: Callable[..., Any],

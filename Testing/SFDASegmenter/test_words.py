@@ -88,6 +88,27 @@ def test_the_verdict_is_one_sentence_with_a_colour(
     assert (found.colour, found.line) == (colour, line)
 
 
+@pytest.mark.parametrize(
+    ("adopted", "line"),
+    [
+        ([], "No adaptation: nothing to judge."),
+        (
+            [False, False],
+            "No adaptation. None of 2 other results is clearly better by the judge: compare them.",
+        ),
+        (
+            [True, False, True],
+            "No adaptation. Of 3 other results 2 are better by the judge: choose one in Run.",
+        ),
+    ],
+)
+def test_beside_the_source_models_own_it_says_whether_others_are_better(
+    adopted: list[bool], line: str
+) -> None:
+    own = {"title": "No adaptation", "notes": [], "trust": None}
+    assert words.verdict(own, [{"adopted": one} for one in adopted]).line == line
+
+
 def test_the_reasons_are_the_judges_and_then_the_runs_own_notes() -> None:
     found = words.verdict(report("better"))
     assert found.reasons == ("Entropy fell.", "memory ran out once")

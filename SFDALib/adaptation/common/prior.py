@@ -53,10 +53,11 @@ def class_ratios(
         for (value, unit), count in zip(values, shown, strict=True)
     ]
     if sum(ratios) >= 1 or min(ratios) <= 0:
-        found = ", ".join(f"{ratio:.3g}" for ratio in ratios)
+        found = ", ".join(f"{100 * ratio:.3g} %" for ratio in ratios)
         raise RequestError(
-            f"option prior: found class ratios of {found} of an image, expected positive numbers"
-            " below 1 in all; type a smaller volume or a ratio"
+            f"option prior: found structures that are to fill {found} of the image, expected more"
+            " than 0 % and less than 100 % in all; where the image shows a part of them, type the"
+            " volume of that part or its share"
         )
     return torch.tensor([1 - sum(ratios), *ratios])
 

@@ -5,7 +5,6 @@ scene closes, the module is reloaded or the application ends.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import qt
@@ -28,6 +27,7 @@ from SFDASegmenterLib.panel.weights import WeightsSection
 from SFDASegmenterLib.parameters import Parameters, options_of
 from SFDASegmenterLib.request import Request
 from SFDASegmenterLib.runs import Run, State
+from SFDASegmenterLib.scene.results import Results
 
 log = logging.getLogger(__name__)
 # What cannot be changed while a run goes on; what is said of model and method can be read.
@@ -203,9 +203,10 @@ class Panel(VTKObservationMixin):
         served = registry.comparable(self.input.facts["methods"])
         return {name: options_of(parameters, name) for name in served}
 
-    def _run_shown(self, report: Mapping[str, Any]) -> None:
+    def _run_shown(self, results: Results | None) -> None:
         """Another run is shown, or none: unfold what matters now."""
-        self.run.show_verdict(report)
+        report = results.report if results is not None else {}
+        self.run.show_verdict(report, results.other_verdicts if results is not None else ())
         shown = bool(report)
         self.ui.inputSection.collapsed = shown
         self.ui.resultsSection.collapsed = not shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -30,10 +30,10 @@ class ResultsSection(Section):
 
     Args:
         shared: what all sections share.
-        filled: called with the report of the run that is shown now; an empty one if there is none.
+        filled: called with the run that is shown now; None if there is none.
     """
 
-    def __init__(self, shared: Shared, filled: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, shared: Shared, filled: Callable[[Results | None], None]) -> None:
         super().__init__(shared)
         ui = self.ui
         self._filled = filled
@@ -134,7 +134,7 @@ class ResultsSection(Section):
 
     def _fill(self, results: Results | None) -> None:
         """Table and verdict, which change only with the run."""
-        self._filled(results.report if results is not None else {})
+        self._filled(results)
         self.volumes.show(results)
         if results is not None:
             results.select_frame()

@@ -79,8 +79,14 @@ class RunSection:
         if warnings:
             self.tell(words.warnings(warnings), "\n".join(warnings) if len(warnings) > 1 else "")
 
-    def show_verdict(self, report: Mapping[str, Any]) -> None:
-        """Show the verdict of a report; an empty report hides it."""
+    def show_verdict(
+        self, report: Mapping[str, Any], among: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Show the verdict of a report; an empty report hides it.
+
+        Args:
+            among: as of ``words.verdict``.
+        """
         ui = self._ui
         ui.verdictWidget.visible = bool(report)
         put(ui.whyButton, checked=False)
@@ -88,7 +94,7 @@ class RunSection:
         if not report:
             ui.verdictLabel.text = ""
             return
-        found = words.verdict(report)
+        found = words.verdict(report, among)
         background, text = COLORS[found.colour]
         ui.verdictLabel.text = found.line
         ui.verdictLabel.styleSheet = (

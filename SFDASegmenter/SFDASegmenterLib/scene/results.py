@@ -75,6 +75,12 @@ class Results:
         return [other for other in results_in_scene() if other._image == self._image]
 
     @property
+    def other_verdicts(self) -> list[dict[str, Any]]:
+        """The field "trust" of the reports of the others of these, where they have one."""
+        others = (one.report for one in self.compared if one.node is not self.node)
+        return [report["trust"] for report in others if report.get("trust")]
+
+    @property
     def _image(self) -> tuple[str | None, ...]:
         """The run, and which of its images: a cohort has several."""
         node = self.node

@@ -46,7 +46,10 @@ def decision(signals: Sequence[Signals]) -> str:
 def test_results_that_are_better_in_each_mean_are_better() -> None:
     verdict = judge_cohort(cohort())
     assert verdict.decision == "better" and verdict.images == 10
-    assert verdict.reasons[0].startswith("the sizes are nearer to the expected ones (change -0.100")
+    assert verdict.reasons[0] == (
+        "the sizes are nearer to the expected ones (better in 10 of 10 images; mean change -0.100,"
+        " standard error 0.003)"
+    )
 
 
 def test_the_mean_and_its_standard_error_are_those_of_the_images() -> None:

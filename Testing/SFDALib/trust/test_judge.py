@@ -63,7 +63,14 @@ def test_the_probability_of_harm_decides(
     )  # logistic of 2 (growth - 1) / 0.5
     assert verdict.harm == pytest.approx(harm, abs=1e-4)
     assert (verdict.decision, verdict.delivered) == (decision, delivered)
-    assert f"{harm:.0%}" in verdict.reasons[0]
+    assert verdict.reasons[0].endswith(f"is {100 * harm:.0f} %")
+
+
+@pytest.mark.parametrize(("growth", "told"), [(0.0, "below 1 %"), (2.5, "above 99 %")])
+def test_no_chance_is_told_as_none_or_as_certainty(growth: float, told: str) -> None:
+    steep = replace(BY_HAND, weights={"growth": 5.0})  # clipped at two scales: logistic of +-10
+    verdict = judge(replace(GOOD, growth=growth), coefficients=steep, qualities=DICE)
+    assert verdict.reasons[0].endswith(f"is {told}")
 
 
 def test_features_are_clipped_at_two_standard_deviations() -> None:
@@ -161,7 +168,7 @@ def test_nothing_with_a_volume_outside_its_range_is_delivered_however_sure_the_j
         assert (verdict.decision, verdict.delivered) == ("look", "source")
 
 
-PIECES = Finding("in pieces", "Brain", "Brain is in pieces (the largest of 3 has 60%)")
+PIECES = Finding("in pieces", "Brain", "Brain is in pieces (the largest of 3 has 60 %)")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,9 @@ def test_an_unusual_shape_is_told_with_its_farthest_number() -> None:
     _, (found,) = compared([WHOLE], [shaped])
     assert found.text == "Brain has an unusual shape (thickness 20 mm, plausible 48 to 75 mm)"
     assert found.in_short == "Brain has an unusual shape"
+    wide = replace(shaped, plausible_shape=replace(AROUND, thickness_mm=(89.0, 149.6)))
+    _, (found,) = compared([WHOLE], [wide])
+    assert "plausible 89 to 150 mm" in found.text, "no 1.5e+02"
     usual = replace(shaped, shape=replace(SHAPE, thickness_mm=48.0))
     assert kinds(usual, usual) == ([], [])
 
