@@ -155,13 +155,18 @@ def bundle_details(facts: Mapping[str, Any]) -> str:
 def plausible_volumes(facts: Mapping[str, Any]) -> str:
     """The plausible volumes that a source model knows, as they are typed; of none an example."""
     known = [
-        f"{label['name']}={'-'.join(f'{n:g}' for n in label['size_ml'])}"
+        f"{label['name']}={'-'.join(_three_digits(n) for n in label['size_ml'])}"
         for label in facts["labels"]
         if label["size_ml"]
     ]
     if known:
         return ", ".join(known)
     return _("not known; such as {name}=900-2500").format(name=facts["labels"][0]["name"])
+
+
+def _three_digits(number: float) -> str:
+    """As in 979, 1640 and 0.0123."""
+    return f"{float(f'{number:.3g}'):g}"
 
 
 def _spacing(spacing_mm: Sequence[float | None]) -> str:

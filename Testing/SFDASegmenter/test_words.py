@@ -170,3 +170,9 @@ def test_what_failed_is_counted_among_its_own_kind(
     request = SimpleNamespace(compared=compared, images=("image",) * images)
     run = SimpleNamespace(request=request, failures={"HEAL": "no memory"})
     assert words.failures(run) == line
+
+
+def test_the_plausible_volumes_that_a_model_knows_are_told_with_three_digits() -> None:
+    labels = [{"name": "Brain", "size_ml": [979.06, 1643.229]}, {"name": "Lesion", "size_ml": None}]
+    assert words.plausible_volumes({"labels": labels}) == "Brain=979-1640"
+    assert words.plausible_volumes({"labels": labels[1:]}) == "not known; such as Lesion=900-2500"
