@@ -19,6 +19,7 @@ from SFDASegmenterLib.scene.views import Named
 KEPT = "SFDA.foreground"  # reference of a composite node to what the user had there
 KEPT_OPACITY = "SFDA.ForegroundOpacity"  # its attribute; present while an overlay is shown
 MOST = 6  # views at once
+LEGEND = (0.07, 0.4)  # width and height in parts of the view: Slicer fits the texts to the width
 
 
 def show_overlay(
@@ -147,6 +148,7 @@ def _show_legend(volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         legend.SetLabelFormat("%.2f")
         legend.SetUseColorNamesForLabels(False)
         legend.SetNumberOfLabels(5)
+        legend.SetSize(*LEGEND)
     legend.SetVisibility(True)
 
 
