@@ -8,7 +8,10 @@ from typing import Literal
 from SFDALib.methods.option import option
 from SFDALib.methods.shared_options import BatchNormOptions, batch_option, epochs_option
 
-RATE, RATE_WITHOUT_BN = 1e-4, 3e-4  # where none is given
+
+def usual_rate(with_bn: bool) -> float:
+    """The learning rate where none is given, for networks with or without batch normalisation."""
+    return 1e-4 if with_bn else 3e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class PriorEntropyOptions(BatchNormOptions):
         "Learning rate of Adam.",
         0,
         1,
-        none=f"{RATE} for networks with batch normalisation, {RATE_WITHOUT_BN} for others",
+        none=f"{usual_rate(True)} for networks with batch normalisation, {usual_rate(False)} for"
+        " others",
     )
     batch: int = batch_option(24)
     weight_decay: float = option(1e-4, "L2 penalty in Adam.", 0, 1)

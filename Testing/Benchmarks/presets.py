@@ -47,7 +47,7 @@ from SFDALib.jobs.stages import Stages
 from SFDALib.machine import devices
 from SFDALib.methods import registry
 from SFDALib.methods.option import PUBLISHED
-from SFDALib.methods.prior_entropy import RATE, RATE_WITHOUT_BN
+from SFDALib.methods.prior_entropy import usual_rate
 from SFDALib.progress import silent
 from SFDALib.volume.image_file import read_labels
 from SFDALib.volume.reading import Reading
@@ -258,8 +258,7 @@ def _recommended(method: str, network: Mapping[str, Any]) -> Options:
     """The recommended values for a kind of network."""
     values = registry.find(method).recommended
     if "learning_rate" in values and values["learning_rate"] is None:
-        with_bn = network["normalisation"] == "batch"
-        return {**values, "learning_rate": RATE if with_bn else RATE_WITHOUT_BN}
+        return {**values, "learning_rate": usual_rate(network["normalisation"] == "batch")}
     return values
 
 

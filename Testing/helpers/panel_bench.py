@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def fill(panel: Any, head_bundle: Path, head_file: Path) -> Callable[..., Any]:
         return volume
 
     return choose
+
+
+@pytest.fixture
+def asked(panel: Any) -> list[list[str]]:
+    """What the panel asks of the library for its estimates: words of the command line."""
+    questions: list[list[str]] = []
+    services = panel.device.services
+
+    def ask(words: list[str]) -> Any:
+        questions.append(words)
+        return services.ask(words)
+
+    panel.device.services = replace(services, ask=ask)
+    return questions
 
 
 @pytest.fixture

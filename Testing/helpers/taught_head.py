@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -46,12 +48,24 @@ def conformed(description: Any, index: int) -> Conformed:
     return conform(volume, description.input_spec)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in the same order on every computer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def source(spatial_dims: int = 2, classes: int = 2) -> Source:
     """A model that was taught the head for some seconds: network and early head."""
     return taught(spatial_dims, classes)
 
 
 @cache
+@one_thread()
 def taught(spatial_dims: int, classes: int) -> Source:
     description = replace(describe(spatial_dims, classes), diffusion=None)
     if spatial_dims == 3:

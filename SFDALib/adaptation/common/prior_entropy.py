@@ -14,7 +14,7 @@ from SFDALib.adaptation.common import losses, prior
 from SFDALib.adaptation.common.recipe import Recipe, Setting
 from SFDALib.errors import RequestError
 from SFDALib.methods import needs
-from SFDALib.methods.prior_entropy import RATE, RATE_WITHOUT_BN, PriorEntropyOptions
+from SFDALib.methods.prior_entropy import PriorEntropyOptions, usual_rate
 
 
 class PriorEntropy(Recipe[PriorEntropyOptions]):
@@ -58,7 +58,7 @@ class PriorEntropy(Recipe[PriorEntropyOptions]):
         """
         if self.options.learning_rate is not None:
             return self.options.learning_rate
-        return RATE if self._with_bn else RATE_WITHOUT_BN
+        return usual_rate(self._with_bn)
 
     @property
     def _with_bn(self) -> bool:

@@ -205,8 +205,8 @@ class Panel(VTKObservationMixin):
 
     def _run_shown(self, results: Results | None) -> None:
         """Another run is shown, or none: unfold what matters now."""
-        report = results.report if results is not None else {}
-        self.run.show_verdict(report, results.other_verdicts if results is not None else ())
+        report, others = ({}, []) if results is None else (results.report, results.other_verdicts)
+        self.run.show_verdict(report, others)
         shown = bool(report)
         self.ui.inputSection.collapsed = shown
         self.ui.resultsSection.collapsed = not shown

@@ -33,6 +33,13 @@ def stripped(phantom: Phantom, folder: Path) -> Phantom:
     return replace(phantom, bundle=bundle)
 
 
+def single_slice(phantom: Phantom, folder: Path) -> Phantom:
+    """The phantom with one of its slices as the image."""
+    image = sitk.ReadImage(str(phantom.image))
+    sitk.WriteImage(image[:, :, 7:8], str(folder / "slice.nrrd"))
+    return replace(phantom, image=folder / "slice.nrrd")
+
+
 def as_typed(phantom: Phantom) -> str:
     """What the phantom's own bundle knows, as a user types it."""
     (label,) = open_model(phantom.bundle).describe().labels
@@ -150,10 +157,7 @@ def test_they_hold_for_every_image_and_method_and_for_the_post_processing(
 
 
 def test_of_a_single_slice_they_say_nothing(phantom: Phantoms, tmp_path: Path) -> None:
-    bare = stripped(phantom(), tmp_path)
-    image = sitk.ReadImage(str(bare.image))
-    sitk.WriteImage(image[:, :, 7:8], str(tmp_path / "slice.nrrd"))
-    single = replace(bare, image=tmp_path / "slice.nrrd")
+    single = single_slice(stripped(phantom(), tmp_path), tmp_path)
     report = run(single, "bn-statistics", tmp_path / "out", "--volumes", "1=1000-2000")
     assert report["trust"]["signals"]["outside_result"] is None
     assert report["trust"]["delivered"] == "source"
@@ -165,9 +169,6 @@ def test_of_a_single_slice_they_say_nothing(phantom: Phantoms, tmp_path: Path) -
 def test_adami_takes_no_volume_for_a_single_slice(
     phantom: Phantoms, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bare = stripped(phantom(), tmp_path)
-    image = sitk.ReadImage(str(bare.image))
-    sitk.WriteImage(image[:, :, 7:8], str(tmp_path / "slice.nrrd"))
-    single = replace(bare, image=tmp_path / "slice.nrrd")
+    single = single_slice(stripped(phantom(), tmp_path), tmp_path)
     assert main(["run", *words(single, "adami", tmp_path / "out"), "--volumes", "1=1-3"]) == 2
     assert "found no area on a slice" in caplog.messages[-1]

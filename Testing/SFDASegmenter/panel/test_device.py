@@ -33,20 +33,16 @@ def test_the_time_of_the_automatic_choice_is_told_as_a_limit(
 
 
 def test_the_estimate_of_several_volumes_is_asked_for_with_the_way_they_are_adapted_to(
-    panel: Any, pump: Callable[..., None], head_file: Path, head_bundle: Path
+    panel: Any,
+    asked: list[list[str]],
+    pump: Callable[..., None],
+    head_file: Path,
+    head_bundle: Path,
 ) -> None:
     import qt
     import slicer
     from slicer_standin import user
 
-    asked: list[list[str]] = []
-    services = panel.device.services
-
-    def ask(words: list[str]) -> Any:
-        asked.append(words)
-        return services.ask(words)
-
-    panel.device.services = replace(services, ask=ask)
     choose_model(panel, head_bundle)
     user.choose(panel.ui.inputModeComboBox, "Volumes")
     for _ in range(2):

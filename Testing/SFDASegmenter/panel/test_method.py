@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +49,11 @@ def test_the_method_that_learns_from_labels_is_greyed_with_or_without_a_model(
 
 
 def test_plausible_volumes_are_typed_under_advanced_and_the_button_tells_their_faults(
-    panel: Any, fill: Callable[..., Any], pump: Callable[..., None]
+    panel: Any, asked: list[list[str]], fill: Callable[..., Any], pump: Callable[..., None]
 ) -> None:
     """They go to the run, and to the estimate before it; the scene keeps them."""
     from slicer_standin import user
 
-    asked: list[list[str]] = []
-    services = panel.device.services
-
-    def ask(words: list[str]) -> Any:
-        asked.append(words)
-        return services.ask(words)
-
-    panel.device.services = replace(services, ask=ask)
     fill("adami")
     user.unfold(panel.ui.advancedSection)
     field, button = panel.ui.plausibleVolumesEdit, panel.ui.applyButton

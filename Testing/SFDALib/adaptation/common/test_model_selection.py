@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from small_models import adapt, model
-from taught_head import RATES, adapt_head, changed, later_is_better, source, targets
+from taught_head import RATES, adapt_head, changed, later_is_better, one_thread, source, targets
 
 from SFDALib.adaptation.common import (
     batch_norm,
@@ -83,6 +83,7 @@ def test_without_the_watch_the_same_adaptations_end_in_an_impossible_volume(
     with (
         mock.patch.object(ModelSelection, "criterion", later_is_better),
         mock.patch.object(ModelSelection, "collapse", lambda *_: None),
+        one_thread(),  # how far so high a rate drives it depends on their number
     ):
         outcome = adapt_head("adami", epochs=15, **options)
     assert outcome.best_epoch == 16
@@ -90,7 +91,7 @@ def test_without_the_watch_the_same_adaptations_end_in_an_impossible_volume(
     (expected,) = expected_shares(source().description, patches, targets(2, 2, 1))
     share = outcome.curves["share_1"][-1]
     low, high = expected.plausible
-    assert not low <= share <= high
+    assert share < 0.25 * low or share > 2 * high
 
 
 def test_patience_ends_an_adaptation_that_gains_nothing() -> None:
